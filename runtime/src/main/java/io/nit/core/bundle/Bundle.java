@@ -1,0 +1,289 @@
+package io.nit.core.bundle;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nit.core.codec.Codecs;
+import io.nit.core.codec.LatentCodec;
+import io.nit.core.config.NitConfig;
+import io.nit.core.config.PositionOrder;
+import io.nit.core.io.AtomicFile;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * A model bundle: a folder with {@code bundle.json} and the files it names, what {@code nit-export}
+ * leaves for {@code nit-run} and {@code NitPipeline}. The manifest:
+ *
+ * <pre>{@code
+ * {
+ *   "format": "nit-bundle", "version": 1,
+ *   "config": { ... NitConfig ... },
+ *   "model": { "file": "model.onnx", "weights": "F32", "opset": 18 },
+ *   "codec": { "type": "space-to-depth", "factor": 4, "scale": 1.0, "shift": 0.0 },   // may be absent: latents only
+ *   "labels": ["flag", "face", ...],                                                  // may be empty
+ *   "max_tokens": 16384,
+ *   "defaults": { "steps": 50, "sampler": "euler", "guidance": 2.5, "guidance_interval": [0, 0.7] },
+ *   "files": [ { "name": "model.onnx", "bytes": 123, "sha256": "..." } ],
+ *   "verification": [ { "against": "reference", "backend": "ort-cpu", "max_abs": 1e-6, "relative": 1e-6, ... } ],
+ *   "provenance": { "checkpoint": "...", "tool": "nit-export 0.1.0", ... }
+ * }
+ * }</pre>
+ *
+ * @param folder where it lies
+ * @param config shape of the network
+ * @param modelFile name of the ONNX file in the folder
+ * @param weights type that the weights are stored in, a {@link io.nit.core.tensor.DType} name
+ * @param opset version of the standard operators the file uses
+ * @param codec manifest entry of the autoencoder, absent if the bundle makes latents only
+ * @param labels names of the classes by label; may be empty
+ * @param maxTokens tokens that one forward may hold
+ * @param defaults sampling defaults, see {@link SamplingDefaults}
+ * @param files every file of the bundle but the manifest
+ * @param verification what {@code --verify} measured; may be empty
+ * @param provenance where it came from; free-form
+ */
+public record Bundle(
+    Path folder,
+    NitConfig config,
+    String modelFile,
+    String weights,
+    int opset,
+    Optional<JsonNode> codec,
+    List<String> labels,
+    int maxTokens,
+    SamplingDefaults defaults,
+    List<FileEntry> files,
+    ArrayNode verification,
+    ObjectNode provenance) {
+
+  /** The manifest's name. */
+  public static final String MANIFEST = "bundle.json";
+
+  /** The manifest version this code writes and reads. */
+  public static final int VERSION = 1;
+
+  private static final ObjectMapper JSON =
+      new ObjectMapper().enable(DeserializationFeature.FAIL_ON_READING_DUP_TREE_KEY);
+
+  /**
+   * Sampling settings that a request starts from.
+   *
+   * @param steps steps
+   * @param sampler {@code euler}, {@code heun} or {@code sde}
+   * @param guidance scale
+   * @param guidanceLow interval's lower end
+   * @param guidanceHigh interval's upper end
+   */
+  public record SamplingDefaults(
+      int steps, String sampler, double guidance, double guidanceLow, double guidanceHigh) {
+    /** The paper's ODE settings for mid sizes. */
+    public static final SamplingDefaults STANDARD = new SamplingDefaults(50, "euler", 2.5, 0, 0.7);
+  }
+
+  /**
+   * A file of the bundle.
+   *
+   * @param name its name in the folder
+   * @param bytes its size
+   * @param sha256 its hash, lower-case hex
+   */
+  public record FileEntry(String name, long bytes, String sha256) {}
+
+  /**
+   * Reads a manifest and checks that its files are there with the sizes it says; hashes are checked
+   * by {@link #verifyHashes}.
+   *
+   * @throws NoSuchFileException if there is no manifest
+   * @throws IOException if a file cannot be read, is missing, or has another size
+   * @throws IllegalArgumentException if the manifest is malformed or of another version; names the
+   *     field
+   */
+  public static Bundle open(Path folder) throws IOException {
+    Path file = folder.resolve(MANIFEST);
+    if (!Files.exists(file)) {
+      throw new NoSuchFileException(
+          file.toString(), null, "no " + MANIFEST + ": expected a bundle made by nit-export");
+    }
+    JsonNode node;
+    try {
+      node = JSON.readTree(file.toFile());
+    } catch (JsonProcessingException e) {
+      throw new IllegalArgumentException(
+          file + ": expected a JSON manifest, found: " + e.getOriginalMessage(), e);
+    }
+    if (!node.path("format").asText().equals("nit-bundle")) {
+      throw new IllegalArgumentException(
+          file + ": format: expected nit-bundle, found " + node.path("format"));
+    }
+    if (node.path("version").asInt() != VERSION) {
+      throw new IllegalArgumentException(
+          file
+              + ": version: expected "
+              + VERSION
+              + ", found "
+              + node.path("version")
+              + "; export the checkpoint again with this release's nit-export");
+    }
+    List<String> labels = new ArrayList<>();
+    node.path("labels").forEach(label -> labels.add(label.asText()));
+    List<FileEntry> files = new ArrayList<>();
+    for (JsonNode entry : node.path("files")) {
+      FileEntry listed =
+          new FileEntry(
+              plainName(entry.path("name").asText(), file),
+              entry.path("bytes").asLong(),
+              entry.path("sha256").asText());
+      Path path = folder.resolve(listed.name);
+      if (!Files.isRegularFile(path)) {
+        throw new NoSuchFileException(
+            path.toString(), null, "listed in " + file + " but not there");
+      }
+      if (Files.size(path) != listed.bytes) {
+        throw new IOException(
+            path + ": expected " + listed.bytes + " bytes, found " + Files.size(path));
+      }
+      files.add(listed);
+    }
+    JsonNode defaults = node.path("defaults");
+    SamplingDefaults standard = SamplingDefaults.STANDARD;
+    NitConfig config =
+        NitConfig.fromNode(node.get("config"), file + ": config", PositionOrder.AXIAL);
+    int maxTokens = node.path("max_tokens").asInt(16_384);
+    if (maxTokens < 1) {
+      throw new IllegalArgumentException(
+          file + ": max_tokens: expected 1 or more, found " + node.path("max_tokens"));
+    }
+    Optional<JsonNode> codec = Optional.ofNullable(node.get("codec")).filter(JsonNode::isObject);
+    if (codec.isPresent()) {
+      try (LatentCodec made = Codecs.of(codec.get(), file.toString())) {
+        if (made.channels() != config.inChannels()) {
+          throw new IllegalArgumentException(
+              file
+                  + ": codec: expected "
+                  + config.inChannels()
+                  + " channels (config.in_channels), found "
+                  + made.channels());
+        }
+      }
+    }
+    return new Bundle(
+        folder,
+        config,
+        plainName(node.path("model").path("file").asText(), file),
+        node.path("model").path("weights").asText("F32"),
+        node.path("model").path("opset").asInt(),
+        codec,
+        List.copyOf(labels),
+        maxTokens,
+        new SamplingDefaults(
+            defaults.path("steps").asInt(standard.steps),
+            defaults.path("sampler").asText(standard.sampler),
+            defaults.path("guidance").asDouble(standard.guidance),
+            defaults.path("guidance_interval").path(0).asDouble(standard.guidanceLow),
+            defaults.path("guidance_interval").path(1).asDouble(standard.guidanceHigh)),
+        List.copyOf(files),
+        node.path("verification") instanceof ArrayNode array ? array : JSON.createArrayNode(),
+        node.path("provenance") instanceof ObjectNode object ? object : JSON.createObjectNode());
+  }
+
+  /**
+   * Writes the manifest, atomically; the other files must be there already, so that a bundle never
+   * lists what it lacks.
+   */
+  public void write() throws IOException {
+    ObjectNode node = JSON.createObjectNode();
+    node.put("format", "nit-bundle").put("version", VERSION);
+    node.set("config", config.toNode());
+    node.putObject("model").put("file", modelFile).put("weights", weights).put("opset", opset);
+    codec.ifPresent(c -> node.set("codec", c));
+    ArrayNode names = node.putArray("labels");
+    labels.forEach(names::add);
+    node.put("max_tokens", maxTokens);
+    node.putObject("defaults")
+        .put("steps", defaults.steps)
+        .put("sampler", defaults.sampler)
+        .put("guidance", defaults.guidance)
+        .putArray("guidance_interval")
+        .add(defaults.guidanceLow)
+        .add(defaults.guidanceHigh);
+    ArrayNode list = node.putArray("files");
+    for (FileEntry entry : files) {
+      list.addObject()
+          .put("name", entry.name)
+          .put("bytes", entry.bytes)
+          .put("sha256", entry.sha256);
+    }
+    node.set("verification", verification);
+    node.set("provenance", provenance);
+    AtomicFile.writeString(folder.resolve(MANIFEST), node.toPrettyString() + "\n");
+  }
+
+  /** Path of the ONNX file. */
+  public Path model() {
+    return folder.resolve(modelFile);
+  }
+
+  /** The autoencoder, or empty if the bundle makes latents only; the caller closes it. */
+  public Optional<LatentCodec> openCodec() {
+    return codec.map(node -> Codecs.of(node, folder.resolve(MANIFEST).toString()));
+  }
+
+  /** Pixels that sides must be multiples of: codec factor × patch size; empty without a codec. */
+  public Optional<Integer> sizeMultiple() {
+    return openCodec().map(c -> c.factor() * config.patchSize());
+  }
+
+  /**
+   * Hashes every file and compares.
+   *
+   * @throws IOException naming the first file whose hash differs
+   */
+  public void verifyHashes() throws IOException {
+    for (FileEntry entry : files) {
+      String found = sha256(folder.resolve(entry.name));
+      if (!found.equals(entry.sha256)) {
+        throw new IOException(
+            folder.resolve(entry.name) + ": expected sha256 " + entry.sha256 + ", found " + found);
+      }
+    }
+  }
+
+  /** The entry of a file as it is now. */
+  public static FileEntry describe(Path file) throws IOException {
+    return new FileEntry(file.getFileName().toString(), Files.size(file), sha256(file));
+  }
+
+  private static String sha256(Path file) throws IOException {
+    try (InputStream in = Files.newInputStream(file)) {
+      MessageDigest digest = MessageDigest.getInstance("SHA-256");
+      byte[] buffer = new byte[1 << 20];
+      for (int n = in.read(buffer); n >= 0; n = in.read(buffer)) {
+        digest.update(buffer, 0, n);
+      }
+      return HexFormat.of().formatHex(digest.digest());
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException("every JDK has SHA-256", e);
+    }
+  }
+
+  private static String plainName(String name, Path where) {
+    if (name.isEmpty() || name.contains("/") || name.contains("\\") || name.startsWith(".")) {
+      throw new IllegalArgumentException(
+          where + ": expected a file name in the bundle's folder, found '" + name + "'");
+    }
+    return name;
+  }
+}

@@ -1,0 +1,141 @@
+package io.nit.core.cli;
+
+import ch.qos.logback.classic.Level;
+import ch.qos.logback.classic.Logger;
+import ch.qos.logback.classic.LoggerContext;
+import ch.qos.logback.classic.encoder.PatternLayoutEncoder;
+import ch.qos.logback.classic.spi.ILoggingEvent;
+import ch.qos.logback.core.ConsoleAppender;
+import java.io.IOException;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileSystemException;
+import java.nio.file.NoSuchFileException;
+import java.util.concurrent.CancellationException;
+import org.slf4j.LoggerFactory;
+import picocli.CommandLine;
+
+/**
+ * Runs a picocli command the way all of ours run: results on stdout, logs and progress on stderr,
+ * failures as one message and not a stack trace (unless {@code --debug}), and the exit codes below.
+ */
+public final class Cli {
+  /** Done. */
+  public static final int DONE = 0;
+
+  /** Failed: a file that cannot be read or written, a backend that does not run. */
+  public static final int FAILED = 1;
+
+  /**
+   * Bad usage: an unknown option, or a value that does not fit ({@link IllegalArgumentException}).
+   */
+  public static final int BAD_USAGE = 2;
+
+  /** Stopped by Ctrl-C, as shells count it. */
+  public static final int INTERRUPTED = 130;
+
+  private Cli() {}
+
+  /** Runs and exits the process. */
+  public static void main(Object command, String[] args) {
+    int code = run(command, args);
+    System.out.flush();
+    // Native libraries may hold threads that are no daemons; a finished command ends.
+    System.exit(code);
+  }
+
+  /** Runs and returns the exit code. */
+  public static int run(Object command, String... args) {
+    CommandLine line = new CommandLine(command);
+    line.setCaseInsensitiveEnumValuesAllowed(true);
+    line.setUsageHelpAutoWidth(true);
+    line.setExecutionStrategy(
+        parsed -> {
+          configureLogging(common(parsed));
+          return new CommandLine.RunLast().execute(parsed);
+        });
+    line.setParameterExceptionHandler(
+        (e, given) -> {
+          CommandLine failed = e.getCommandLine();
+          failed.getErr().println("error: " + e.getMessage());
+          failed.getErr().println("Try '" + failed.getCommandSpec().qualifiedName() + " --help'.");
+          return BAD_USAGE;
+        });
+    line.setExecutionExceptionHandler(
+        (e, failed, parsed) -> {
+          CommonOptions common = common(parsed);
+          if (common != null && common.debug) {
+            e.printStackTrace(failed.getErr());
+          }
+          failed.getErr().println("error: " + describe(e));
+          if (e instanceof CancellationException) {
+            return INTERRUPTED;
+          }
+          return e instanceof IllegalArgumentException ? BAD_USAGE : FAILED;
+        });
+    return line.execute(args);
+  }
+
+  /** A failure as a user reads it. */
+  static String describe(Throwable e) {
+    if (e instanceof NoSuchFileException missing) {
+      return "no such file or folder: " + missing.getFile();
+    }
+    if (e instanceof AccessDeniedException denied) {
+      return "no permission: " + denied.getFile();
+    }
+    if (e instanceof FileSystemException file && file.getReason() != null) {
+      return file.getFile() + ": " + file.getReason();
+    }
+    if (e.getMessage() != null
+        && (e instanceof IllegalArgumentException
+            || e instanceof IOException
+            || e instanceof CancellationException
+            || e.getClass().getName().startsWith("io.nit."))) {
+      return e.getMessage();
+    }
+    return e.toString();
+  }
+
+  private static CommonOptions common(CommandLine.ParseResult parsed) {
+    CommonOptions found = null;
+    for (CommandLine line : parsed.asCommandLineList()) {
+      for (CommandLine.Model.CommandSpec mixin : line.getCommandSpec().mixins().values()) {
+        if (mixin.userObject() instanceof CommonOptions common) {
+          found = common;
+        }
+      }
+    }
+    return found;
+  }
+
+  /** Logs to stderr, one line an event. */
+  private static void configureLogging(CommonOptions options) {
+    if (!(LoggerFactory.getILoggerFactory() instanceof LoggerContext context)) {
+      return;
+    }
+    context.reset();
+    PatternLayoutEncoder layout = new PatternLayoutEncoder();
+    layout.setContext(context);
+    layout.setPattern("%d{HH:mm:ss} %-5level %msg%n%ex{0}");
+    layout.start();
+    ConsoleAppender<ILoggingEvent> stderr = new ConsoleAppender<>();
+    stderr.setContext(context);
+    stderr.setTarget("System.err");
+    stderr.setEncoder(layout);
+    stderr.start();
+    Logger root = context.getLogger(org.slf4j.Logger.ROOT_LOGGER_NAME);
+    root.setLevel(Level.WARN);
+    root.addAppender(stderr);
+    context.getLogger("io.nit").setLevel(level(options));
+  }
+
+  private static Level level(CommonOptions options) {
+    if (options == null) {
+      return Level.INFO;
+    }
+    if (options.debug) {
+      return Level.TRACE;
+    }
+    return options.verbose ? Level.DEBUG : options.quiet ? Level.WARN : Level.INFO;
+  }
+}

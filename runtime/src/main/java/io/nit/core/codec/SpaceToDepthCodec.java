@@ -1,0 +1,96 @@
+package io.nit.core.codec;
+
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+
+/**
+ * A codec without learned weights: every factor×factor block of pixels becomes the channels of one
+ * latent pixel, so nothing is lost. Channel order {@code c·f² + i·f + j}, i the row and j the
+ * column inside the block, as torch's {@code pixel_unshuffle}; latent = (pixel - shift)·scale.
+ *
+ * @param factor block side f
+ * @param scale brings pixels to about unit spread
+ * @param shift mean pixel value, in [-1, 1]
+ */
+public record SpaceToDepthCodec(int factor, float scale, float shift) implements LatentCodec {
+  /** The name in manifests. */
+  public static final String TYPE = "space-to-depth";
+
+  /** Checks the values. */
+  public SpaceToDepthCodec {
+    if (factor < 1 || factor > 64) {
+      throw new IllegalArgumentException("codec factor: expected 1..64, found " + factor);
+    }
+    if (!(scale > 0 && Float.isFinite(scale) && Float.isFinite(shift))) {
+      throw new IllegalArgumentException(
+          "codec scale and shift: expected above 0 and finite, found " + scale + " and " + shift);
+    }
+  }
+
+  /** With pixels as they are: scale 1, shift 0. */
+  public SpaceToDepthCodec(int factor) {
+    this(factor, 1, 0);
+  }
+
+  @Override
+  public String type() {
+    return TYPE;
+  }
+
+  @Override
+  public int channels() {
+    return 3 * factor * factor;
+  }
+
+  @Override
+  public float[] encode(float[] rgb, int height, int width) {
+    if (height < factor || width < factor || height % factor != 0 || width % factor != 0) {
+      throw new IllegalArgumentException(
+          "image size: expected multiples of " + factor + ", found " + width + "x" + height);
+    }
+    check(rgb.length, 3L * height * width);
+    int h = height / factor;
+    int w = width / factor;
+    float[] latent = new float[rgb.length];
+    for (int at = 0; at < rgb.length; at++) {
+      latent[latentIndex(at, height, width, h, w)] = (rgb[at] - shift) * scale;
+    }
+    return latent;
+  }
+
+  @Override
+  public float[] decode(float[] latent, int latentH, int latentW) {
+    check(latent.length, (long) channels() * latentH * latentW);
+    int height = latentH * factor;
+    int width = latentW * factor;
+    float[] rgb = new float[latent.length];
+    for (int at = 0; at < rgb.length; at++) {
+      rgb[at] = latent[latentIndex(at, height, width, latentH, latentW)] / scale + shift;
+    }
+    return rgb;
+  }
+
+  private int latentIndex(int at, int height, int width, int h, int w) {
+    int x = at % width;
+    int y = at / width % height;
+    int c = at / width / height;
+    int channel = (c * factor + y % factor) * factor + x % factor;
+    return (channel * h + y / factor) * w + x / factor;
+  }
+
+  private static void check(int found, long expected) {
+    if (found != expected) {
+      throw new IllegalArgumentException("expected " + expected + " values, found " + found);
+    }
+  }
+
+  @Override
+  public ObjectNode toNode() {
+    return JsonNodeFactory.instance
+        .objectNode()
+        .put("type", TYPE)
+        .put("factor", factor)
+        .put("scale", scale)
+        .put("shift", shift);
+  }
+}

@@ -1,0 +1,77 @@
+package io.nit.core.io;
+
+import java.io.IOException;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.FileSystemException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.util.concurrent.atomic.AtomicLong;
+
+/**
+ * Writes a file so that its name never shows half of it: the bytes go to a temporary name in the
+ * same folder, are forced to the disk, and are renamed over the target. A failure or a full disk
+ * leaves the old file as it was and removes the temporary one; a kill leaves at most a {@code
+ * .NAME.tmp-*} behind.
+ */
+public final class AtomicFile {
+  private static final AtomicLong COUNTER = new AtomicLong();
+
+  private AtomicFile() {}
+
+  /** Writes the content of a file. */
+  @FunctionalInterface
+  public interface Content {
+    /** Writes everything to {@code temporary}, which does not exist yet. */
+    void writeTo(Path temporary) throws IOException;
+  }
+
+  /**
+   * Writes {@code target}, making its folder where needed.
+   *
+   * @throws IOException if writing fails; its message names {@code target}
+   */
+  public static void write(Path target, Content content) throws IOException {
+    Path absolute = target.toAbsolutePath();
+    Path folder = absolute.getParent();
+    Files.createDirectories(folder);
+    Path temporary =
+        folder.resolve(
+            "."
+                + absolute.getFileName()
+                + ".tmp-"
+                + ProcessHandle.current().pid()
+                + "-"
+                + COUNTER.incrementAndGet());
+    try {
+      content.writeTo(temporary);
+      force(temporary);
+      Files.move(
+          temporary, absolute, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+    } catch (FileSystemException e) {
+      throw e;
+    } catch (IOException e) {
+      throw new IOException("cannot write " + target + ": " + e.getMessage(), e);
+    } finally {
+      Files.deleteIfExists(temporary);
+    }
+  }
+
+  /** {@link #write(Path, Content)} of UTF-8 text. */
+  public static void writeString(Path target, String text) throws IOException {
+    write(target, temporary -> Files.writeString(temporary, text, StandardCharsets.UTF_8));
+  }
+
+  /** {@link #write(Path, Content)} of bytes. */
+  public static void writeBytes(Path target, byte[] bytes) throws IOException {
+    write(target, temporary -> Files.write(temporary, bytes));
+  }
+
+  private static void force(Path file) throws IOException {
+    try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
+      channel.force(true);
+    }
+  }
+}

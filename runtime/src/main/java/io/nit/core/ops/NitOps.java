@@ -1,0 +1,79 @@
+package io.nit.core.ops;
+
+import io.nit.core.ops.PluginSpec.Attribute;
+import io.nit.core.ops.PluginSpec.Tensor;
+import java.util.List;
+
+/**
+ * The project's own graph nodes. The exporter writes them, ONNX Runtime runs the local function of
+ * standard ops that stands beside each in the model, and TensorRT plugins of the same names take
+ * them over.
+ *
+ * <p>Legend: N tokens, B images, D hidden, H heads, d headDim.
+ */
+public final class NitOps {
+  /** Domain of the nodes and namespace of the plugins. */
+  public static final String DOMAIN = "ai.nit";
+
+  /** Version of the domain and of every plugin. */
+  public static final int VERSION = 1;
+
+  /**
+   * Softmax attention of every token to the tokens of its own image, straight from the packed qkv.
+   */
+  public static final PluginSpec VARLEN_ATTENTION =
+      new PluginSpec(
+          "NitVarlenAttention",
+          List.of(new Tensor("qkv", "T", "[N, 3·H·d]"), new Tensor("cu_seqlens", "int32", "[B+1]")),
+          List.of(new Tensor("out", "T", "[N, H·d]")),
+          List.of(new Attribute("num_heads", "int"), new Attribute("head_dim", "int")));
+
+  /** LayerNorm over headDim on q and k (where qk_norm is 1), then 2-D RoPE on both; v passes. */
+  public static final PluginSpec QK_NORM_ROPE_2D =
+      new PluginSpec(
+          "NitQkNormRope2d",
+          List.of(
+              new Tensor("qkv", "T", "[N, 3·H·d]"),
+              new Tensor("rope_cos", "float32", "[N, d]"),
+              new Tensor("rope_sin", "float32", "[N, d]"),
+              new Tensor("q_norm_weight", "T", "[d], if qk_norm"),
+              new Tensor("q_norm_bias", "T", "[d], if qk_norm"),
+              new Tensor("k_norm_weight", "T", "[d], if qk_norm"),
+              new Tensor("k_norm_bias", "T", "[d], if qk_norm")),
+          List.of(new Tensor("out", "T", "[N, 3·H·d]")),
+          List.of(
+              new Attribute("num_heads", "int"),
+              new Attribute("head_dim", "int"),
+              new Attribute("qk_norm", "int"),
+              new Attribute("epsilon", "float")));
+
+  /** LayerNorm without affine, then {@code ·(1 + scale[image]) + shift[image]}. */
+  public static final PluginSpec PACKED_ADALN =
+      new PluginSpec(
+          "NitPackedAdaLn",
+          List.of(
+              new Tensor("x", "T", "[N, D]"),
+              new Tensor("shift", "T", "[B, D]"),
+              new Tensor("scale", "T", "[B, D]"),
+              new Tensor("image_index", "int32", "[N]")),
+          List.of(new Tensor("out", "T", "[N, D]")),
+          List.of(new Attribute("epsilon", "float")));
+
+  /** {@code x + gate[image]·y}. */
+  public static final PluginSpec GATED_RESIDUAL =
+      new PluginSpec(
+          "NitGatedResidual",
+          List.of(
+              new Tensor("x", "T", "[N, D]"),
+              new Tensor("y", "T", "[N, D]"),
+              new Tensor("gate", "T", "[B, D]"),
+              new Tensor("image_index", "int32", "[N]")),
+          List.of(new Tensor("out", "T", "[N, D]")),
+          List.of());
+
+  /** All of them. */
+  public static final List<PluginSpec> ALL =
+      List.of(VARLEN_ATTENTION, QK_NORM_ROPE_2D, PACKED_ADALN, GATED_RESIDUAL);
+
+  private NitOps() {}
+}

@@ -1,0 +1,32 @@
+package io.nit.runtime.engine;
+
+import io.nit.core.config.NitConfig;
+import java.nio.FloatBuffer;
+
+/**
+ * A loaded model that predicts velocities for a pack. One call at a time unless an implementation
+ * says otherwise. Safe to close twice; use after close throws {@link IllegalStateException}.
+ */
+public interface VelocityEngine extends AutoCloseable {
+  /** The backend's name, for example {@code ort-cpu}. */
+  String backend();
+
+  /** What runs it, for logs and reports: library version, threads, device. */
+  String description();
+
+  /** The model's shape. */
+  NitConfig config();
+
+  /**
+   * Runs one packed forward.
+   *
+   * @param in the pack
+   * @param v takes [N, C, p, p] from its position on, which moves behind them
+   * @throws EngineException if the backend fails; the engine stays usable
+   */
+  void forward(ForwardInputs in, FloatBuffer v) throws EngineException;
+
+  /** Frees the model. */
+  @Override
+  void close();
+}

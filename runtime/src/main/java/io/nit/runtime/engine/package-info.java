@@ -1,0 +1,5 @@
+/**
+ * What a backend is: {@link io.nit.runtime.engine.VelocityEngine}, made by a provider that is found
+ * through {@link java.util.ServiceLoader}, so that no code names one.
+ */
+package io.nit.runtime.engine;
