@@ -1,0 +1,2 @@
+/** The arrows between packages, stated as tests. */
+package io.nit.tests.arch;
