@@ -1,0 +1,39 @@
+package io.nit.runtime.engine;
+
+import io.nit.core.bundle.Bundle;
+import java.io.IOException;
+import java.util.Optional;
+
+/**
+ * Makes engines of one backend. Implementations have a public constructor without arguments and are
+ * listed in {@code META-INF/services}; {@link Engines} finds them.
+ */
+public interface EngineProvider {
+  /** Preference of a backend that is used only when it is asked for by name. */
+  int BY_NAME_ONLY = -1;
+
+  /** The backend's name on command lines, for example {@code ort-cpu}. */
+  String name();
+
+  /**
+   * Where the backend stands when the choice is {@code auto}: the highest that does not refuse is
+   * taken; {@link #BY_NAME_ONLY} is never taken.
+   */
+  int preference();
+
+  /**
+   * Why this backend cannot run a bundle here, or empty if it can. Cheap: loads no model.
+   *
+   * @return a reason as a user reads it, such as {@code no CUDA device}
+   */
+  Optional<String> refusal(Bundle bundle);
+
+  /**
+   * Loads the model.
+   *
+   * @return the engine, which the caller closes
+   * @throws IOException if a file of the bundle cannot be read
+   * @throws EngineException if the backend does not take the model; names what does not fit
+   */
+  VelocityEngine open(Bundle bundle, EngineOptions options) throws IOException, EngineException;
+}

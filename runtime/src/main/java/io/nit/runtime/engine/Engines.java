@@ -1,0 +1,104 @@
+package io.nit.runtime.engine;
+
+import io.nit.core.bundle.Bundle;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Optional;
+import java.util.ServiceLoader;
+import java.util.stream.Collectors;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Chooses a backend and opens a model on it. The choice is made once, at {@link #open}, and logged
+ * with its reason: a backend asked for by name is used or fails, and never replaced by another.
+ */
+public final class Engines {
+  /** The name that leaves the choice to {@link EngineProvider#preference}. */
+  public static final String AUTO = "auto";
+
+  private static final Logger LOG = LoggerFactory.getLogger(Engines.class);
+
+  private Engines() {}
+
+  /** Every backend on the class path, the preferred first. */
+  public static List<EngineProvider> providers() {
+    return ServiceLoader.load(EngineProvider.class, Engines.class.getClassLoader()).stream()
+        .map(ServiceLoader.Provider::get)
+        .sorted(Comparator.comparingInt(EngineProvider::preference).reversed())
+        .collect(Collectors.toUnmodifiableList());
+  }
+
+  /**
+   * Opens a bundle's model.
+   *
+   * @param backend a backend's name, or {@link #AUTO}
+   * @return the engine, which the caller closes
+   * @throws IllegalArgumentException if no backend has that name; lists the known ones
+   * @throws EngineException if the backend cannot run the bundle; with {@link #AUTO}, if none can,
+   *     with each one's reason
+   * @throws IOException if a file of the bundle cannot be read
+   */
+  public static VelocityEngine open(Bundle bundle, String backend, EngineOptions options)
+      throws IOException, EngineException {
+    return open(bundle, backend, options, providers());
+  }
+
+  static VelocityEngine open(
+      Bundle bundle, String backend, EngineOptions options, List<EngineProvider> providers)
+      throws IOException, EngineException {
+    if (!backend.equals(AUTO)) {
+      EngineProvider named = named(backend, providers);
+      Optional<String> refusal = named.refusal(bundle);
+      if (refusal.isPresent()) {
+        throw new EngineException(
+            "backend " + backend + " cannot run " + bundle.folder() + ": " + refusal.get());
+      }
+      return opened(named, bundle, options, "asked for");
+    }
+    List<String> passedOver = new ArrayList<>();
+    for (EngineProvider provider : providers) {
+      if (provider.preference() == EngineProvider.BY_NAME_ONLY) {
+        continue;
+      }
+      Optional<String> refusal = provider.refusal(bundle);
+      if (refusal.isEmpty()) {
+        String reason =
+            passedOver.isEmpty()
+                ? "auto: the preferred one"
+                : "auto: the next after " + String.join("; ", passedOver);
+        return opened(provider, bundle, options, reason);
+      }
+      passedOver.add(provider.name() + " (" + refusal.get() + ")");
+    }
+    throw new EngineException(
+        "no backend can run "
+            + bundle.folder()
+            + ": "
+            + (passedOver.isEmpty() ? "none on the class path" : String.join("; ", passedOver)));
+  }
+
+  private static VelocityEngine opened(
+      EngineProvider provider, Bundle bundle, EngineOptions options, String reason)
+      throws IOException, EngineException {
+    VelocityEngine engine = provider.open(bundle, options);
+    LOG.info("backend {} ({}): {}", engine.backend(), reason, engine.description());
+    return engine;
+  }
+
+  private static EngineProvider named(String backend, List<EngineProvider> providers) {
+    for (EngineProvider provider : providers) {
+      if (provider.name().equals(backend)) {
+        return provider;
+      }
+    }
+    throw new IllegalArgumentException(
+        "backend: expected auto or one of "
+            + providers.stream().map(EngineProvider::name).collect(Collectors.joining(", "))
+            + "; found '"
+            + backend
+            + "'");
+  }
+}

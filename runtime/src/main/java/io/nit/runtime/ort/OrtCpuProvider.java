@@ -1,0 +1,45 @@
+package io.nit.runtime.ort;
+
+import ai.onnxruntime.OrtEnvironment;
+import io.nit.core.bundle.Bundle;
+import io.nit.runtime.engine.EngineException;
+import io.nit.runtime.engine.EngineOptions;
+import io.nit.runtime.engine.EngineProvider;
+import io.nit.runtime.engine.VelocityEngine;
+import java.io.IOException;
+import java.util.Optional;
+
+/** ONNX Runtime on the CPU, the backend that runs everywhere. */
+public final class OrtCpuProvider implements EngineProvider {
+  /** The backend's name. */
+  public static final String NAME = "ort-cpu";
+
+  /** Made by the service loader. */
+  public OrtCpuProvider() {}
+
+  @Override
+  public String name() {
+    return NAME;
+  }
+
+  @Override
+  public int preference() {
+    return 10;
+  }
+
+  @Override
+  public Optional<String> refusal(Bundle bundle) {
+    try {
+      OrtEnvironment.getEnvironment();
+      return Optional.empty();
+    } catch (LinkageError | RuntimeException e) {
+      return Optional.of("ONNX Runtime's native library does not load: " + e);
+    }
+  }
+
+  @Override
+  public VelocityEngine open(Bundle bundle, EngineOptions options)
+      throws IOException, EngineException {
+    return OrtEngine.open(bundle.model(), bundle.config(), options);
+  }
+}

@@ -1,0 +1,210 @@
+package io.nit.runtime.ort;
+
+import ai.onnxruntime.OnnxTensor;
+import ai.onnxruntime.OrtEnvironment;
+import ai.onnxruntime.OrtException;
+import ai.onnxruntime.OrtLoggingLevel;
+import ai.onnxruntime.OrtSession;
+import io.nit.core.config.NitConfig;
+import io.nit.core.packing.PackLayout;
+import io.nit.core.rope.RopeTables;
+import io.nit.runtime.engine.EngineException;
+import io.nit.runtime.engine.EngineOptions;
+import io.nit.runtime.engine.ForwardInputs;
+import io.nit.runtime.engine.VelocityEngine;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
+import java.nio.IntBuffer;
+import java.nio.LongBuffer;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * A NiT model in ONNX Runtime. Inputs and the output are read and written in place where the
+ * caller's buffers are direct and of native byte order. Calls from several threads run one after
+ * the other.
+ */
+public final class OrtEngine implements VelocityEngine {
+  private final OrtEnvironment environment;
+  private final NitConfig config;
+  private final String description;
+  private final DirectBuffers buffers = new DirectBuffers();
+  private OrtSession session;
+  private PackLayout boundLayout;
+  private RopeTables boundRope;
+
+  private OrtEngine(
+      OrtEnvironment environment, OrtSession session, NitConfig config, String description) {
+    this.environment = environment;
+    this.session = session;
+    this.config = config;
+    this.description = description;
+  }
+
+  /**
+   * Loads a model file and checks that its inputs and output are those of {@code config}.
+   *
+   * @param model the ONNX file; external data lies beside it
+   * @return the engine, which the caller closes
+   * @throws NoSuchFileException if there is no such file
+   * @throws EngineException if ONNX Runtime does not take the file or an input or output differs
+   */
+  static OrtEngine open(Path model, NitConfig config, EngineOptions options)
+      throws NoSuchFileException, EngineException {
+    if (!Files.isRegularFile(model)) {
+      throw new NoSuchFileException(model.toString(), null, "no such model file");
+    }
+    OrtEnvironment environment = OrtEnvironment.getEnvironment();
+    OrtSession session = null;
+    try (OrtSession.SessionOptions settings = new OrtSession.SessionOptions()) {
+      settings.setSessionLogLevel(OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR);
+      if (options.threads() > 0) {
+        settings.setIntraOpNumThreads(options.threads());
+      }
+      // ONNX Runtime keeps one memory plan per set of input shapes; nearly every pack has a new
+      // one, so the plans would only pile up.
+      settings.setMemoryPatternOptimization(false);
+      session = environment.createSession(model.toString(), settings);
+      ModelSignature.check(session, config, model);
+      String threads = options.threads() > 0 ? options.threads() + " threads" : "all cores";
+      return new OrtEngine(
+          environment,
+          session,
+          config,
+          "ONNX Runtime " + environment.getVersion() + ", CPU, " + threads);
+    } catch (OrtException | EngineException e) {
+      closeQuietly(session, e);
+      throw e instanceof EngineException mismatch
+          ? mismatch
+          : new EngineException("ONNX Runtime does not take " + model + ": " + e.getMessage(), e);
+    }
+  }
+
+  @Override
+  public String backend() {
+    return OrtCpuProvider.NAME;
+  }
+
+  @Override
+  public String description() {
+    return description;
+  }
+
+  @Override
+  public NitConfig config() {
+    return config;
+  }
+
+  @Override
+  public synchronized void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
+    if (session == null) {
+      throw new IllegalStateException("OrtEngine: used after close");
+    }
+    PackLayout layout = in.layout();
+    int values = Math.multiplyExact(layout.tokens(), config.tokenSize());
+    if (in.x().remaining() != values || v.remaining() < values) {
+      throw new IllegalArgumentException(
+          "x and v: expected "
+              + values
+              + " values for "
+              + layout
+              + ", found "
+              + in.x().remaining()
+              + " and room for "
+              + v.remaining());
+    }
+    boolean inPlace = isNative(v);
+    FloatBuffer out = v.slice().limit(values);
+    if (!inPlace) {
+      out = buffers.get("v", values * Float.BYTES).asFloatBuffer();
+    }
+    long p = config.patchSize();
+    long[] shape = {layout.tokens(), config.inChannels(), p, p};
+    Map<String, OnnxTensor> inputs = new LinkedHashMap<>();
+    try (OnnxTensor velocity = OnnxTensor.createTensor(environment, out, shape)) {
+      bind(inputs, in, shape);
+      session.run(inputs, Set.of(), Map.of("v", velocity)).close();
+    } catch (OrtException e) {
+      throw new EngineException(
+          "forward of " + layout + " failed in ONNX Runtime: " + e.getMessage(), e);
+    } finally {
+      inputs.values().forEach(OnnxTensor::close);
+    }
+    if (inPlace) {
+      v.position(v.position() + values);
+    } else {
+      v.put(out);
+    }
+  }
+
+  private void bind(Map<String, OnnxTensor> inputs, ForwardInputs in, long[] shape)
+      throws OrtException {
+    PackLayout layout = in.layout();
+    int images = layout.images();
+    int tokens = layout.tokens();
+    FloatBuffer x = in.x();
+    if (!isNative(x)) {
+      int bytes = Math.multiplyExact(x.remaining(), Float.BYTES);
+      x = buffers.get("x", bytes).asFloatBuffer().put(x.duplicate()).flip();
+    }
+    // Steps in a row mostly have the same pack: what only depends on it stays as it is.
+    IntBuffer cu = buffers.get("cu_seqlens", (images + 1) * Integer.BYTES).asIntBuffer();
+    IntBuffer index = buffers.get("image_index", tokens * Integer.BYTES).asIntBuffer();
+    if (!layout.equals(boundLayout)) {
+      cu.put(layout.cuSeqlens()).flip();
+      index.put(layout.imageIndex()).flip();
+      boundLayout = layout;
+    }
+    RopeTables rope = in.rope();
+    int tableBytes = Math.multiplyExact(rope.cos().length, Float.BYTES);
+    FloatBuffer cos = buffers.get("rope_cos", tableBytes).asFloatBuffer();
+    FloatBuffer sin = buffers.get("rope_sin", tableBytes).asFloatBuffer();
+    if (rope != boundRope) {
+      cos.put(rope.cos()).flip();
+      sin.put(rope.sin()).flip();
+      boundRope = rope;
+    }
+    LongBuffer y = buffers.get("y", images * Long.BYTES).asLongBuffer().put(in.y()).flip();
+    long[] table = {tokens, rope.headDim()};
+    inputs.put("x", OnnxTensor.createTensor(environment, x.slice(), shape));
+    inputs.put(
+        "t",
+        OnnxTensor.createTensor(environment, buffers.floats("t", in.t()), new long[] {images}));
+    inputs.put("y", OnnxTensor.createTensor(environment, y, new long[] {images}));
+    inputs.put("cu_seqlens", OnnxTensor.createTensor(environment, cu, new long[] {images + 1L}));
+    inputs.put("image_index", OnnxTensor.createTensor(environment, index, new long[] {tokens}));
+    inputs.put("rope_cos", OnnxTensor.createTensor(environment, cos, table));
+    inputs.put("rope_sin", OnnxTensor.createTensor(environment, sin, table));
+  }
+
+  private static boolean isNative(FloatBuffer buffer) {
+    return buffer.isDirect() && buffer.order() == ByteOrder.nativeOrder();
+  }
+
+  @Override
+  public synchronized void close() {
+    if (session != null) {
+      try {
+        session.close();
+      } catch (OrtException e) {
+        throw new IllegalStateException("ONNX Runtime did not close its session", e);
+      } finally {
+        session = null;
+      }
+    }
+  }
+
+  private static void closeQuietly(OrtSession session, Exception cause) {
+    try {
+      if (session != null) {
+        session.close();
+      }
+    } catch (OrtException e) {
+      cause.addSuppressed(e);
+    }
+  }
+}
