@@ -1,0 +1,5 @@
+/**
+ * Benchmarks (JMH), started by {@code scripts/bench}; their results stand in {@code
+ * tests/bench/RESULTS.md}.
+ */
+package io.nit.tests.bench;
