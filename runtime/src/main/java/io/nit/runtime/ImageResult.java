@@ -1,0 +1,28 @@
+package io.nit.runtime;
+
+import io.nit.core.image.RgbImage;
+import java.util.Optional;
+
+/**
+ * A finished request.
+ *
+ * @param request what was asked for
+ * @param image the picture; empty if the bundle has no codec
+ * @param latent [C, latentHeight, latentWidth], as the codec takes it
+ * @param latentHeight latent pixels
+ * @param latentWidth latent pixels
+ * @param forwards forwards of the model it took part in
+ * @param waitingSeconds from the submit until it joined a pack
+ * @param samplingSeconds from then until its latent was done; others shared that time
+ * @param decodingSeconds decoding of the latent
+ */
+public record ImageResult(
+    ImageRequest request,
+    Optional<RgbImage> image,
+    float[] latent,
+    int latentHeight,
+    int latentWidth,
+    int forwards,
+    double waitingSeconds,
+    double samplingSeconds,
+    double decodingSeconds) {}

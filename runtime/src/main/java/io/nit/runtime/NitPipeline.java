@@ -1,0 +1,353 @@
+package io.nit.runtime;
+
+import io.nit.core.bundle.Bundle;
+import io.nit.core.bundle.Bundle.SamplingDefaults;
+import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.Tokens;
+import io.nit.core.config.NitConfig;
+import io.nit.core.image.RgbImage;
+import io.nit.runtime.engine.EngineException;
+import io.nit.runtime.engine.EngineOptions;
+import io.nit.runtime.engine.Engines;
+import io.nit.runtime.engine.VelocityEngine;
+import io.nit.runtime.sample.PackedSampler;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.ArrayBlockingQueue;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ThreadPoolExecutor;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+
+/**
+ * A model bundle, loaded and ready to sample. Requests may come from any thread at any time; those
+ * under way share packs under a token budget, and each result depends on its own request alone. One
+ * thread samples, another decodes.
+ *
+ * <p>The pipeline owns the model's native memory: close it. Closing ends what is under way, waits
+ * for the forward in progress, and may be done twice and from any thread.
+ */
+public final class NitPipeline implements AutoCloseable {
+  private static final int DECODES_WAITING = 16;
+
+  private final Bundle bundle;
+  private final RequestValidator rules;
+  private final VelocityEngine engine;
+  private final Optional<VelocityEngine> guide;
+  private final Optional<LatentCodec> codec;
+  private final SamplingLoop loop;
+  private final Thread samplingThread;
+  private final ThreadPoolExecutor decoder;
+  private volatile Thread decodingThread;
+
+  NitPipeline(
+      Bundle bundle,
+      VelocityEngine engine,
+      Optional<VelocityEngine> guide,
+      Optional<LatentCodec> codec,
+      int maxTokens) {
+    this.bundle = bundle;
+    this.engine = engine;
+    this.guide = guide;
+    this.codec = codec;
+    this.rules = new RequestValidator(bundle, maxTokens, guide.isPresent());
+    this.decoder =
+        new ThreadPoolExecutor(
+            1,
+            1,
+            0,
+            TimeUnit.SECONDS,
+            new ArrayBlockingQueue<>(DECODES_WAITING),
+            work -> decodingThread = daemon(work, "nit-decoding"),
+            // Where decoding falls behind, the sampling thread decodes too rather than pile up
+            // latents.
+            new ThreadPoolExecutor.CallerRunsPolicy());
+    this.loop =
+        new SamplingLoop(
+            new PackedSampler(engine, guide),
+            bundle.config(),
+            rules.maxTokens(),
+            ticket -> decoder.execute(() -> decode(ticket)));
+    this.samplingThread = daemon(this::sample, "nit-sampling");
+    samplingThread.start();
+  }
+
+  /**
+   * Opens a bundle with the builder's defaults.
+   *
+   * @param bundle a folder made by {@code nit-export}
+   * @throws IOException if a file is missing or cannot be read
+   * @throws EngineException if no backend can run the model
+   */
+  public static NitPipeline open(Path bundle) throws IOException, EngineException {
+    return builder(bundle).open();
+  }
+
+  /** Starts to open a bundle. */
+  public static Builder builder(Path bundle) {
+    return new Builder(bundle);
+  }
+
+  /** Settings of a pipeline. */
+  public static final class Builder {
+    private final Path folder;
+    private String backend = Engines.AUTO;
+    private int threads;
+    private int maxTokens;
+    private Path autoGuidance;
+
+    private Builder(Path folder) {
+      this.folder = folder;
+    }
+
+    /** The backend's name; {@code auto}, the default, takes the best that can run the model. */
+    public Builder backend(String name) {
+      backend = name;
+      return this;
+    }
+
+    /** CPU threads of a forward; 0, the default, for every core. */
+    public Builder threads(int count) {
+      threads = count;
+      return this;
+    }
+
+    /** Tokens of one forward, at most the bundle's {@code max_tokens}; 0, the default, for that. */
+    public Builder maxTokens(int tokens) {
+      maxTokens = tokens;
+      return this;
+    }
+
+    /** The bundle of a weaker model whose prediction guidance leads away from. */
+    public Builder autoGuidanceModel(Path bundle) {
+      autoGuidance = bundle;
+      return this;
+    }
+
+    /**
+     * Loads the model.
+     *
+     * @return the pipeline, which the caller closes
+     * @throws IllegalArgumentException if a setting does not fit, or the backend's name is unknown
+     * @throws IOException if a file is missing or cannot be read
+     * @throws EngineException if the backend cannot run the model
+     */
+    public NitPipeline open() throws IOException, EngineException {
+      EngineOptions options = new EngineOptions(threads);
+      Bundle bundle = Bundle.open(folder);
+      new RequestValidator(bundle, maxTokens, autoGuidance != null); // refused before loading
+      Optional<Bundle> guideBundle =
+          autoGuidance == null ? Optional.empty() : Optional.of(Bundle.open(autoGuidance));
+      if (guideBundle.isPresent()) {
+        PackedSampler.checkGuide(bundle.config(), guideBundle.get().config());
+      }
+      VelocityEngine engine = Engines.open(bundle, backend, options);
+      Optional<VelocityEngine> guide = Optional.empty();
+      try {
+        if (guideBundle.isPresent()) {
+          guide = Optional.of(Engines.open(guideBundle.get(), backend, options));
+        }
+        return new NitPipeline(bundle, engine, guide, bundle.openCodec(), maxTokens);
+      } catch (IOException | EngineException | RuntimeException e) {
+        engine.close();
+        guide.ifPresent(VelocityEngine::close);
+        throw e;
+      }
+    }
+  }
+
+  /** The model's shape. */
+  public NitConfig config() {
+    return bundle.config();
+  }
+
+  /** Names of the classes by label; may be empty. */
+  public List<String> labels() {
+    return bundle.labels();
+  }
+
+  /** The backend that runs the model, for example {@code ort-cpu}. */
+  public String backend() {
+    return engine.backend();
+  }
+
+  /** What a request must fit. */
+  public RequestValidator rules() {
+    return rules;
+  }
+
+  /** A request with the bundle's defaults; label and size are still to be set. */
+  public ImageRequest.Builder request() {
+    SamplingDefaults defaults = bundle.defaults();
+    ImageRequest.Builder request = ImageRequest.builder(defaults);
+    return rules.canGuide() ? request : request.guidanceScale(1);
+  }
+
+  /** What has been done so far. */
+  public PipelineStats stats() {
+    return loop.stats();
+  }
+
+  /** {@link #submit(ImageRequest, ProgressListener)} without a listener. */
+  public CompletableFuture<ImageResult> submit(ImageRequest request) {
+    return submit(request, ProgressListener.NONE);
+  }
+
+  /**
+   * Queues a request.
+   *
+   * @return completes on the decoding thread with the result, or exceptionally with a {@link
+   *     SamplingException} if the request failed, or a {@link CancellationException} if the
+   *     pipeline was closed; cancelling it takes the request out
+   * @throws IllegalArgumentException if the request does not fit the model; names what does not
+   * @throws IllegalStateException after {@link #close}
+   */
+  public CompletableFuture<ImageResult> submit(ImageRequest request, ProgressListener listener) {
+    Ticket ticket = new Ticket(rules.check(request), rules, listener);
+    loop.add(ticket);
+    return ticket.future;
+  }
+
+  /**
+   * Serves a batch and waits for it. Every request is checked before any is queued.
+   *
+   * @return the results in the order of the requests
+   * @throws IllegalArgumentException if a request does not fit the model; none is queued then
+   * @throws SamplingException if requests failed, once the others are done; it has their results
+   * @throws CancellationException if {@code cancellation} was asked for or the pipeline was closed
+   * @throws InterruptedException if the thread was interrupted; the batch is taken out then
+   */
+  public List<ImageResult> generate(
+      List<ImageRequest> requests, ProgressListener listener, CancellationToken cancellation)
+      throws SamplingException, InterruptedException {
+    requests.forEach(rules::check);
+    List<CompletableFuture<ImageResult>> futures = new ArrayList<>();
+    try {
+      for (ImageRequest request : requests) {
+        futures.add(submit(request, listener));
+      }
+      CompletableFuture<Void> all =
+          CompletableFuture.allOf(futures.toArray(CompletableFuture<?>[]::new));
+      while (!finished(all)) {
+        if (cancellation.isCancelled()) {
+          throw new CancellationException("the batch was cancelled");
+        }
+      }
+      return results(futures);
+    } finally {
+      futures.forEach(future -> future.cancel(true));
+    }
+  }
+
+  private static boolean finished(CompletableFuture<Void> all) throws InterruptedException {
+    try {
+      all.get(20, TimeUnit.MILLISECONDS);
+    } catch (TimeoutException e) {
+      return false;
+    } catch (ExecutionException | CancellationException e) {
+      return true; // told apart request by request
+    }
+    return true;
+  }
+
+  private static List<ImageResult> results(List<CompletableFuture<ImageResult>> futures)
+      throws SamplingException, InterruptedException {
+    List<ImageResult> done = new ArrayList<>();
+    List<Throwable> failures = new ArrayList<>();
+    for (CompletableFuture<ImageResult> future : futures) {
+      try {
+        done.add(future.get());
+      } catch (ExecutionException e) {
+        failures.add(e.getCause());
+      }
+    }
+    if (!failures.isEmpty()) {
+      throw new SamplingException(
+          failures.size()
+              + " of "
+              + futures.size()
+              + " requests failed; the first: "
+              + failures.get(0).getMessage(),
+          failures.get(0),
+          done);
+    }
+    return done;
+  }
+
+  private void sample() {
+    try {
+      loop.run();
+    } finally {
+      engine.close();
+      guide.ifPresent(VelocityEngine::close);
+      decoder.execute(() -> codec.ifPresent(LatentCodec::close)); // behind all that is decoded
+      decoder.shutdown();
+    }
+  }
+
+  private void decode(Ticket ticket) {
+    NitConfig config = bundle.config();
+    int patch = config.patchSize();
+    long start = System.nanoTime();
+    try {
+      float[] latent =
+          Tokens.unpatchify(
+              ticket.image.trajectory().x(), 0, config.inChannels(), ticket.h, ticket.w, patch);
+      Optional<RgbImage> image =
+          codec.map(
+              made ->
+                  RgbImage.ofPlanes(
+                      made.decode(latent, ticket.h * patch, ticket.w * patch),
+                      ticket.request.height(),
+                      ticket.request.width()));
+      long end = System.nanoTime();
+      ticket.future.complete(
+          new ImageResult(
+              ticket.request,
+              image,
+              latent,
+              ticket.h * patch,
+              ticket.w * patch,
+              ticket.forwards,
+              (ticket.admitted - ticket.submitted) * 1e-9,
+              (start - ticket.admitted) * 1e-9,
+              (end - start) * 1e-9));
+    } catch (RuntimeException | OutOfMemoryError e) {
+      ticket.future.completeExceptionally(
+          new SamplingException(
+              ticket.request.describe() + ": decoding failed: " + e.getMessage(), e));
+    }
+  }
+
+  @Override
+  public void close() {
+    loop.close();
+    Thread current = Thread.currentThread();
+    if (current == samplingThread || current == decodingThread) {
+      return; // called by a callback: the threads end by themselves once it returns
+    }
+    boolean interrupted = false;
+    for (boolean ended = false; !ended; ) {
+      try {
+        samplingThread.join();
+        ended = decoder.awaitTermination(1, TimeUnit.MINUTES);
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      current.interrupt();
+    }
+  }
+
+  private static Thread daemon(Runnable work, String name) {
+    Thread thread = new Thread(work, name);
+    thread.setDaemon(true);
+    return thread;
+  }
+}

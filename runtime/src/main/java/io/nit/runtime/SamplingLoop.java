@@ -1,0 +1,232 @@
+package io.nit.runtime;
+
+import io.nit.core.config.NitConfig;
+import io.nit.core.flow.Seeds;
+import io.nit.core.flow.Trajectory;
+import io.nit.runtime.engine.EngineException;
+import io.nit.runtime.sample.PackedSampler;
+import io.nit.runtime.sample.RopeChoice;
+import io.nit.runtime.sample.SampledImage;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.List;
+import java.util.concurrent.CancellationException;
+import java.util.function.Consumer;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Continuous batching: every tick runs one pack of all images under way and moves each on; when one
+ * is done, the requests that wait longest take its place as far as the token budget goes. Requests
+ * are served in the order they came in, so none waits for ever.
+ */
+final class SamplingLoop implements Runnable {
+  private static final Logger LOG = LoggerFactory.getLogger(SamplingLoop.class);
+
+  private final PackedSampler sampler;
+  private final NitConfig config;
+  private final int maxTokens;
+  private final Consumer<Ticket> decode;
+  private final Deque<Ticket> waiting = new ArrayDeque<>(); // guarded by this
+  private final List<Ticket> active = new ArrayList<>();
+  private boolean closing; // guarded by this
+  private PipelineStats stats = new PipelineStats(0, 0, 0, 0, 0); // guarded by this
+  private long images;
+  private long busyNanos;
+  private long activeTokens;
+
+  /**
+   * A loop over a sampler.
+   *
+   * @param decode takes a ticket whose latent is done
+   */
+  SamplingLoop(PackedSampler sampler, NitConfig config, int maxTokens, Consumer<Ticket> decode) {
+    this.sampler = sampler;
+    this.config = config;
+    this.maxTokens = maxTokens;
+    this.decode = decode;
+  }
+
+  /** Queues a ticket. */
+  synchronized void add(Ticket ticket) {
+    if (closing) {
+      throw new IllegalStateException("NitPipeline: used after close");
+    }
+    waiting.add(ticket);
+    notifyAll();
+  }
+
+  /** Makes {@link #run} end after the forward it is in. */
+  synchronized void close() {
+    closing = true;
+    notifyAll();
+  }
+
+  synchronized PipelineStats stats() {
+    return stats;
+  }
+
+  @Override
+  public void run() {
+    try {
+      while (awaitWork()) {
+        tick();
+      }
+    } catch (InterruptedException e) {
+      LOG.debug("the sampling thread was interrupted", e);
+    } finally {
+      abandon();
+    }
+  }
+
+  private void tick() {
+    long start = System.nanoTime();
+    active.removeIf(this::gone);
+    admit();
+    if (!active.isEmpty()) {
+      advance();
+    }
+    busyNanos += System.nanoTime() - start;
+    publish();
+  }
+
+  private synchronized void publish() {
+    double model = sampler.forwardNanos() * 1e-9;
+    double java = Math.max(0, busyNanos * 1e-9 - model);
+    stats = new PipelineStats(images, sampler.forwards(), sampler.tokens(), model, java);
+  }
+
+  /** Waits until there is something to do; false when closing. */
+  private synchronized boolean awaitWork() throws InterruptedException {
+    while (!closing && waiting.isEmpty() && active.isEmpty()) {
+      wait();
+    }
+    return !closing;
+  }
+
+  /** Whether a ticket's future was cancelled or failed, so that its place is free. */
+  private boolean gone(Ticket ticket) {
+    if (ticket.future.isDone()) {
+      activeTokens -= ticket.forwardTokens;
+      return true;
+    }
+    return false;
+  }
+
+  private void admit() {
+    while (true) {
+      Ticket next;
+      synchronized (this) {
+        next = waiting.peek();
+        if (next == null
+            || !next.future.isDone() && activeTokens + next.forwardTokens > maxTokens) {
+          return;
+        }
+        waiting.remove();
+      }
+      if (!next.future.isDone()) {
+        begin(next);
+      }
+    }
+  }
+
+  private void begin(Ticket ticket) {
+    ImageRequest request = ticket.request;
+    int elements = Math.multiplyExact(ticket.h * ticket.w, config.tokenSize());
+    ticket.admitted = System.nanoTime();
+    ticket.image =
+        new SampledImage(
+            ticket.h,
+            ticket.w,
+            ticket.label,
+            new RopeChoice(request.ropeMode(), request.ropeReference()),
+            new Trajectory(
+                request.sampler(),
+                request.steps(),
+                request.guidance(),
+                Seeds.start(request.seed(), elements),
+                Seeds.sde(request.seed(), elements)));
+    activeTokens += ticket.forwardTokens;
+    active.add(ticket);
+  }
+
+  private void advance() {
+    List<SampledImage> pack = new ArrayList<>(active.size());
+    active.forEach(ticket -> pack.add(ticket.image));
+    int[] before = pack.stream().mapToInt(image -> image.trajectory().step()).toArray();
+    try {
+      sampler.advance(pack);
+    } catch (EngineException | RuntimeException | OutOfMemoryError e) {
+      LOG.warn("a forward of {} images failed: {}", pack.size(), e.getMessage());
+      active.forEach(ticket -> fail(ticket, "the forward failed: " + e.getMessage(), e));
+      return;
+    }
+    for (int i = 0; i < before.length; i++) {
+      Ticket ticket = active.get(i);
+      Trajectory trajectory = ticket.image.trajectory();
+      ticket.forwards++;
+      if (!finite(trajectory.x())) {
+        fail(
+            ticket,
+            "the latent holds NaN or infinity after step "
+                + trajectory.step()
+                + " of "
+                + trajectory.steps(),
+            null);
+        continue;
+      }
+      if (trajectory.step() > before[i]) {
+        report(ticket, trajectory);
+      }
+    }
+    List<Ticket> done = new ArrayList<>();
+    for (Ticket ticket : active) {
+      if (ticket.image.trajectory().done() && !ticket.future.isDone()) {
+        done.add(ticket);
+        activeTokens -= ticket.forwardTokens;
+      }
+    }
+    active.removeAll(done);
+    images += done.size();
+    publish(); // before anyone can learn that an image is done
+    done.forEach(decode);
+  }
+
+  private static void report(Ticket ticket, Trajectory trajectory) {
+    try {
+      ticket.listener.step(ticket.request, trajectory.step(), trajectory.steps());
+    } catch (RuntimeException e) {
+      LOG.warn("a progress listener failed", e);
+    }
+  }
+
+  private static void fail(Ticket ticket, String reason, Throwable cause) {
+    ticket.future.completeExceptionally(
+        new SamplingException(ticket.request.describe() + ": " + reason, cause));
+  }
+
+  private static boolean finite(double[] values) {
+    double sum = 0;
+    for (double value : values) {
+      sum += value;
+    }
+    return Double.isFinite(sum);
+  }
+
+  /** Ends every request that is not done. */
+  private void abandon() {
+    List<Ticket> left = new ArrayList<>(active);
+    synchronized (this) {
+      closing = true;
+      left.addAll(waiting);
+      waiting.clear();
+    }
+    active.clear();
+    for (Ticket ticket : left) {
+      ticket.future.completeExceptionally(
+          new CancellationException(
+              ticket.request.describe() + ": the pipeline was closed before it was done"));
+    }
+  }
+}

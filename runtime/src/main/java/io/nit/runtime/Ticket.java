@@ -1,0 +1,29 @@
+package io.nit.runtime;
+
+import io.nit.runtime.sample.SampledImage;
+import java.util.concurrent.CompletableFuture;
+
+/** A request on its way through the pipeline. Its mutable part belongs to the sampling thread. */
+final class Ticket {
+  final ImageRequest request;
+  final int label;
+  final int h; // tokens
+  final int w;
+  final long forwardTokens;
+  final ProgressListener listener;
+  final CompletableFuture<ImageResult> future = new CompletableFuture<>();
+  final long submitted = System.nanoTime();
+
+  SampledImage image;
+  long admitted;
+  int forwards;
+
+  Ticket(ImageRequest request, RequestValidator rules, ProgressListener listener) {
+    this.request = request;
+    this.listener = listener;
+    label = rules.label(request.label());
+    h = rules.tokensHigh(request);
+    w = rules.tokensWide(request);
+    forwardTokens = rules.forwardTokens(request);
+  }
+}

@@ -1,0 +1,106 @@
+package io.nit.runtime.sample;
+
+import io.nit.core.packing.PackLayout;
+import io.nit.core.rope.Rope2d;
+import io.nit.core.rope.RopeSpec;
+import io.nit.core.rope.RopeTables;
+import io.nit.runtime.engine.EngineException;
+import io.nit.runtime.engine.ForwardInputs;
+import io.nit.runtime.engine.VelocityEngine;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Forwards of one model over packs of images. Buffers are kept from one forward to the next, and
+ * the rotary tables as long as the pack stays the same.
+ */
+final class PackForward {
+  private final VelocityEngine engine;
+  private final RopeSpec modelRope;
+  private final Rope2d rope2d = new Rope2d();
+  private FloatBuffer x = FloatBuffer.allocate(0);
+  private FloatBuffer v = FloatBuffer.allocate(0);
+  private float[] velocity = new float[0];
+  private PackLayout layout;
+  private List<RopeSpec> specs;
+  private RopeTables tables;
+  private long nanos;
+
+  PackForward(VelocityEngine engine) {
+    this.engine = engine;
+    this.modelRope = RopeSpec.of(engine.config());
+  }
+
+  /**
+   * Predicts every image's velocity at its trajectory's point.
+   *
+   * @param images the pack, in order; an image may stand in it twice
+   * @param labels one per image
+   * @return [tokens, C, p, p] and more behind it; valid until the next call
+   */
+  float[] run(List<SampledImage> images, long[] labels) throws EngineException {
+    bind(images);
+    int values = Math.multiplyExact(layout.tokens(), engine.config().tokenSize());
+    if (x.capacity() < values) {
+      x = direct(values);
+      v = direct(values);
+      velocity = new float[values];
+    }
+    float[] t = new float[labels.length];
+    x.clear();
+    for (int i = 0; i < t.length; i++) {
+      t[i] = (float) images.get(i).trajectory().t();
+      for (double value : images.get(i).trajectory().x()) {
+        x.put((float) value);
+      }
+    }
+    x.flip();
+    v.clear();
+    long start = System.nanoTime();
+    engine.forward(new ForwardInputs(layout, x, t, labels, tables), v);
+    nanos += System.nanoTime() - start;
+    v.flip().get(velocity, 0, values);
+    return velocity;
+  }
+
+  /** Where image {@code index} of the last pack begins in the velocities. */
+  int offset(int index) {
+    return layout.start(index) * engine.config().tokenSize();
+  }
+
+  /** Tokens of the last pack. */
+  int tokens() {
+    return layout.tokens();
+  }
+
+  /** Time spent inside the model. */
+  long nanos() {
+    return nanos;
+  }
+
+  private void bind(List<SampledImage> images) {
+    int[] h = new int[images.size()];
+    int[] w = new int[h.length];
+    List<RopeSpec> wanted = new ArrayList<>(h.length);
+    for (int i = 0; i < h.length; i++) {
+      h[i] = images.get(i).h();
+      w[i] = images.get(i).w();
+      wanted.add(images.get(i).rope().over(modelRope));
+    }
+    PackLayout pack = PackLayout.of(h, w);
+    if (!pack.equals(layout) || !wanted.equals(specs)) {
+      tables = rope2d.tables(wanted, pack);
+      layout = pack;
+      specs = wanted;
+    }
+  }
+
+  private static FloatBuffer direct(int values) {
+    return ByteBuffer.allocateDirect(Math.multiplyExact(values, Float.BYTES))
+        .order(ByteOrder.nativeOrder())
+        .asFloatBuffer();
+  }
+}

@@ -1,0 +1,131 @@
+package io.nit.runtime.sample;
+
+import io.nit.core.config.NitConfig;
+import io.nit.core.flow.Trajectory;
+import io.nit.runtime.engine.EngineException;
+import io.nit.runtime.engine.VelocityEngine;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * Moves images on, all in one pack. Guided images stand in the pack a second time with the null
+ * class, behind all others; or, with auto-guidance (arXiv 2406.02507), in a pack of their own that
+ * a second, weaker model runs with the null class, as the authors do. Not safe for several threads.
+ */
+public final class PackedSampler {
+  private final PackForward model;
+  private final Optional<PackForward> guide;
+  private final NitConfig config;
+  private final long guideNullClass;
+  private long forwards;
+  private long tokens;
+
+  /**
+   * A sampler on engines that the caller keeps and closes.
+   *
+   * @param model predicts the velocities
+   * @param guide the weaker model of auto-guidance, or empty for the null class of {@code model}
+   * @throws IllegalArgumentException if the two models' tokens or classes differ, or the guide has
+   *     no null class
+   */
+  public PackedSampler(VelocityEngine model, Optional<VelocityEngine> guide) {
+    this.model = new PackForward(model);
+    this.guide = guide.map(PackForward::new);
+    this.config = model.config();
+    this.guideNullClass = guide.map(VelocityEngine::config).orElse(config).numClasses();
+    guide.ifPresent(engine -> checkGuide(config, engine.config()));
+  }
+
+  /**
+   * Whether a model can guide another.
+   *
+   * @throws IllegalArgumentException naming what differs
+   */
+  public static void checkGuide(NitConfig model, NitConfig guide) {
+    if (guide.inChannels() != model.inChannels()
+        || guide.patchSize() != model.patchSize()
+        || guide.numClasses() != model.numClasses()) {
+      throw new IllegalArgumentException(
+          "auto-guidance model: expected in_channels, patch_size, num_classes "
+              + model.inChannels()
+              + ", "
+              + model.patchSize()
+              + ", "
+              + model.numClasses()
+              + ", found "
+              + guide.inChannels()
+              + ", "
+              + guide.patchSize()
+              + ", "
+              + guide.numClasses());
+    }
+    if (!guide.hasNullClass()) {
+      throw new IllegalArgumentException(
+          "auto-guidance model: expected a null class (class_dropout_prob above 0), found none");
+    }
+  }
+
+  /**
+   * Runs the model once where every image stands and moves each on.
+   *
+   * @param images at least one; none of them done
+   * @throws EngineException if a forward fails; every image is then where it was
+   */
+  public void advance(List<SampledImage> images) throws EngineException {
+    List<SampledImage> guided = new ArrayList<>();
+    for (SampledImage image : images) {
+      if (image.trajectory().guided()) {
+        guided.add(image);
+      }
+    }
+    List<SampledImage> pack = new ArrayList<>(images);
+    if (guide.isEmpty()) {
+      pack.addAll(guided);
+    }
+    long[] labels = new long[pack.size()];
+    for (int i = 0; i < labels.length; i++) {
+      labels[i] = i < images.size() ? pack.get(i).label() : config.numClasses();
+    }
+    float[] cond = run(model, pack, labels);
+    float[] uncond = cond;
+    PackForward unconditional = model;
+    int at = images.size();
+    if (guide.isPresent() && !guided.isEmpty()) {
+      long[] nulls = new long[guided.size()];
+      Arrays.fill(nulls, guideNullClass);
+      unconditional = guide.get();
+      uncond = run(unconditional, guided, nulls);
+      at = 0;
+    }
+    for (int i = 0; i < images.size(); i++) {
+      Trajectory trajectory = images.get(i).trajectory();
+      boolean two = trajectory.guided();
+      trajectory.advance(cond, model.offset(i), uncond, two ? unconditional.offset(at++) : 0);
+    }
+  }
+
+  private float[] run(PackForward forward, List<SampledImage> images, long[] labels)
+      throws EngineException {
+    float[] velocity = forward.run(images, labels);
+    forwards++;
+    tokens += forward.tokens();
+    return velocity;
+  }
+
+  /** Forwards so far, of both models. */
+  public long forwards() {
+    return forwards;
+  }
+
+  /** Tokens that went through the models so far. */
+  public long tokens() {
+    return tokens;
+  }
+
+  /** Time spent inside the models so far, in nanoseconds. */
+  public long forwardNanos() {
+    return model.nanos() + guide.map(PackForward::nanos).orElse(0L);
+  }
+}

@@ -1,0 +1,84 @@
+package io.nit.runtime;
+
+import io.nit.core.config.NitConfig;
+import io.nit.runtime.engine.EngineException;
+import io.nit.runtime.engine.ForwardInputs;
+import io.nit.runtime.engine.VelocityEngine;
+import java.nio.FloatBuffer;
+import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.Semaphore;
+
+/**
+ * A made-up model whose velocity of a token depends on that token, its image's t and label and its
+ * rotary tables: {@code v = x·(0.5 + t) + 0.01·y + mean(cos)}. Keeps a record of the packs, and can
+ * be made to wait, to fail, or to give NaN for a label.
+ */
+final class FakeEngine implements VelocityEngine {
+  record Pack(int images, int tokens, List<Long> labels) {}
+
+  final List<Pack> packs = new CopyOnWriteArrayList<>();
+  volatile Semaphore permits;
+  volatile long nanLabel = -1;
+  volatile String failure;
+  volatile boolean closed;
+  private final NitConfig config;
+  private final float bias;
+
+  FakeEngine(NitConfig config, float bias) {
+    this.config = config;
+    this.bias = bias;
+  }
+
+  @Override
+  public String backend() {
+    return "fake";
+  }
+
+  @Override
+  public String description() {
+    return "made up";
+  }
+
+  @Override
+  public NitConfig config() {
+    return config;
+  }
+
+  @Override
+  public void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
+    if (closed) {
+      throw new IllegalStateException("FakeEngine: used after close");
+    }
+    packs.add(
+        new Pack(
+            in.layout().images(), in.layout().tokens(), Arrays.stream(in.y()).boxed().toList()));
+    if (permits != null) {
+      permits.acquireUninterruptibly();
+    }
+    if (failure != null) {
+      throw new EngineException(failure);
+    }
+    int headDim = in.rope().headDim();
+    for (int image = 0; image < in.layout().images(); image++) {
+      float label = in.y()[image] == nanLabel ? Float.NaN : 0.01f * in.y()[image];
+      for (int k = 0; k < in.layout().tokens(image); k++) {
+        int token = in.layout().start(image) + k;
+        float rope = 0;
+        for (int j = 0; j < headDim; j++) {
+          rope += in.rope().cos()[token * headDim + j] / headDim;
+        }
+        for (int c = 0; c < config.tokenSize(); c++) {
+          float x = in.x().get(in.x().position() + token * config.tokenSize() + c);
+          v.put(x * (0.5f + in.t()[image]) + label + rope + bias);
+        }
+      }
+    }
+  }
+
+  @Override
+  public void close() {
+    closed = true;
+  }
+}

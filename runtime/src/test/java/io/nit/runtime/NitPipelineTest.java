@@ -1,0 +1,504 @@
+package io.nit.runtime;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nit.core.bundle.Bundle;
+import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.SpaceToDepthCodec;
+import io.nit.core.config.CustomFreqs;
+import io.nit.core.config.NitConfig;
+import io.nit.core.flow.Guidance;
+import io.nit.core.flow.SamplerKind;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+@Timeout(60)
+class NitPipelineTest {
+  private static final NitConfig CONFIG =
+      NitConfig.s().with(Map.of("in_channels", 12, "num_classes", 4, "ori_max_pe_len", 4));
+  private static final SpaceToDepthCodec CODEC = new SpaceToDepthCodec(2);
+
+  private final FakeEngine engine = new FakeEngine(CONFIG, 0);
+  private final List<NitPipeline> opened = new ArrayList<>();
+
+  @AfterEach
+  void close() {
+    if (engine.permits != null) {
+      engine.permits.release(1_000_000);
+    }
+    opened.forEach(NitPipeline::close);
+  }
+
+  @Test
+  void aPictureIsTheSameWhateverSharesThePack() throws Exception {
+    List<ImageRequest> mixed = new ArrayList<>();
+    for (SamplerKind sampler : SamplerKind.values()) {
+      for (int i = 0; i < 4; i++) {
+        mixed.add(
+            request()
+                .label(i)
+                .size(2 + 2 * i, 8 - 2 * i)
+                .seed(100 + i)
+                .steps(3 + i)
+                .sampler(sampler)
+                .guidance(i % 2 == 0 ? Guidance.NONE : new Guidance(2, 0.2, 0.8))
+                .build());
+      }
+    }
+    List<ImageResult> together = together(pipeline(64), mixed);
+    assertTrue(engine.packs.stream().anyMatch(pack -> pack.images() > 4));
+    for (int i = 0; i < mixed.size(); i++) {
+      ImageResult alone = pipeline(64).submit(mixed.get(i)).get();
+      assertArrayEquals(alone.latent(), together.get(i).latent(), "request " + i);
+      assertArrayEquals(
+          alone.image().orElseThrow().rgb(), together.get(i).image().orElseThrow().rgb());
+      assertEquals(mixed.get(i).width(), alone.image().orElseThrow().width());
+      assertEquals(mixed.get(i), together.get(i).request());
+    }
+  }
+
+  @Test
+  void noForwardIsOverTheBudgetAndFreedRoomIsUsedAtOnce() throws Exception {
+    List<ImageRequest> requests = new ArrayList<>();
+    for (int i = 0; i < 9; i++) {
+      requests.add(request().label(0).size(8, 8).seed(i).steps(i == 0 ? 20 : 2).build());
+    }
+    together(pipeline(48), requests);
+    assertTrue(engine.packs.stream().allMatch(pack -> pack.tokens() <= 48));
+    // 16 tokens each: three share a pack; the 20-step one stays in it while others come and go.
+    assertEquals(1 + 20, engine.packs.size());
+    assertEquals(List.of(1, 3, 3, 3, 3, 3, 3, 3, 3, 1), first(10));
+    assertEquals(1 + 9, opened.get(0).stats().images());
+    assertEquals(1 + 20, opened.get(0).stats().forwards());
+    assertEquals(1 + 16 * (20 + 8 * 2), opened.get(0).stats().tokens());
+  }
+
+  @Test
+  void aGuidedImageTakesTwoPlacesOnlyWithinTheInterval() throws Exception {
+    ImageRequest request =
+        request().label(1).size(4, 4).steps(4).guidance(new Guidance(3, 0.4, 0.8)).build();
+    pipeline(64).submit(request).get();
+    List<List<Long>> labels = engine.packs.stream().map(FakeEngine.Pack::labels).toList();
+    // t = 1, 0.75, 0.5, 0.25
+    assertEquals(List.of(List.of(1L), List.of(1L, 4L), List.of(1L, 4L), List.of(1L)), labels);
+  }
+
+  @Test
+  void autoGuidanceRunsTheSecondModelOnTheGuidedImagesAlone() throws Exception {
+    FakeEngine weak = new FakeEngine(CONFIG, 0.5f);
+    ImageRequest plain = request().label(1).size(4, 4).steps(2).build();
+    ImageRequest guided = plain.toBuilder().guidance(new Guidance(2, 0, 0.6)).build();
+    NitPipeline pipeline =
+        keep(new NitPipeline(bundle(64, CONFIG), engine, Optional.of(weak), codec(), 0));
+    List<ImageResult> results = together(pipeline, List.of(plain, guided));
+    assertEquals(List.of(1, 2, 2), first(3));
+    assertEquals(List.of(new FakeEngine.Pack(1, 4, List.of(4L))), weak.packs);
+    assertFalse(Arrays.equals(results.get(0).latent(), results.get(1).latent()));
+  }
+
+  @Test
+  void theRopeModeOfARequestReachesTheModel() throws Exception {
+    ImageRequest plain = request().label(1).size(16, 16).steps(2).build();
+    ImageRequest yarn = plain.toBuilder().ropeMode(CustomFreqs.YARN).ropeReference(2).build();
+    List<ImageResult> results =
+        pipeline(256)
+            .generate(List.of(plain, yarn), ProgressListener.NONE, new CancellationToken());
+    assertFalse(Arrays.equals(results.get(0).latent(), results.get(1).latent()));
+  }
+
+  @Test
+  void progressCountsEveryStepOnce() throws Exception {
+    ConcurrentLinkedQueue<String> heard = new ConcurrentLinkedQueue<>();
+    List<ImageRequest> requests =
+        List.of(
+            request().id("a").label(0).size(2, 2).steps(3).sampler(SamplerKind.HEUN).build(),
+            request().id("b").label(0).size(2, 2).steps(2).build());
+    List<ImageResult> results =
+        pipeline(64)
+            .generate(
+                requests,
+                (request, step, steps) ->
+                    heard.add(request.id().orElseThrow() + step + "/" + steps),
+                new CancellationToken());
+    assertEquals(
+        List.of("a1/3", "a2/3", "a3/3"), heard.stream().filter(s -> s.startsWith("a")).toList());
+    assertEquals(List.of("b1/2", "b2/2"), heard.stream().filter(s -> s.startsWith("b")).toList());
+    assertEquals(5, results.get(0).forwards());
+    assertEquals(2, results.get(1).forwards());
+  }
+
+  @Test
+  void aListenerThatThrowsStopsNothing() throws Exception {
+    ImageRequest request = request().label(0).size(2, 2).steps(3).build();
+    ProgressListener bad =
+        (r, step, steps) -> {
+          throw new IllegalStateException("listener");
+        };
+    assertTrue(pipeline(64).submit(request, bad).get().image().isPresent());
+  }
+
+  @Test
+  void aCancelledRequestLeavesThePackAndTheOthersGoOn() throws Exception {
+    engine.permits = new Semaphore(0);
+    NitPipeline pipeline = pipeline(64);
+    CompletableFuture<ImageResult> first =
+        pipeline.submit(request().label(0).size(8, 8).steps(50).build());
+    CompletableFuture<ImageResult> second =
+        pipeline.submit(request().label(1).size(4, 4).steps(4).build());
+    CompletableFuture<ImageResult> waiting =
+        pipeline.submit(request().label(2).size(16, 14).steps(2).build());
+    engine.permits.release(2);
+    awaitPacks(3);
+    first.cancel(true);
+    waiting.cancel(true);
+    engine.permits.release(1000);
+    assertTrue(second.get().image().isPresent());
+    assertThrows(CancellationException.class, first::get);
+    int size = engine.packs.size();
+    assertTrue(size < 10, size + " forwards");
+    assertTrue(engine.packs.stream().noneMatch(pack -> pack.labels().contains(2L)));
+    assertEquals(List.of(1L), engine.packs.get(size - 1).labels());
+  }
+
+  @Test
+  void aCancelledBatchIsTakenOut() throws Exception {
+    engine.permits = new Semaphore(3);
+    NitPipeline pipeline = pipeline(64);
+    CancellationToken token = new CancellationToken();
+    List<ImageRequest> batch = List.of(request().label(0).size(8, 8).steps(1000).build());
+    assertThrows(
+        CancellationException.class,
+        () ->
+            pipeline.generate(
+                batch,
+                (request, step, steps) -> {
+                  if (step == 2) {
+                    token.cancel();
+                  }
+                },
+                token));
+    engine.permits.release(1000);
+    assertTrue(pipeline.submit(request().label(1).size(2, 2).steps(1).build()).get() != null);
+    assertTrue(engine.packs.size() < 10);
+  }
+
+  @Test
+  void nanFailsItsOwnRequestAlone() throws Exception {
+    engine.nanLabel = 2;
+    NitPipeline pipeline = pipeline(64);
+    List<ImageRequest> batch =
+        List.of(
+            request().label(1).size(4, 4).steps(3).build(),
+            request().id("broken").label(2).size(4, 4).steps(3).build(),
+            request().label(3).size(4, 4).steps(3).build());
+    SamplingException failed =
+        assertThrows(
+            SamplingException.class,
+            () -> pipeline.generate(batch, ProgressListener.NONE, new CancellationToken()));
+    assertTrue(failed.getMessage().contains("1 of 3"), failed.getMessage());
+    assertTrue(failed.getMessage().contains("broken: the latent holds NaN"), failed.getMessage());
+    assertEquals(
+        List.of(batch.get(0), batch.get(2)),
+        failed.completed().stream().map(ImageResult::request).toList());
+  }
+
+  @Test
+  void aFailedForwardFailsItsPackAndThePipelineGoesOn() throws Exception {
+    engine.failure = "out of memory";
+    NitPipeline pipeline = pipeline(64);
+    ImageRequest request = request().label(0).size(4, 4).steps(3).build();
+    ExecutionException failed =
+        assertThrows(ExecutionException.class, () -> pipeline.submit(request).get());
+    assertInstanceOf(SamplingException.class, failed.getCause());
+    assertTrue(failed.getMessage().contains("out of memory"), failed.getMessage());
+    engine.failure = null;
+    assertTrue(pipeline.submit(request).get().image().isPresent());
+  }
+
+  @Test
+  void aFailedDecodeFailsItsOwnRequestAlone() throws Exception {
+    LatentCodec picky =
+        new DelegatingCodec() {
+          @Override
+          public float[] decode(float[] latent, int h, int w) {
+            float[] planes = super.decode(latent, h, w);
+            planes[3] = h == 1 ? Float.NaN : planes[3];
+            return planes;
+          }
+        };
+    NitPipeline pipeline =
+        keep(new NitPipeline(bundle(64, CONFIG), engine, Optional.empty(), Optional.of(picky), 0));
+    CompletableFuture<ImageResult> bad =
+        pipeline.submit(request().label(0).size(4, 2).steps(2).build());
+    CompletableFuture<ImageResult> good =
+        pipeline.submit(request().label(0).size(4, 4).steps(2).build());
+    assertTrue(good.get().image().isPresent());
+    String message = assertThrows(ExecutionException.class, bad::get).getMessage();
+    assertTrue(message.contains("NaN"), message);
+  }
+
+  @Test
+  void closingWhileRunningEndsEverythingAndMayBeDoneTwice() throws Exception {
+    engine.permits = new Semaphore(1);
+    NitPipeline pipeline = pipeline(64);
+    CompletableFuture<ImageResult> running =
+        pipeline.submit(request().label(0).size(8, 8).steps(50).build());
+    CompletableFuture<ImageResult> waiting =
+        pipeline.submit(request().label(0).size(16, 16).steps(50).build());
+    awaitPacks(2);
+    Thread closer = new Thread(pipeline::close);
+    closer.start();
+    engine.permits.release(1000);
+    closer.join();
+    pipeline.close();
+    assertTrue(engine.closed);
+    for (CompletableFuture<ImageResult> future : List.of(running, waiting)) {
+      assertThrows(CancellationException.class, future::get);
+    }
+    assertThrows(
+        IllegalStateException.class,
+        () -> pipeline.submit(request().label(0).size(2, 2).steps(1).build()));
+  }
+
+  @Test
+  void aCallbackMayCloseThePipeline() throws Exception {
+    NitPipeline pipeline = pipeline(64);
+    CountDownLatch done = new CountDownLatch(1);
+    pipeline
+        .submit(request().label(0).size(2, 2).steps(2).build())
+        .whenComplete(
+            (result, failure) -> {
+              pipeline.close();
+              done.countDown();
+            });
+    assertTrue(done.await(30, TimeUnit.SECONDS));
+    pipeline.close();
+    assertTrue(engine.closed);
+  }
+
+  @Test
+  void requestsFromManyThreadsAreAllServed() throws Exception {
+    NitPipeline pipeline = pipeline(64);
+    ConcurrentLinkedQueue<CompletableFuture<ImageResult>> futures = new ConcurrentLinkedQueue<>();
+    List<Thread> threads = new ArrayList<>();
+    for (int i = 0; i < 8; i++) {
+      int label = i % 4;
+      Thread thread =
+          new Thread(
+              () -> {
+                for (int seed = 0; seed < 25; seed++) {
+                  futures.add(
+                      pipeline.submit(
+                          request().label(label).size(4, 6).seed(seed).steps(3).build()));
+                }
+              });
+      thread.start();
+      threads.add(thread);
+    }
+    for (Thread thread : threads) {
+      thread.join();
+    }
+    for (CompletableFuture<ImageResult> future : futures) {
+      assertTrue(future.get().image().isPresent());
+    }
+    assertEquals(200, pipeline.stats().images());
+  }
+
+  @Test
+  void withoutACodecLatentsComeOut() throws Exception {
+    NitPipeline pipeline =
+        keep(
+            new NitPipeline(
+                bundle(64, CONFIG, Optional.empty()),
+                engine,
+                Optional.empty(),
+                Optional.empty(),
+                0));
+    ImageResult result = pipeline.submit(request().label(0).size(3, 5).steps(2).build()).get();
+    assertTrue(result.image().isEmpty());
+    assertEquals(12 * 3 * 5, result.latent().length);
+    assertEquals(5, result.latentHeight());
+  }
+
+  @Test
+  void badRequestsAreRefusedBeforeAnythingRuns() {
+    NitPipeline pipeline = pipeline(64);
+    assertRefused(pipeline, request().label(0).size(5, 4), "multiples of 2", "4x4, 6x4");
+    assertRefused(pipeline, request().label(0).size(1, 4), "multiples of 2", "2x4");
+    assertRefused(pipeline, request().label(0).size(18, 16), "at most 64 tokens", "9x8 tokens");
+    assertRefused(
+        pipeline,
+        request().label(0).size(16, 12).guidance(new Guidance(2, 0, 1)),
+        "twice for guidance");
+    assertRefused(pipeline, request().label(4).size(4, 4), "0..3", "zebra", "'4'");
+    assertRefused(pipeline, request().label("horse").size(4, 4), "0..3", "zebra", "'horse'");
+    assertRefused(pipeline, request().label(-1).size(4, 4), "0..3");
+    assertThrows(
+        IllegalArgumentException.class,
+        () ->
+            pipeline.generate(
+                List.of(
+                    request().label(0).size(4, 4).build(), request().label(9).size(4, 4).build()),
+                ProgressListener.NONE,
+                new CancellationToken()));
+    assertEquals(List.of(), engine.packs);
+  }
+
+  @Test
+  void guidanceWithoutANullClassIsRefused() throws Exception {
+    NitConfig noNull = CONFIG.with(Map.of("class_dropout_prob", 0.0));
+    NitPipeline pipeline =
+        keep(
+            new NitPipeline(
+                bundle(64, noNull), new FakeEngine(noNull, 0), Optional.empty(), codec(), 0));
+    assertRefused(
+        pipeline, request().label(0).size(4, 4).guidance(new Guidance(2, 0, 1)), "null class");
+    assertEquals(1, pipeline.request().label(0).size(4, 4).build().guidance().scale());
+  }
+
+  @Test
+  void labelsGoByNumberOrName() {
+    RequestValidator rules = pipeline(64).rules();
+    assertEquals(2, rules.label("2"));
+    assertEquals(3, rules.label("zebra"));
+    assertNotEquals(rules.label("cat"), rules.label("dog"));
+  }
+
+  @Test
+  void aBudgetAboveTheBundlesIsRefused() {
+    String message =
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> new RequestValidator(bundle(64, CONFIG), 65, false))
+            .getMessage();
+    assertTrue(message.contains("1..64") && message.contains("65"), message);
+  }
+
+  private void assertRefused(
+      NitPipeline pipeline, ImageRequest.Builder request, String... inMessage) {
+    String message =
+        assertThrows(IllegalArgumentException.class, () -> pipeline.submit(request.build()))
+            .getMessage();
+    for (String part : inMessage) {
+      assertTrue(message.contains(part), message);
+    }
+  }
+
+  /** Serves requests that all wait when the first pack is made, behind one of a single token. */
+  private List<ImageResult> together(NitPipeline pipeline, List<ImageRequest> requests)
+      throws Exception {
+    engine.permits = new Semaphore(0);
+    pipeline.submit(request().label(0).size(2, 2).steps(1).build());
+    awaitPacks(1);
+    List<CompletableFuture<ImageResult>> futures = requests.stream().map(pipeline::submit).toList();
+    engine.permits.release(1_000_000);
+    List<ImageResult> results = new ArrayList<>();
+    for (CompletableFuture<ImageResult> future : futures) {
+      results.add(future.get());
+    }
+    return results;
+  }
+
+  private void awaitPacks(int count) throws InterruptedException {
+    while (engine.packs.size() < count) {
+      Thread.sleep(1);
+    }
+  }
+
+  private List<Integer> first(int packs) {
+    return engine.packs.stream().limit(packs).map(FakeEngine.Pack::images).toList();
+  }
+
+  private static ImageRequest.Builder request() {
+    return ImageRequest.builder(new Bundle.SamplingDefaults(4, "euler", 1, 0, 1));
+  }
+
+  private NitPipeline pipeline(int maxTokens) {
+    engine.closed = false;
+    return keep(new NitPipeline(bundle(256, CONFIG), engine, Optional.empty(), codec(), maxTokens));
+  }
+
+  private NitPipeline keep(NitPipeline pipeline) {
+    opened.add(pipeline);
+    return pipeline;
+  }
+
+  private static Optional<LatentCodec> codec() {
+    return Optional.of(CODEC);
+  }
+
+  private static Bundle bundle(int maxTokens, NitConfig config) {
+    return bundle(maxTokens, config, Optional.of(CODEC));
+  }
+
+  private static Bundle bundle(int maxTokens, NitConfig config, Optional<SpaceToDepthCodec> codec) {
+    return new Bundle(
+        Path.of("bundle"),
+        config,
+        "model.onnx",
+        "F32",
+        18,
+        codec.map(SpaceToDepthCodec::toNode),
+        List.of("cat", "dog", "fish", "zebra"),
+        maxTokens,
+        Bundle.SamplingDefaults.STANDARD,
+        List.of(),
+        JsonNodeFactory.instance.arrayNode(),
+        JsonNodeFactory.instance.objectNode());
+  }
+
+  /** Passes everything on. */
+  private static class DelegatingCodec implements LatentCodec {
+    @Override
+    public String type() {
+      return CODEC.type();
+    }
+
+    @Override
+    public int factor() {
+      return CODEC.factor();
+    }
+
+    @Override
+    public int channels() {
+      return CODEC.channels();
+    }
+
+    @Override
+    public float[] encode(float[] rgb, int height, int width) {
+      return CODEC.encode(rgb, height, width);
+    }
+
+    @Override
+    public float[] decode(float[] latent, int latentH, int latentW) {
+      return CODEC.decode(latent, latentH, latentW);
+    }
+
+    @Override
+    public ObjectNode toNode() {
+      return CODEC.toNode();
+    }
+  }
+}
