@@ -13,6 +13,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
+import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -173,7 +174,9 @@ public final class SafetensorsFile implements TensorSource {
   private JsonNode parse(ByteBuffer header) throws SafetensorsException {
     JsonNode tree;
     try {
-      tree = JSON.readTree(new String(header.array(), 0, header.limit(), StandardCharsets.UTF_8));
+      tree = JSON.readTree(StandardCharsets.UTF_8.newDecoder().decode(header).toString());
+    } catch (CharacterCodingException e) {
+      throw new SafetensorsException(path + ": expected a header in UTF-8, found other bytes", e);
     } catch (JsonProcessingException e) {
       throw new SafetensorsException(
           path + ": expected a JSON header, found: " + e.getOriginalMessage(), e);

@@ -1,6 +1,7 @@
 package io.nit.core.safetensors;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.nit.core.tensor.HostTensor;
@@ -23,6 +24,11 @@ import java.util.stream.Stream;
  * shards, and tensors that are not in the shard that the index names are refused.
  */
 public final class ShardedSafetensors implements TensorSource {
+  private static final ObjectMapper JSON =
+      new ObjectMapper()
+          .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
+          .enable(DeserializationFeature.FAIL_ON_READING_DUP_TREE_KEY);
+
   private final Path index;
   private final Map<String, SafetensorsFile> shards = new LinkedHashMap<>();
   private final Map<String, SafetensorsFile> byTensor = new LinkedHashMap<>();
@@ -35,7 +41,7 @@ public final class ShardedSafetensors implements TensorSource {
   private void read() throws IOException {
     JsonNode map;
     try {
-      map = new ObjectMapper().readTree(index.toFile()).path("weight_map");
+      map = JSON.readTree(index.toFile()).path("weight_map");
     } catch (JsonProcessingException e) {
       throw new SafetensorsException(
           index + ": expected a JSON index, found: " + e.getOriginalMessage(), e);
