@@ -1,10 +1,14 @@
 package io.nit.core.packing;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.MapperFeature;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.json.JsonMapper;
 import io.nit.core.io.AtomicFile;
 import java.io.BufferedWriter;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.BitSet;
@@ -17,7 +21,13 @@ import java.util.List;
  * <pre>[[0, 17, 4], [5, 2], …]</pre>
  */
 public final class SamplerMeta {
-  private static final ObjectMapper JSON = new ObjectMapper();
+  private static final ObjectMapper JSON =
+      JsonMapper.builder()
+          .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
+          .enable(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES)
+          .disable(DeserializationFeature.ACCEPT_FLOAT_AS_INT)
+          .disable(MapperFeature.ALLOW_COERCION_OF_SCALARS)
+          .build();
 
   private SamplerMeta() {}
 
@@ -31,12 +41,16 @@ public final class SamplerMeta {
    */
   public static List<int[]> read(Path file, int rows) throws IOException {
     int[][] packs;
-    try {
-      packs = JSON.readValue(file.toFile(), int[][].class);
+    try (InputStream in = Files.newInputStream(file)) {
+      packs = JSON.readValue(in, int[][].class);
     } catch (JsonProcessingException e) {
       throw new IllegalArgumentException(
           file + ": expected a JSON list of lists of row indices, found: " + e.getOriginalMessage(),
           e);
+    }
+    if (packs == null) {
+      throw new IllegalArgumentException(
+          file + ": expected a JSON list of lists of row indices, found null");
     }
     BitSet seen = new BitSet(rows);
     for (int p = 0; p < packs.length; p++) {
@@ -51,7 +65,7 @@ public final class SamplerMeta {
         }
         if (seen.get(row)) {
           throw new IllegalArgumentException(
-              file + ": pack " + p + ": row " + row + " is in another pack too");
+              file + ": pack " + p + ": row " + row + " was used before");
         }
         seen.set(row);
       }
