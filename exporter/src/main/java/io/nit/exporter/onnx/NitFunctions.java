@@ -1,0 +1,260 @@
+package io.nit.exporter.onnx;
+
+import static org.bytedeco.onnx.global.onnx.TensorProto_DataType_BOOL;
+import static org.bytedeco.onnx.global.onnx.TensorProto_DataType_FLOAT;
+import static org.bytedeco.onnx.global.onnx.TensorProto_DataType_INT64;
+
+import io.nit.core.config.NitConfig;
+import io.nit.core.ops.NitOps;
+import io.nit.core.ops.PluginSpec;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * The bodies of our own nodes in standard operators, for backends without kernels of their own.
+ * They are made for one config, whose sizes they hold as constants.
+ *
+ * <p>Legend: N tokens, B images, D hidden, H heads, d headDim, n tokens of one image, Q rows of
+ * queries at once.
+ */
+final class NitFunctions {
+  /**
+   * Queries that one step of the attention takes: the scores of a step, [H, Q, n], are what bounds
+   * its memory, and at this size a step still keeps every core busy.
+   */
+  static final int QUERY_ROWS = 512;
+
+  private final NitConfig config;
+  private final int opset;
+
+  NitFunctions(NitConfig config, int opset) {
+    this.config = config;
+    this.opset = opset;
+  }
+
+  /** All of them. */
+  List<Message> all() {
+    return List.of(packedAdaLn(), qkNormRope2d(), varlenAttention(), gatedResidual());
+  }
+
+  /**
+   * LayerNorm, then the image's own scale and shift: gathered rows, so that B·D is all it reads.
+   */
+  Message packedAdaLn() {
+    NodeList body = new NodeList();
+    body.add(
+        "ones",
+        "ConstantOfShape",
+        List.of(body.longs("width", config.hiddenSize())),
+        Onnx.tensorAttribute("value", Onnx.tensor(new float[] {1}, 1)));
+    body.add(
+        "normed",
+        "LayerNormalization",
+        List.of("x", "ones"),
+        Onnx.attribute("axis", -1),
+        Onnx.floatOfFunction("epsilon", "epsilon"));
+    body.add("factor", "Add", List.of("scale", body.scalar("one", 1f)));
+    body.add("token_factor", "Gather", List.of("factor", "image_index"), axis(0));
+    body.add("token_shift", "Gather", List.of("shift", "image_index"), axis(0));
+    body.add("scaled", "Mul", List.of("normed", "token_factor"));
+    body.add("out", "Add", List.of("scaled", "token_shift"));
+    return function(NitOps.PACKED_ADALN, body);
+  }
+
+  /** The branch's result, weighed by the image's own gate, onto the residual stream. */
+  Message gatedResidual() {
+    NodeList body = new NodeList();
+    body.add("token_gate", "Gather", List.of("gate", "image_index"), axis(0));
+    body.add("gated", "Mul", List.of("token_gate", "y"));
+    body.add("out", "Add", List.of("x", "gated"));
+    return function(NitOps.GATED_RESIDUAL, body);
+  }
+
+  /**
+   * LayerNorm over the head on q and k, then the rotation {@code q·cos + rot(q)·sin}. {@code rot}
+   * is a product with a constant d×d matrix of 0 and ±1, exact in any precision: ONNX has no
+   * operator that swaps neighbours without moving single elements, which costs a CPU more than the
+   * product.
+   */
+  Message qkNormRope2d() {
+    long heads = config.numHeads();
+    long headDim = config.headDim();
+    long width = heads * headDim;
+    NodeList body = new NodeList();
+    body.longs("per_head", -1, heads, headDim);
+    body.longs("flat", -1, width);
+    body.longs("head_axis", 1);
+    body.constant("rot", rotation((int) headDim));
+    body.add("cos", "Unsqueeze", List.of("rope_cos", "head_axis"));
+    body.add("sin", "Unsqueeze", List.of("rope_sin", "head_axis"));
+    body.add(
+        List.of("q_in", "k_in", "v"),
+        "Split",
+        List.of("qkv", body.longs("parts", width, width, width)),
+        axis(1));
+    for (String s : List.of("q", "k")) {
+      String x = body.add(s + "_heads", "Reshape", List.of(s + "_in", "per_head"));
+      if (config.qkNorm()) {
+        x =
+            body.add(
+                s + "_normed",
+                "LayerNormalization",
+                List.of(x, s + "_norm_weight", s + "_norm_bias"),
+                Onnx.attribute("axis", -1),
+                Onnx.floatOfFunction("epsilon", "epsilon"));
+      }
+      body.add(s + "_rot", "MatMul", List.of(x, "rot"));
+      body.add(s + "_cos", "Mul", List.of(x, "cos"));
+      body.add(s + "_sin", "Mul", List.of(s + "_rot", "sin"));
+      body.add(s + "_turned", "Add", List.of(s + "_cos", s + "_sin"));
+      body.add(s + "_out", "Reshape", List.of(s + "_turned", "flat"));
+    }
+    body.add("out", "Concat", List.of("q_out", "k_out", "v"), axis(1));
+    return function(NitOps.QK_NORM_ROPE_2D, body);
+  }
+
+  /** x·R is rot(x): (a, b) → (-b, a) for every adjacent pair. */
+  private static Message rotation(int d) {
+    float[] r = new float[d * d];
+    for (int i = 0; i < d; i += 2) {
+      r[(i + 1) * d + i] = -1;
+      r[i * d + i + 1] = 1;
+    }
+    return Onnx.tensor(r, d, d);
+  }
+
+  /**
+   * Softmax attention image by image: a Loop over steps of at most Q queries of one image, each
+   * against all keys of that image, so that the work is Σ n² and a step's scores are [H, Q, n]. The
+   * results are collected in a sequence and joined once.
+   */
+  Message varlenAttention() {
+    long heads = config.numHeads();
+    long headDim = config.headDim();
+    NodeList body = new NodeList();
+    steps(body);
+
+    body.add("parts", "Reshape", List.of("qkv", body.longs("by_part", -1, 3, heads, headDim)));
+    body.add(
+        "by_head", "Transpose", List.of("parts"), Onnx.attribute("perm", new long[] {1, 2, 0, 3}));
+    body.add(
+        List.of("q_part", "k_part", "v_part"),
+        "Split",
+        List.of("by_head"),
+        axis(0),
+        Onnx.attribute("num_outputs", 3));
+    body.longs("part_axis", 0);
+    body.add("q_plain", "Squeeze", List.of("q_part", "part_axis"));
+    body.add("k", "Squeeze", List.of("k_part", "part_axis"));
+    body.add("v", "Squeeze", List.of("v_part", "part_axis"));
+    body.add(
+        "q",
+        "Mul",
+        List.of("q_plain", body.scalar("softmax_scale", (float) (1 / Math.sqrt(headDim)))));
+
+    body.longs("token_axis", 1);
+    body.add(
+        "none", "SequenceEmpty", List.of(), Onnx.attribute("dtype", TensorProto_DataType_FLOAT));
+    body.add(
+        "results",
+        "Loop",
+        List.of("step_count", "", "none"),
+        Onnx.graphAttribute("body", attentionStep()));
+    body.add("joined", "ConcatFromSequence", List.of("results"), axis(1));
+    body.add(
+        "by_token", "Transpose", List.of("joined"), Onnx.attribute("perm", new long[] {1, 0, 2}));
+    body.add("out", "Reshape", List.of("by_token", body.longs("flat", -1, heads * headDim)));
+    return function(NitOps.VARLEN_ATTENTION, body);
+  }
+
+  /**
+   * For every step, [steps]: first and end of its queries and of its image's tokens. Image i has
+   * ⌈n_i / Q⌉ steps.
+   */
+  private static void steps(NodeList body) {
+    body.longs("zero", 0);
+    body.longs("one", 1);
+    body.longs("last", -1);
+    body.longs("end", Long.MAX_VALUE);
+    body.longs("rows", QUERY_ROWS);
+    body.add("cu", "Cast", List.of("cu_seqlens"), Onnx.attribute("to", TensorProto_DataType_INT64));
+    body.add("first_token", "Slice", List.of("cu", "zero", "last"));
+    body.add("end_token", "Slice", List.of("cu", "one", "end"));
+    body.add("tokens", "Sub", List.of("end_token", "first_token"));
+    body.add("rounding", "Sub", List.of("rows", "one"));
+    body.add("rounded", "Add", List.of("tokens", "rounding"));
+    body.add("image_steps", "Div", List.of("rounded", "rows"));
+    body.add("end_step", "CumSum", List.of("image_steps", body.scalar("step_axis", 0L)));
+    body.add("first_step", "Sub", List.of("end_step", "image_steps"));
+    body.add("step_count", "Gather", List.of("end_step", body.scalar("last_image", -1L)), axis(0));
+    body.add(
+        "step",
+        "Range",
+        List.of(body.scalar("start_step", 0L), "step_count", body.scalar("step_stride", 1L)));
+    body.add("step_column", "Unsqueeze", List.of("step", "one"));
+    body.add("behind", "GreaterOrEqual", List.of("step_column", "end_step"));
+    body.add(
+        "behind_count",
+        "Cast",
+        List.of("behind"),
+        Onnx.attribute("to", TensorProto_DataType_INT64));
+    body.add("image", "ReduceSum", List.of("behind_count", "one"), Onnx.attribute("keepdims", 0));
+    body.add("keys_from", "Gather", List.of("first_token", "image"), axis(0));
+    body.add("keys_to", "Gather", List.of("end_token", "image"), axis(0));
+    body.add("image_first_step", "Gather", List.of("first_step", "image"), axis(0));
+    body.add("step_in_image", "Sub", List.of("step", "image_first_step"));
+    body.add("rows_before", "Mul", List.of("step_in_image", "rows"));
+    body.add("queries_from", "Add", List.of("keys_from", "rows_before"));
+    body.add("queries_full", "Add", List.of("queries_from", "rows"));
+    body.add("queries_to", "Min", List.of("queries_full", "keys_to"));
+  }
+
+  private static Message attentionStep() {
+    NodeList step = new NodeList();
+    step.add("at", "Unsqueeze", List.of("number", "part_axis"));
+    for (String bound : List.of("queries_from", "queries_to", "keys_from", "keys_to")) {
+      step.add("step_" + bound, "Gather", List.of(bound, "at"), axis(0));
+    }
+    step.add("step_q", "Slice", List.of("q", "step_queries_from", "step_queries_to", "token_axis"));
+    step.add("step_k", "Slice", List.of("k", "step_keys_from", "step_keys_to", "token_axis"));
+    step.add("step_v", "Slice", List.of("v", "step_keys_from", "step_keys_to", "token_axis"));
+    step.add(
+        "step_kt", "Transpose", List.of("step_k"), Onnx.attribute("perm", new long[] {0, 2, 1}));
+    step.add("scores", "MatMul", List.of("step_q", "step_kt"));
+    step.add("weights", "Softmax", List.of("scores"), axis(-1));
+    step.add("result", "MatMul", List.of("weights", "step_v"));
+    step.add("results_out", "SequenceInsert", List.of("results_in", "result"));
+    step.add("go_on_out", "Identity", List.of("go_on"));
+    return Onnx.graph(
+        "attention_step",
+        step,
+        List.of(
+            Onnx.value("number", TensorProto_DataType_INT64),
+            Onnx.value("go_on", TensorProto_DataType_BOOL),
+            Onnx.sequence("results_in", TensorProto_DataType_FLOAT)),
+        List.of(
+            Onnx.value("go_on_out", TensorProto_DataType_BOOL),
+            Onnx.sequence("results_out", TensorProto_DataType_FLOAT)));
+  }
+
+  private Message function(PluginSpec op, NodeList body) {
+    List<String> inputs = new ArrayList<>();
+    for (PluginSpec.Tensor input : op.inputs()) {
+      if (config.qkNorm() || !input.shape().contains("if qk_norm")) {
+        inputs.add(input.name());
+      }
+    }
+    return Onnx.function(
+        NitOps.DOMAIN,
+        op.name(),
+        inputs,
+        op.outputs().stream().map(PluginSpec.Tensor::name).toList(),
+        op.attributes().stream().map(PluginSpec.Attribute::name).toList(),
+        body,
+        opset);
+  }
+
+  private static Message axis(long axis) {
+    return Onnx.attribute("axis", axis);
+  }
+}
