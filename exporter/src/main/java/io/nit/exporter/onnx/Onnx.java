@@ -16,6 +16,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.List;
 import org.bytedeco.onnx.AttributeProto;
+import org.bytedeco.onnx.Dimension;
 import org.bytedeco.onnx.FunctionProto;
 import org.bytedeco.onnx.GraphProto;
 import org.bytedeco.onnx.NodeProto;
@@ -30,10 +31,6 @@ import org.bytedeco.onnx.ValueInfoProto;
 
 /** The ONNX messages that a NiT model is made of. */
 final class Onnx {
-  // TensorShapeProto.Dimension, the one message that the bindings leave out.
-  private static final int DIM_VALUE = 1;
-  private static final int DIM_PARAM = 2;
-
   private Onnx() {}
 
   /** A node; an empty input name stands for an input left out. */
@@ -150,8 +147,8 @@ final class Onnx {
       shape.message(
           TensorShapeProto.kDimFieldNumber,
           dim instanceof Number fixed
-              ? new Message().number(DIM_VALUE, fixed.longValue())
-              : new Message().text(DIM_PARAM, (String) dim));
+              ? new Message().number(Dimension.kDimValueFieldNumber, fixed.longValue())
+              : new Message().text(Dimension.kDimParamFieldNumber, (String) dim));
     }
     Message tensor =
         new Message()

@@ -1,0 +1,154 @@
+package io.nit.exporter.cli;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import io.nit.core.codec.Codecs;
+import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.SpaceToDepthCodec;
+import io.nit.core.config.NitConfig;
+import io.nit.core.config.PositionOrder;
+import io.nit.core.safetensors.TensorSource;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * What a checkpoint is a checkpoint of: from the options, else from the file's own metadata, which
+ * {@code nit-train} writes, else from a {@code config.json} beside it.
+ *
+ * @param config the network
+ * @param configFrom where it was found, as a user reads it
+ * @param codec manifest entry of the autoencoder
+ * @param labels class names by label; empty where they are not known
+ */
+record CheckpointDescription(
+    NitConfig config, String configFrom, Optional<JsonNode> codec, List<String> labels) {
+  private static final ObjectMapper JSON = new ObjectMapper();
+
+  /**
+   * Puts the description together and checks that its parts fit each other.
+   *
+   * @throws IllegalArgumentException if a part is missing, malformed or does not fit
+   * @throws IOException if a file cannot be read
+   */
+  static CheckpointDescription of(ExportOptions options, TensorSource checkpoint)
+      throws IOException {
+    boolean ours = checkpoint.metadata().containsKey("config");
+    // Weights without our metadata are the authors', trained in the order of the released code.
+    PositionOrder order = ours ? PositionOrder.AXIAL : PositionOrder.RELEASED;
+    NitConfig config;
+    String from;
+    Path beside = configBeside(options.checkpoint());
+    if (options.preset().isPresent()) {
+      config = options.preset().get().withPositionOrder(ours ? trainedOrder(checkpoint) : order);
+      from = "--preset";
+    } else if (options.config().isPresent()) {
+      config = NitConfig.read(options.config().get(), order);
+      from = options.config().get().toString();
+    } else if (ours) {
+      config =
+          NitConfig.fromJson(
+              checkpoint.metadata().get("config"), where(checkpoint, "config"), order);
+      from = "the checkpoint's metadata";
+    } else if (Files.isRegularFile(beside)) {
+      config = NitConfig.read(beside, order);
+      from = beside.toString();
+    } else {
+      throw new IllegalArgumentException(
+          checkpoint.where()
+              + ": expected a config in its metadata or config.json beside it, found neither; give"
+              + " --preset or --config");
+    }
+    if (options.positionOrder().isPresent()) {
+      config = config.withPositionOrder(options.positionOrder().get());
+    }
+    return new CheckpointDescription(
+        config, from, codec(options, checkpoint, config), labels(options, checkpoint, config));
+  }
+
+  private static PositionOrder trainedOrder(TensorSource checkpoint) {
+    return NitConfig.fromJson(
+            checkpoint.metadata().get("config"), where(checkpoint, "config"), PositionOrder.AXIAL)
+        .positionOrder();
+  }
+
+  private static Path configBeside(Path checkpoint) {
+    return Files.isDirectory(checkpoint)
+        ? checkpoint.resolve("config.json")
+        : checkpoint.toAbsolutePath().resolveSibling("config.json");
+  }
+
+  private static Optional<JsonNode> codec(
+      ExportOptions options, TensorSource checkpoint, NitConfig config) {
+    JsonNode node;
+    String where;
+    if (options.codecFactor().isPresent()) {
+      node = new SpaceToDepthCodec(options.codecFactor().get()).toNode();
+      where = "--codec";
+    } else if (checkpoint.metadata().containsKey("codec")) {
+      where = where(checkpoint, "codec");
+      node = json(checkpoint.metadata().get("codec"), where);
+    } else {
+      return Optional.empty();
+    }
+    try (LatentCodec codec = Codecs.of(node, where)) {
+      if (codec.channels() != config.inChannels()) {
+        throw new IllegalArgumentException(
+            where
+                + ": expected "
+                + config.inChannels()
+                + " channels (in_channels), found "
+                + codec.channels()
+                + " with factor "
+                + codec.factor());
+      }
+    }
+    return Optional.of(node);
+  }
+
+  private static List<String> labels(
+      ExportOptions options, TensorSource checkpoint, NitConfig config) throws IOException {
+    List<String> labels = new ArrayList<>();
+    String where;
+    if (options.labels().isPresent()) {
+      where = options.labels().get().toString();
+      labels.addAll(Files.readAllLines(options.labels().get()));
+    } else if (checkpoint.metadata().containsKey("labels")) {
+      where = where(checkpoint, "labels");
+      JsonNode node = json(checkpoint.metadata().get("labels"), where);
+      if (!node.isArray()) {
+        throw new IllegalArgumentException(
+            where + ": expected an array of class names, found " + node.getNodeType());
+      }
+      node.forEach(label -> labels.add(label.asText()));
+    } else {
+      return List.of();
+    }
+    if (!labels.isEmpty() && labels.size() != config.numClasses()) {
+      throw new IllegalArgumentException(
+          where
+              + ": expected "
+              + config.numClasses()
+              + " class names (num_classes), found "
+              + labels.size());
+    }
+    return List.copyOf(labels);
+  }
+
+  private static JsonNode json(String text, String where) {
+    try {
+      return JSON.readTree(text);
+    } catch (JsonProcessingException e) {
+      throw new IllegalArgumentException(
+          where + ": expected JSON, found: " + e.getOriginalMessage(), e);
+    }
+  }
+
+  private static String where(TensorSource checkpoint, String key) {
+    return checkpoint.where() + ": __metadata__." + key;
+  }
+}

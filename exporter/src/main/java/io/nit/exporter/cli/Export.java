@@ -1,0 +1,158 @@
+package io.nit.exporter.cli;
+
+import io.nit.core.bundle.Bundle;
+import io.nit.core.cli.Cli;
+import io.nit.core.cli.CommonOptions;
+import io.nit.core.cli.StopSignal;
+import io.nit.core.config.NitConfig;
+import java.nio.file.Path;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** {@code nit-export}. */
+@Command(
+    name = "nit-export",
+    mixinStandardHelpOptions = true,
+    version = "nit-export 0.1.0",
+    sortOptions = false,
+    description = {
+      "Turns a NiT checkpoint into a bundle that nit-run serves: an ONNX file whose token count,"
+          + " image count and image sizes are all dynamic, and a manifest.",
+      "Takes the authors' released safetensors as they are, with or without the REPA projector."
+    },
+    footerHeading = "%nExamples:%n",
+    footer = {
+      "  the released NiT-XL:",
+      "    nit-export --checkpoint model.safetensors --preset xl --output bundles/xl",
+      "  a run of nit-train, which knows its own config, codec and labels:",
+      "    nit-export --checkpoint runs/first --output bundles/first",
+      "  half the disk space; arithmetic stays float on CPUs:",
+      "    nit-export --checkpoint model.safetensors --preset xl --dtype bf16 --output bundles/xl16",
+      "  a model of one's own shape:",
+      "    nit-export --checkpoint w.safetensors --config nit.json --codec space-to-depth"
+          + " --codec-factor 4 --labels names.txt --output bundles/own",
+      "",
+      "Exit codes: 0 done, 1 failed (also: the verification), 2 bad usage, 130 stopped."
+    })
+public final class Export implements Callable<Integer> {
+  @Option(
+      names = "--checkpoint",
+      required = true,
+      paramLabel = "FILE|DIR",
+      description =
+          "A .safetensors file, a .safetensors.index.json with its shards beside it, or a folder"
+              + " with one of them.")
+  private Path checkpoint;
+
+  @Option(
+      names = "--preset",
+      paramLabel = "NAME",
+      description = "A published size: s, b, l, xl, xxl.")
+  private String preset;
+
+  @Option(
+      names = "--config",
+      paramLabel = "FILE",
+      description =
+          "A JSON config with the authors' key names. Without --preset and --config: the config in"
+              + " the checkpoint's metadata, or config.json beside it.")
+  private Path config;
+
+  @Option(
+      names = "--output",
+      required = true,
+      paramLabel = "DIR",
+      description = "The bundle's folder, new or empty.")
+  private Path output;
+
+  @Option(
+      names = "--dtype",
+      paramLabel = "TYPE",
+      defaultValue = "f32",
+      description =
+          "Type that weights are stored in: f32, f16, bf16; default: ${DEFAULT-VALUE}. Inputs,"
+              + " outputs and arithmetic are single precision with all.")
+  private String dtype;
+
+  @Option(
+      names = "--position-order",
+      paramLabel = "ORDER",
+      description =
+          "released or axial; default: the config's, and released for a checkpoint that nit-train"
+              + " did not write.")
+  private String positionOrder;
+
+  @Option(
+      names = "--codec",
+      paramLabel = "TYPE",
+      description =
+          "Autoencoder of the latents: space-to-depth; default: the one in the checkpoint's"
+              + " metadata, else none.")
+  private String codec;
+
+  @Option(
+      names = "--codec-factor",
+      paramLabel = "N",
+      description = "Pixels that a latent pixel spans on each side, with --codec.")
+  private Integer codecFactor;
+
+  @Option(
+      names = "--labels",
+      paramLabel = "FILE",
+      description = "Class names, one a line; default: those in the checkpoint's metadata.")
+  private Path labels;
+
+  @Option(
+      names = "--max-tokens",
+      paramLabel = "N",
+      defaultValue = "16384",
+      description = "Tokens that one forward may hold; default: ${DEFAULT-VALUE}.")
+  private int maxTokens;
+
+  @Option(
+      names = "--verify",
+      negatable = true,
+      defaultValue = "true",
+      fallbackValue = "true",
+      description =
+          "Run the file and compare it with a plain Java forward of the checkpoint; fails above a"
+              + " relative error of 2e-5. Default: ${DEFAULT-VALUE}.")
+  private boolean verify;
+
+  @Option(names = "--overwrite", description = "Replace a bundle that is there already.")
+  private boolean overwrite;
+
+  @Mixin private CommonOptions common;
+
+  /** Made by picocli. */
+  public Export() {}
+
+  /** Runs the command and ends the process. */
+  public static void main(String[] args) {
+    Cli.main(new Export(), args);
+  }
+
+  @Override
+  public Integer call() throws Exception {
+    ExportOptions options =
+        new ExportOptions(
+            checkpoint,
+            Optional.ofNullable(preset).map(NitConfig::preset),
+            Optional.ofNullable(config),
+            output,
+            ExportOptions.storage(dtype),
+            ExportOptions.positionOrder(positionOrder),
+            ExportOptions.codecFactor(codec, codecFactor),
+            Optional.ofNullable(labels),
+            maxTokens,
+            verify,
+            overwrite,
+            common.quiet());
+    Bundle bundle = new BundleExport(options, StopSignal.install()).run();
+    System.out.println(bundle.folder());
+    return Cli.DONE;
+  }
+}

@@ -1,0 +1,2 @@
+/** Tests of the nit-export command. */
+package io.nit.exporter.cli;

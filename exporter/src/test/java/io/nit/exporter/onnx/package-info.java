@@ -1,0 +1,2 @@
+/** Tests of the graph and of the file it is written to. */
+package io.nit.exporter.onnx;
