@@ -36,6 +36,15 @@ public final class Resize {
     return new Size(floor(w, multiple), floor(h, multiple));
   }
 
+  /**
+   * The cap M that also keeps a picture within a token budget: the largest square of that many
+   * tokens, or {@code maxSide} where that is smaller. Very elongated pictures may still exceed the
+   * budget, as no side falls below one multiple.
+   */
+  public static int maxSide(int maxSide, int maxTokens, int multiple) {
+    return (int) Math.min(maxSide, (long) Math.sqrt(maxTokens) * multiple);
+  }
+
   private static int floor(double side, int multiple) {
     return Math.max(1, (int) (side / multiple)) * multiple;
   }

@@ -39,11 +39,13 @@ public interface TrainingData extends AutoCloseable {
   /** Class names by label; empty where the data set names none. */
   List<String> labels();
 
-  /**
-   * Number of classes: as many as {@link #labels}, or, where they have no names, one more than the
-   * largest label if that is known, and 0 if not.
-   */
+  /** Number of classes, as many as {@link #labels}; 0 where the data set does not know them. */
   int classes();
+
+  /** Pictures that were left out, and why. */
+  default List<Skipped> skipped() {
+    return List.of();
+  }
 
   /** Frees what was kept. Safe to call twice. */
   @Override

@@ -1,7 +1,9 @@
 package io.nit.trainer.data;
 
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Optional;
 
 /** Opens data sets by what lies in their folder. */
 public final class TrainingDataSets {
@@ -15,9 +17,19 @@ public final class TrainingDataSets {
    * @param options how to read and pack it
    * @return the data set; the caller closes it
    * @throws IOException if a file cannot be read
-   * @throws IllegalArgumentException if the folder is neither, or holds no usable image
+   * @throws IllegalArgumentException if there is no such folder, it is neither, or it holds no
+   *     usable image
    */
   public static TrainingData open(Path folder, DataOptions options) throws IOException {
-    throw new UnsupportedOperationException("data sets land next");
+    if (!Files.isDirectory(folder)) {
+      throw new IllegalArgumentException(
+          "--data: expected a folder of pictures or prepared latents, found "
+              + (Files.exists(folder) ? "the file " : "no ")
+              + folder);
+    }
+    Optional<Path> meta = LatentData.findMeta(folder);
+    return meta.isPresent()
+        ? new LatentData(folder, meta.get(), options)
+        : new ImageFolderData(folder, options);
   }
 }

@@ -1,0 +1,95 @@
+package io.nit.trainer.data;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nit.core.codec.Codecs;
+import io.nit.core.codec.LatentCodec;
+import io.nit.core.io.AtomicFile;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.Iterator;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * {@code dataset.json} beside a data meta file, which the authors' layout does not have: what made
+ * the latents, and what the labels mean.
+ *
+ * <pre>{"format": 1, "tool": …, "codec": {…}, "labels": [name, …], "patch_size": 1,
+ *  "latent_dirs": {TYPE: folder}, …counts and settings, for people…}</pre>
+ *
+ * @param codec the codec's node, where it is known
+ * @param labels class names by label; empty where they have none
+ * @param patchSize the patch size that the sampler meta files count tokens with
+ * @param latentDirs folder of latents by type, inside the data set
+ */
+record DatasetManifest(
+    Optional<JsonNode> codec,
+    List<String> labels,
+    int patchSize,
+    Map<DataType, String> latentDirs) {
+  static final String FILE = "dataset.json";
+  private static final int FORMAT = 1;
+  private static final ObjectMapper JSON = new ObjectMapper();
+
+  /** Reads a data set's manifest; one that knows nothing where there is none. */
+  static DatasetManifest read(Path folder) throws IOException {
+    Path file = folder.resolve(FILE);
+    if (!Files.exists(file)) {
+      return new DatasetManifest(Optional.empty(), List.of(), 1, Map.of());
+    }
+    JsonNode node;
+    try {
+      node = JSON.readTree(file.toFile());
+    } catch (JsonProcessingException e) {
+      throw new IllegalArgumentException(
+          file + ": expected a JSON object, found: " + e.getOriginalMessage(), e);
+    }
+    if (node.path("format").asInt() != FORMAT) {
+      throw new IllegalArgumentException(
+          file + ": format: expected " + FORMAT + ", found " + node.path("format"));
+    }
+    List<String> labels = new ArrayList<>();
+    for (JsonNode label : node.path("labels")) {
+      labels.add(label.asText());
+    }
+    Map<DataType, String> dirs = new EnumMap<>(DataType.class);
+    for (Iterator<Map.Entry<String, JsonNode>> all = node.path("latent_dirs").fields();
+        all.hasNext(); ) {
+      Map.Entry<String, JsonNode> dir = all.next();
+      try {
+        dirs.put(DataType.parse(dir.getKey()), dir.getValue().asText());
+      } catch (IllegalArgumentException e) {
+        throw new IllegalArgumentException(file + ": latent_dirs: " + e.getMessage(), e);
+      }
+    }
+    return new DatasetManifest(
+        node.path("codec").isObject() ? Optional.of(node.get("codec")) : Optional.empty(),
+        labels,
+        node.path("patch_size").asInt(1),
+        dirs);
+  }
+
+  /** Makes the codec; the caller closes it. */
+  Optional<LatentCodec> openCodec(Path folder) {
+    return codec.map(node -> Codecs.of(node, folder.resolve(FILE).toString()));
+  }
+
+  /** Writes the manifest with more facts for people, atomically. */
+  void write(Path folder, String tool, ObjectNode facts) throws IOException {
+    ObjectNode node = JSON.createObjectNode().put("format", FORMAT).put("tool", tool);
+    codec.ifPresent(value -> node.set("codec", value));
+    labels.forEach(node.putArray("labels")::add);
+    node.put("patch_size", patchSize);
+    ObjectNode dirs = node.putObject("latent_dirs");
+    latentDirs.forEach((type, dir) -> dirs.put(type.key(), dir));
+    node.setAll(facts);
+    AtomicFile.writeString(folder.resolve(FILE), node.toPrettyString() + "\n");
+  }
+}
