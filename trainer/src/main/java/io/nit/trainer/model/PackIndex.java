@@ -32,7 +32,7 @@ public record PackIndex(PackLayout layout, Tensor imageIndex, Tensor rotation, i
 
   private static Tensor imageIndex(PackLayout layout, Device device) {
     long[] index = Arrays.stream(layout.imageIndex()).asLongStream().toArray();
-    return Tensor.create(index, index.length).to(device, torch.ScalarType.Long);
+    return Weights.indices(index, device);
   }
 
   private static Tensor rotation(RopeTables tables, Device device) {

@@ -67,6 +67,13 @@ public final class Weights {
     return Tensor.create(values, dims).to(device, torch.ScalarType.Float);
   }
 
+  /**
+   * An int64 tensor of {@code values} on {@code device}; belongs to the open {@code PointerScope}.
+   */
+  public static Tensor indices(long[] values, Device device) {
+    return Tensor.create(values, values.length).to(device, torch.ScalarType.Long);
+  }
+
   /** Copies a host tensor of any float type into a tensor of the same shape. */
   public static void copy(HostTensor from, Tensor to) {
     try (PointerScope scope = new PointerScope();

@@ -1,0 +1,127 @@
+package io.nit.trainer.checkpoint;
+
+import io.nit.core.safetensors.SafetensorsFile;
+import io.nit.core.safetensors.SafetensorsWriter;
+import io.nit.core.safetensors.TensorSource;
+import io.nit.core.tensor.HostTensor;
+import io.nit.core.tensor.NitTensors;
+import io.nit.trainer.model.NitModel;
+import io.nit.trainer.model.Weights;
+import io.nit.trainer.optim.AdamW;
+import io.nit.trainer.optim.Ema;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Map;
+import org.bytedeco.pytorch.Tensor;
+
+/**
+ * A complete checkpoint on disk:
+ *
+ * <pre>
+ * step-0000100/model.safetensors      weights by checkpoint key
+ *              ema.safetensors        their moving average, likewise
+ *              optimizer.safetensors  exp_avg.KEY and exp_avg_sq.KEY of every parameter; step, I64 [1]
+ *              state.json             {@link TrainingState}
+ * </pre>
+ *
+ * @param folder the checkpoint's folder
+ * @param state what {@code state.json} says
+ */
+public record Checkpoint(Path folder, TrainingState state) {
+  static final String MODEL = "model.safetensors";
+  static final String EMA = "ema.safetensors";
+  static final String OPTIMIZER = "optimizer.safetensors";
+  static final String STATE = "state.json";
+  private static final String EXP_AVG = "exp_avg.";
+  private static final String EXP_AVG_SQ = "exp_avg_sq.";
+  private static final String STEP = "step";
+
+  /**
+   * What a checkpoint saves and restores.
+   *
+   * @param model the weights that are trained
+   * @param ema their moving average
+   * @param optimizer its moments and step
+   */
+  public record Trained(NitModel model, Ema ema, AdamW optimizer) {}
+
+  /**
+   * Opens a checkpoint's folder.
+   *
+   * @throws IOException if a file is missing, truncated or not what was written; names it
+   */
+  public static Checkpoint open(Path folder) throws IOException {
+    TrainingState state = TrainingState.read(folder.resolve(STATE));
+    for (String file : new String[] {MODEL, EMA, OPTIMIZER}) {
+      SafetensorsFile.open(folder.resolve(file)).close();
+    }
+    return new Checkpoint(folder, state);
+  }
+
+  /**
+   * Fills model, average and optimizer.
+   *
+   * @throws IllegalArgumentException naming every tensor that does not fit
+   */
+  public void restore(Trained trained) throws IOException {
+    restoreWeights(MODEL, trained.model());
+    restoreWeights(EMA, trained.ema().model());
+    try (TensorSource source = SafetensorsFile.open(folder.resolve(OPTIMIZER))) {
+      AdamW optimizer = trained.optimizer();
+      restoreMoments(source, EXP_AVG, optimizer.expAvg());
+      restoreMoments(source, EXP_AVG_SQ, optimizer.expAvgSq());
+      long[] steps = source.tensor(STEP).toLongs();
+      if (steps.length != 1 || steps[0] != state.optimizerStep()) {
+        throw new IllegalArgumentException(
+            source.where() + ": step: expected [" + state.optimizerStep() + "] as in " + STATE);
+      }
+      optimizer.restoreSteps(steps[0]);
+    }
+  }
+
+  private void restoreWeights(String file, NitModel model) throws IOException {
+    try (TensorSource source = SafetensorsFile.open(folder.resolve(file))) {
+      if (model.hasProjector() != source.has("projector.0.weight")) {
+        throw new IllegalArgumentException(
+            source.where()
+                + ": expected "
+                + (model.hasProjector() ? "a REPA head (--proj-coeff is above 0)" : "no REPA head")
+                + ", found "
+                + (model.hasProjector() ? "none" : "one"));
+      }
+      Weights.load(model, source);
+    }
+  }
+
+  private static void restoreMoments(
+      TensorSource source, String prefix, Map<String, Tensor> moments) throws IOException {
+    for (Map.Entry<String, Tensor> entry : moments.entrySet()) {
+      Weights.copy(source.tensor(prefix + entry.getKey()), entry.getValue());
+    }
+  }
+
+  /** Writes the four files into an existing folder. */
+  static void write(Path folder, Trained trained, ModelFile description, TrainingState state)
+      throws IOException {
+    description.write(folder.resolve(MODEL), trained.model().parameters(), state.step());
+    description.write(folder.resolve(EMA), trained.ema().model().parameters(), state.step());
+    SafetensorsWriter writer = new SafetensorsWriter();
+    AdamW optimizer = trained.optimizer();
+    addMoments(writer, EXP_AVG, optimizer.expAvg());
+    addMoments(writer, EXP_AVG_SQ, optimizer.expAvgSq());
+    writer.add(HostTensor.of(STEP, new long[] {optimizer.steps()}, 1));
+    writer.write(folder.resolve(OPTIMIZER));
+    state.write(folder.resolve(STATE));
+  }
+
+  private static void addMoments(
+      SafetensorsWriter writer, String prefix, Map<String, Tensor> moments) {
+    moments.forEach(
+        (name, t) -> writer.add(Weights.spec(prefix + name, t), () -> Weights.bytes(t)));
+  }
+
+  /** Bytes that a checkpoint of a config takes, about. */
+  static long bytes(NitModel model) {
+    return 4L * Float.BYTES * NitTensors.parameters(model.config(), model.hasProjector());
+  }
+}

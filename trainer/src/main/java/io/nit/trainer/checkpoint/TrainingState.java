@@ -1,0 +1,156 @@
+package io.nit.trainer.checkpoint;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nit.core.config.NitConfig;
+import io.nit.core.config.PositionOrder;
+import io.nit.core.io.AtomicFile;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.TreeSet;
+
+/**
+ * Where a training stands; {@code state.json} of a checkpoint. All randomness comes from
+ * counter-based streams, so the seed and the step are the whole generator state, and the place in
+ * the data order is a count of packs.
+ *
+ * @param step steps taken
+ * @param optimizerStep steps that changed the weights: fewer where steps were skipped
+ * @param seed key of every random stream
+ * @param position packs taken from the data order
+ * @param packs packs of an epoch
+ * @param config the network
+ * @param options the options that change the numbers, as in {@code train.json}
+ */
+public record TrainingState(
+    long step,
+    long optimizerStep,
+    long seed,
+    long position,
+    int packs,
+    NitConfig config,
+    ObjectNode options) {
+  private static final int VERSION = 1;
+  private static final ObjectMapper JSON =
+      new ObjectMapper().enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
+
+  /** Writes the file, atomically. */
+  void write(Path file) throws IOException {
+    ObjectNode node = JSON.createObjectNode();
+    node.put("version", VERSION).put("step", step).put("optimizer_step", optimizerStep);
+    node.putObject("generator").put("kind", "philox4x32-10").put("seed", seed).put("step", step);
+    node.putObject("data").put("position", position).put("packs", packs);
+    node.put("options_sha256", sha256(options.toString()));
+    node.set("options", options);
+    node.set("config", config.toNode());
+    AtomicFile.writeString(file, node.toPrettyString() + "\n");
+  }
+
+  /**
+   * Reads the file.
+   *
+   * @throws IOException if it is missing or not what {@link #write} writes; names it
+   */
+  static TrainingState read(Path file) throws IOException {
+    JsonNode node;
+    try {
+      node = JSON.readTree(Files.readString(file));
+    } catch (JsonProcessingException e) {
+      throw new IOException(file + ": expected JSON, found: " + e.getOriginalMessage(), e);
+    }
+    if (node == null || node.path("version").asInt() != VERSION) {
+      throw new IOException(
+          file
+              + ": version: expected "
+              + VERSION
+              + ", found "
+              + (node == null ? "nothing" : node.path("version")));
+    }
+    try {
+      return new TrainingState(
+          number(node, "/step"),
+          number(node, "/optimizer_step"),
+          number(node, "/generator/seed"),
+          number(node, "/data/position"),
+          Math.toIntExact(number(node, "/data/packs")),
+          NitConfig.fromNode(node.path("config"), file.toString(), PositionOrder.AXIAL),
+          object(node, "options"));
+    } catch (IllegalArgumentException | ArithmeticException e) {
+      throw new IOException(file + ": " + e.getMessage(), e);
+    }
+  }
+
+  /**
+   * Checks that a checkpoint is of the same network.
+   *
+   * @param where the checkpoint's name, for the message
+   * @throws IllegalArgumentException naming every key that differs
+   */
+  public void requireConfig(NitConfig expected, Path where) {
+    List<String> differences = differences(expected.toNode(), config.toNode());
+    if (!differences.isEmpty()) {
+      throw new IllegalArgumentException(
+          where + " is a checkpoint of another config: " + String.join("; ", differences));
+    }
+  }
+
+  /** The options that differ, one line each. */
+  public List<String> optionDifferences(ObjectNode expected) {
+    return differences(expected, options);
+  }
+
+  private static List<String> differences(ObjectNode expected, ObjectNode found) {
+    TreeSet<String> keys = new TreeSet<>();
+    expected.fieldNames().forEachRemaining(keys::add);
+    found.fieldNames().forEachRemaining(keys::add);
+    List<String> lines = new ArrayList<>();
+    for (String key : keys) {
+      JsonNode want = expected.path(key);
+      JsonNode have = found.path(key);
+      // Compared as text: a number that was read from JSON may be of another Java type.
+      if (!want.toString().equals(have.toString())) {
+        lines.add(
+            key
+                + ": expected "
+                + (want.isMissingNode() ? "nothing" : want)
+                + ", found "
+                + (have.isMissingNode() ? "nothing" : have));
+      }
+    }
+    return lines;
+  }
+
+  private static long number(JsonNode node, String path) {
+    JsonNode value = node.at(path);
+    if (!value.isIntegralNumber()) {
+      throw new IllegalArgumentException(path + ": expected an integer, found " + value);
+    }
+    return value.longValue();
+  }
+
+  private static ObjectNode object(JsonNode node, String key) {
+    if (node.path(key) instanceof ObjectNode object) {
+      return object;
+    }
+    throw new IllegalArgumentException(key + ": expected an object, found " + node.path(key));
+  }
+
+  private static String sha256(String text) {
+    try {
+      MessageDigest digest = MessageDigest.getInstance("SHA-256");
+      return HexFormat.of().formatHex(digest.digest(text.getBytes(StandardCharsets.UTF_8)));
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException("every Java has SHA-256", e);
+    }
+  }
+}

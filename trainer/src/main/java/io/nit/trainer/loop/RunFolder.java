@@ -1,0 +1,62 @@
+package io.nit.trainer.loop;
+
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nit.core.config.NitConfig;
+import io.nit.core.image.Png;
+import io.nit.core.image.RgbImage;
+import io.nit.core.io.AtomicFile;
+import io.nit.trainer.data.TrainingData;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Map;
+
+/**
+ * The folder of a training:
+ *
+ * <pre>
+ * config.json              the network
+ * train.json               all options
+ * dataset.json             codec and labels
+ * checkpoints/step-0000100 {@link io.nit.trainer.checkpoint.Checkpoint}
+ * metrics.jsonl, events/, loss.png   {@link io.nit.trainer.metrics.MetricsLog}
+ * samples/step-0000100.png sample grids
+ * model.safetensors        the averaged weights, once the training is done
+ * </pre>
+ *
+ * @param root the folder
+ */
+public record RunFolder(Path root) {
+  /** Where the checkpoints lie. */
+  public Path checkpoints() {
+    return root.resolve("checkpoints");
+  }
+
+  /** The result. */
+  public Path model() {
+    return root.resolve("model.safetensors");
+  }
+
+  /** Writes {@code config.json}, {@code train.json} and {@code dataset.json}. */
+  public void describe(NitConfig config, ObjectNode options, TrainingData data) throws IOException {
+    write("config.json", config.toNode());
+    write("train.json", options);
+    ObjectNode dataset = JsonNodeFactory.instance.objectNode();
+    data.codec().ifPresent(codec -> dataset.set("codec", codec.toNode()));
+    data.labels().forEach(dataset.putArray("labels")::add);
+    dataset.put("images", data.images()).put("packs", data.packs());
+    dataset.put("channels", data.channels());
+    write("dataset.json", dataset);
+  }
+
+  private void write(String name, ObjectNode node) throws IOException {
+    AtomicFile.writeString(root.resolve(name), node.toPrettyString() + "\n");
+  }
+
+  /** Writes a sample grid. */
+  public Path writeSamples(long step, RgbImage grid) throws IOException {
+    Path file = root.resolve("samples").resolve(String.format("step-%07d.png", step));
+    Png.write(file, grid, Map.of("step", Long.toString(step)));
+    return file;
+  }
+}

@@ -1,0 +1,357 @@
+package io.nit.trainer.loop;
+
+import io.nit.core.cli.Progress;
+import io.nit.core.cli.StopSignal;
+import io.nit.core.config.NitConfig;
+import io.nit.core.image.RgbImage;
+import io.nit.core.rope.Rope2d;
+import io.nit.trainer.checkpoint.Checkpoint;
+import io.nit.trainer.checkpoint.CheckpointStore;
+import io.nit.trainer.checkpoint.ModelFile;
+import io.nit.trainer.checkpoint.TrainingState;
+import io.nit.trainer.data.PackOrder;
+import io.nit.trainer.data.PrefetchingLoader;
+import io.nit.trainer.data.TrainingData;
+import io.nit.trainer.data.TrainingPack;
+import io.nit.trainer.loss.FlowMatchingLoss;
+import io.nit.trainer.metrics.MetricsLog;
+import io.nit.trainer.model.AttentionPath;
+import io.nit.trainer.model.Initializer;
+import io.nit.trainer.model.NitModel;
+import io.nit.trainer.model.PackIndex;
+import io.nit.trainer.model.Weights;
+import io.nit.trainer.optim.AdamW;
+import io.nit.trainer.optim.Ema;
+import io.nit.trainer.optim.GradNorm;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.TimeUnit;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Trains one model on one device. A step takes {@code accumulate} packs, and every pack's loss
+ * counts by its share of the step's tokens, so that the gradient is that of one pack with all of
+ * their images. A step whose loss or gradient is not finite changes nothing and is counted; ten in
+ * a row end the run.
+ *
+ * <p>Owns model, average and optimizer until {@link #close}, which may be called twice.
+ */
+public final class Trainer implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(Trainer.class);
+  private static final int MOST_SKIPPED_IN_A_ROW = 10;
+  private static final int PACKS_AHEAD = 2;
+
+  /** How a run ended. */
+  public enum Outcome {
+    /** All steps are done. */
+    DONE,
+    /** The time was up. */
+    OUT_OF_TIME,
+    /** A signal asked for the end. */
+    STOPPED
+  }
+
+  private final TrainOptions options;
+  private final TrainingData data;
+  private final RunFolder folder;
+  private final Draws draws;
+  private final CheckpointStore store;
+  private final ModelFile description;
+  private final Rope2d rope = new Rope2d();
+  private final NitModel model;
+  private final NitModel average;
+  private final Ema ema;
+  private final AdamW optimizer;
+  private long step;
+  private int skippedInARow;
+  private long skipped;
+  private boolean closed;
+
+  /**
+   * A training at its start, weights drawn from the seed.
+   *
+   * @param config the network; its channels and classes fit the data
+   * @param data stays the caller's
+   */
+  public Trainer(
+      NitConfig config, TrainOptions options, TrainingData data, RunFolder folder, Device device) {
+    if (options.labelDropout() > 0 && !config.hasNullClass()) {
+      throw new IllegalArgumentException(
+          "--label-dropout: expected 0 for a config with class_dropout_prob 0 (no null class), found "
+              + options.labelDropout());
+    }
+    boolean align = options.loss().projCoeff() > 0;
+    if (align && data.featureDim() != config.zDim()) {
+      throw new IllegalArgumentException(
+          "--proj-coeff above 0: expected features of width z_dim = "
+              + config.zDim()
+              + " in the data set, found "
+              + data.featureDim());
+    }
+    this.options = options;
+    this.data = data;
+    this.folder = folder;
+    draws = new Draws(options.seed());
+    store = new CheckpointStore(folder.checkpoints(), options.pace().keep());
+    description = new ModelFile(config, data.codec(), data.labels());
+    AttentionPath path = AttentionPath.forDevice(device);
+    model = new NitModel(config, align, device, path);
+    average = new NitModel(config, align, device, path);
+    Initializer.initialize(model, options.seed());
+    ema = new Ema(average, options.ema());
+    ema.copyFrom(model);
+    optimizer = new AdamW(model.parameters(), options.adamW());
+  }
+
+  /**
+   * Goes on from a checkpoint.
+   *
+   * @throws IllegalArgumentException if it is of another config or does not fit
+   */
+  public void resume(Checkpoint checkpoint) throws IOException {
+    TrainingState state = checkpoint.state();
+    state.requireConfig(model.config(), checkpoint.folder());
+    List<String> changed = state.optionDifferences(options.toNode());
+    if (!changed.isEmpty()) {
+      LOG.warn(
+          "going on with other options than {}: {}",
+          checkpoint.folder(),
+          String.join("; ", changed));
+    }
+    if (state.packs() != data.packs()) {
+      LOG.warn(
+          "going on with other data than {}: expected {} packs, found {}",
+          checkpoint.folder(),
+          state.packs(),
+          data.packs());
+    }
+    checkpoint.restore(new Checkpoint.Trained(model, ema, optimizer));
+    step = state.step();
+    LOG.info("resumed at step {} from {}", step, checkpoint.folder());
+  }
+
+  /** Steps taken. */
+  public long step() {
+    return step;
+  }
+
+  /** The weights that are trained; owned by this trainer. */
+  public NitModel model() {
+    return model;
+  }
+
+  /** Their moving average; owned by this trainer. */
+  public NitModel average() {
+    return average;
+  }
+
+  /**
+   * Takes steps until they are done, the time is up or a stop is asked for; then writes a
+   * checkpoint and, unless stopped, the result.
+   *
+   * @param grid sample grids to draw on the way, if any
+   * @throws TrainingFailedException after ten steps in a row that were not finite
+   */
+  public Outcome run(MetricsLog metrics, Optional<SampleGrid> grid, StopSignal stop, boolean quiet)
+      throws IOException {
+    TrainOptions.Pace pace = options.pace();
+    long deadline =
+        pace.maxMinutes() == 0
+            ? Long.MAX_VALUE
+            : System.nanoTime() + (long) (pace.maxMinutes() * TimeUnit.MINUTES.toNanos(1));
+    long saved = -1;
+    Outcome outcome = Outcome.DONE;
+    Meter meter = new Meter();
+    PackOrder order = new PackOrder(data.packs(), options.seed(), 0, 1);
+    try (Progress progress = Progress.start("training", options.steps(), step, " steps", quiet);
+        PrefetchingLoader loader =
+            new PrefetchingLoader(
+                data, order, step * options.accumulate(), draws::mirror, 1, PACKS_AHEAD)) {
+      while (step < options.steps()) {
+        if (stop.requested()) {
+          outcome = Outcome.STOPPED;
+          break;
+        }
+        if (System.nanoTime() >= deadline) {
+          outcome = Outcome.OUT_OF_TIME;
+          break;
+        }
+        double rate = options.learningRate().at(step);
+        StepResult result = step(loader, rate);
+        meter.add(result);
+        progress.step(1);
+        if (step % pace.logEvery() == 0 || step == options.steps()) {
+          progress.note(meter.note(rate));
+          metrics.scalars(
+              step, meter.take(rate, skipped, step * options.accumulate() / (double) data.packs()));
+        }
+        if (grid.isPresent() && pace.sampleEvery() > 0 && step % pace.sampleEvery() == 0) {
+          sample(grid.get(), metrics);
+        }
+        if (step % pace.checkpointEvery() == 0) {
+          save();
+          saved = step;
+          metrics.plot();
+        }
+      }
+    }
+    if (saved != step) {
+      save();
+    }
+    metrics.plot();
+    if (outcome != Outcome.STOPPED) {
+      if (grid.isPresent() && (pace.sampleEvery() == 0 || step % pace.sampleEvery() != 0)) {
+        sample(grid.get(), metrics);
+      }
+      description.write(folder.model(), average.parameters(), step);
+      LOG.info("the averaged weights of step {}: {}", step, folder.model());
+    }
+    return outcome;
+  }
+
+  /** One step's numbers. */
+  record StepResult(
+      double loss, double flow, Optional<Double> projection, double gradNorm, long tokens) {
+    boolean finite() {
+      return Double.isFinite(loss) && Double.isFinite(gradNorm);
+    }
+  }
+
+  private StepResult step(PrefetchingLoader loader, double rate) throws IOException {
+    List<TrainingPack> packs = new ArrayList<>();
+    long tokens = 0;
+    for (int micro = 0; micro < options.accumulate(); micro++) {
+      packs.add(loader.next());
+      tokens += packs.get(micro).layout().tokens();
+    }
+    for (Tensor parameter : model.parameters().values()) {
+      parameter.mutable_grad().reset();
+    }
+    double total = 0;
+    double flow = 0;
+    double projection = 0;
+    boolean align = options.loss().projCoeff() > 0;
+    for (int micro = 0; micro < packs.size(); micro++) {
+      double share = packs.get(micro).layout().tokens() / (double) tokens;
+      try (PointerScope scope = new PointerScope()) {
+        FlowMatchingLoss.Terms terms = loss(packs.get(micro), step * options.accumulate() + micro);
+        terms.total().mul(new Scalar(share)).backward();
+        total += share * terms.total().item_double();
+        flow += share * terms.flow().item_double();
+        projection += align ? share * terms.projection().orElseThrow().item_double() : 0;
+      }
+    }
+    StepResult result =
+        new StepResult(
+            total,
+            flow,
+            align ? Optional.of(projection) : Optional.empty(),
+            GradNorm.of(model.parameters()),
+            tokens);
+    step++;
+    if (!result.finite()) {
+      skip(result, packs);
+      return result;
+    }
+    skippedInARow = 0;
+    if (options.clip() > 0) {
+      GradNorm.clip(model.parameters(), result.gradNorm(), options.clip());
+    }
+    optimizer.step(rate);
+    ema.update(model);
+    return result;
+  }
+
+  private FlowMatchingLoss.Terms loss(TrainingPack data, long place) {
+    NitConfig config = model.config();
+    Device device = model.device();
+    int p = config.patchSize();
+    int tokens = data.layout().tokens();
+    int images = data.layout().images();
+    float[] noise = draws.noise(place, data.latents().length);
+    float[] times = draws.times(place, images, options.timeMean(), options.timeStd());
+    long[] labels =
+        draws.dropLabels(place, data.labels(), options.labelDropout(), config.numClasses());
+    Optional<Tensor> features =
+        data.features().map(z -> Weights.tensor(z, device, tokens, config.zDim()));
+    return options
+        .loss()
+        .compute(
+            model,
+            new FlowMatchingLoss.Batch(
+                Weights.tensor(data.latents(), device, tokens, config.inChannels(), p, p),
+                Weights.tensor(noise, device, tokens, config.inChannels(), p, p),
+                Weights.tensor(times, device, images),
+                Weights.indices(labels, device),
+                features),
+            PackIndex.of(data.layout(), config, rope, device));
+  }
+
+  private void skip(StepResult result, List<TrainingPack> packs) {
+    skipped++;
+    skippedInARow++;
+    String rows =
+        String.join(", ", packs.stream().map(pack -> Arrays.toString(pack.rows())).toList());
+    LOG.warn(
+        "step {} skipped: loss {}, gradient norm {}, data rows {}",
+        step,
+        result.loss(),
+        result.gradNorm(),
+        rows);
+    if (skippedInARow == MOST_SKIPPED_IN_A_ROW) {
+      throw new TrainingFailedException(
+          "step "
+              + step
+              + ": expected finite losses and gradients, found "
+              + skippedInARow
+              + " steps in a row without; the last: loss "
+              + result.loss()
+              + ", gradient norm "
+              + result.gradNorm()
+              + ", data rows "
+              + rows
+              + ". Lower --lr or look at these rows; the last checkpoint is as it was");
+    }
+  }
+
+  private void save() throws IOException {
+    TrainingState state =
+        new TrainingState(
+            step,
+            optimizer.steps(),
+            options.seed(),
+            step * options.accumulate(),
+            data.packs(),
+            model.config(),
+            options.toNode());
+    Path saved = store.save(new Checkpoint.Trained(model, ema, optimizer), description, state);
+    LOG.debug("checkpoint {}", saved);
+  }
+
+  private void sample(SampleGrid grid, MetricsLog metrics) throws IOException {
+    RgbImage sheet = grid.draw(average, data.codec().orElseThrow(), data.labels());
+    Path file = folder.writeSamples(step, sheet);
+    metrics.image(step, "samples", sheet);
+    LOG.debug("samples {}", file);
+  }
+
+  /** Frees model, average and optimizer. */
+  @Override
+  public void close() {
+    if (!closed) {
+      closed = true;
+      optimizer.close();
+      average.close();
+      model.close();
+    }
+  }
+}

@@ -1,0 +1,221 @@
+package io.nit.trainer.loop;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.nit.core.cli.StopSignal;
+import io.nit.core.config.NitConfig;
+import io.nit.core.flow.Guidance;
+import io.nit.core.safetensors.SafetensorsFile;
+import io.nit.core.safetensors.TensorSource;
+import io.nit.core.tensor.NitTensors;
+import io.nit.trainer.checkpoint.Checkpoint;
+import io.nit.trainer.checkpoint.CheckpointStore;
+import io.nit.trainer.loss.FlowMatchingLoss;
+import io.nit.trainer.metrics.MetricsLog;
+import io.nit.trainer.model.Devices;
+import io.nit.trainer.model.Weights;
+import io.nit.trainer.optim.AdamW;
+import io.nit.trainer.optim.LearningRate;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.Tensor;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class TrainerTest {
+  @TempDir Path folder;
+
+  @BeforeAll
+  static void oneThread() {
+    Devices.setThreads(1);
+  }
+
+  private static NitConfig config() {
+    return NitConfig.s()
+        .with(
+            Map.of(
+                "hidden_size",
+                32,
+                "depth",
+                2,
+                "num_heads",
+                2,
+                "encoder_depth",
+                1,
+                "in_channels",
+                SyntheticData.CHANNELS,
+                "num_classes",
+                3));
+  }
+
+  private static TrainOptions options(long steps, int accumulate, long checkpointEvery) {
+    return new TrainOptions(
+        new LearningRate(LearningRate.Schedule.COSINE, 1e-3, 2, steps),
+        AdamW.Options.STANDARD,
+        1,
+        0.9,
+        accumulate,
+        0.1,
+        0,
+        1,
+        new FlowMatchingLoss(true, 0),
+        7,
+        new TrainOptions.Pace(checkpointEvery, 2, 0, 1, 0));
+  }
+
+  private Trainer trainer(SyntheticData data, TrainOptions options, String run) {
+    return new Trainer(
+        config(), options, data, new RunFolder(folder.resolve(run)), new Device("cpu"));
+  }
+
+  private Trainer.Outcome run(Trainer trainer, String run, StopSignal stop) throws IOException {
+    try (MetricsLog metrics = MetricsLog.open(folder.resolve(run), trainer.step())) {
+      return trainer.run(metrics, Optional.empty(), stop, true);
+    }
+  }
+
+  private static void assertSameWeights(Map<String, Tensor> expected, Map<String, Tensor> found) {
+    expected.forEach(
+        (name, t) -> assertArrayEquals(Weights.floats(t), Weights.floats(found.get(name)), name));
+  }
+
+  @Test
+  void aResumedRunReachesTheSameBitsAsAnUnbrokenOne() throws IOException {
+    SyntheticData data = new SyntheticData(5, 1);
+    try (Trainer unbroken = trainer(data, options(8, 2, 100), "a");
+        Trainer first = trainer(data, options(8, 2, 3), "b");
+        Trainer second = trainer(data, options(8, 2, 3), "b")) {
+      run(unbroken, "a", StopSignal.none());
+      run(first, "b", StopSignal.none());
+      List<Path> checkpoints = new CheckpointStore(folder.resolve("b/checkpoints"), 2).list();
+      assertEquals(List.of("step-0000006", "step-0000008"), names(checkpoints));
+      second.resume(Checkpoint.open(checkpoints.get(0)));
+      assertEquals(6, second.step());
+      run(second, "b", StopSignal.none());
+      assertEquals(8, second.step());
+      assertSameWeights(unbroken.model().parameters(), second.model().parameters());
+      assertSameWeights(unbroken.average().parameters(), second.average().parameters());
+      for (String file : List.of("model", "ema", "optimizer")) {
+        String name = "checkpoints/step-0000008/" + file + ".safetensors";
+        assertEquals(
+            -1,
+            Files.mismatch(folder.resolve("a").resolve(name), folder.resolve("b").resolve(name)));
+      }
+    }
+  }
+
+  private static List<String> names(List<Path> paths) {
+    return paths.stream().map(p -> p.getFileName().toString()).toList();
+  }
+
+  @Test
+  void theResultHoldsTheAverageAndSaysWhatItIs() throws IOException {
+    try (Trainer trainer = trainer(new SyntheticData(3, 1), options(2, 1, 100), "a")) {
+      assertEquals(Trainer.Outcome.DONE, run(trainer, "a", StopSignal.none()));
+      try (TensorSource result = SafetensorsFile.open(folder.resolve("a/model.safetensors"))) {
+        NitTensors.require(config(), result.specs(), result.where());
+        assertEquals("[\"red\",\"green\",\"blue\"]", result.metadata().get("labels"));
+        assertEquals("2", result.metadata().get("step"));
+        assertTrue(result.metadata().get("codec").contains("space-to-depth"));
+        String bias = "final_layer.linear.bias";
+        assertArrayEquals(
+            Weights.floats(trainer.average().parameters().get(bias)),
+            result.tensor(bias).toFloats());
+      }
+    }
+  }
+
+  @Test
+  void aStopEndsAfterTheRunningStepWithACheckpointAndNoResult() throws IOException {
+    StopSignal stop = StopSignal.none();
+    stop.request();
+    try (Trainer trainer = trainer(new SyntheticData(3, 1), options(5, 1, 100), "a")) {
+      assertEquals(Trainer.Outcome.STOPPED, run(trainer, "a", stop));
+      assertTrue(new CheckpointStore(folder.resolve("a/checkpoints"), 2).newest().isPresent());
+      assertFalse(Files.exists(folder.resolve("a/model.safetensors")));
+    }
+  }
+
+  @Test
+  void stepsThatAreNotFiniteChangeNothingAndTenInARowEndTheRunNamingTheirRows() {
+    SyntheticData data = new SyntheticData(3, 1);
+    data.breakIt();
+    try (Trainer trainer = trainer(data, options(50, 1, 100), "a");
+        Trainer untouched = trainer(data, options(50, 1, 100), "b")) {
+      TrainingFailedException failed =
+          assertThrows(TrainingFailedException.class, () -> run(trainer, "a", StopSignal.none()));
+      assertEquals(10, trainer.step());
+      assertTrue(failed.getMessage().contains("data rows ["), failed.getMessage());
+      assertSameWeights(untouched.model().parameters(), trainer.model().parameters());
+      assertSameWeights(untouched.average().parameters(), trainer.average().parameters());
+    }
+  }
+
+  @Test
+  void aCheckpointOfAnotherConfigIsRefusedNamingTheKeys() throws IOException {
+    SyntheticData data = new SyntheticData(3, 1);
+    try (Trainer trainer = trainer(data, options(1, 1, 1), "a")) {
+      run(trainer, "a", StopSignal.none());
+    }
+    Checkpoint checkpoint =
+        new CheckpointStore(folder.resolve("a/checkpoints"), 2).newest().orElseThrow();
+    NitConfig other = config().with(Map.of("depth", 1, "mlp_ratio", 2.0));
+    try (Trainer trainer =
+        new Trainer(other, options(1, 1, 1), data, new RunFolder(folder), new Device("cpu"))) {
+      IllegalArgumentException refused =
+          assertThrows(IllegalArgumentException.class, () -> trainer.resume(checkpoint));
+      assertTrue(refused.getMessage().contains("depth: expected 1, found 2"), refused.getMessage());
+      assertTrue(
+          refused.getMessage().contains("mlp_ratio: expected 2.0, found 4.0"),
+          refused.getMessage());
+    }
+  }
+
+  @Test
+  void sampleGridsAreDrawnOnTheWay() throws IOException {
+    SyntheticData data = new SyntheticData(3, 1);
+    SampleGrid grid =
+        new SampleGrid(
+            List.of(new int[] {2, 3}, new int[] {4, 1}),
+            new long[] {0, 2},
+            3,
+            new Guidance(2, 0, 1),
+            5);
+    try (Trainer trainer = trainer(data, options(2, 1, 100), "a");
+        MetricsLog metrics = MetricsLog.open(folder.resolve("a"), 0)) {
+      trainer.run(metrics, Optional.of(grid), StopSignal.none(), true);
+      assertTrue(Files.size(folder.resolve("a/samples/step-0000002.png")) > 0);
+    }
+  }
+
+  @Test
+  void twoHundredStepsHoldNativeAndHeapMemoryConstant() throws IOException {
+    SyntheticData data = new SyntheticData(4, 1);
+    try (Trainer warm = trainer(data, options(40, 1, 20), "warm")) {
+      run(warm, "warm", StopSignal.none());
+    }
+    System.gc();
+    long pointers = Pointer.totalCount();
+    long physical = Pointer.physicalBytes();
+    try (Trainer trainer = trainer(data, options(200, 1, 100), "a")) {
+      run(trainer, "a", StopSignal.none());
+    }
+    System.gc();
+    long morePointers = Pointer.totalCount() - pointers;
+    long moreMib = (Pointer.physicalBytes() - physical) >> 20;
+    // A step makes about a thousand pointers and 3 MiB of tensors: one kept of either would show.
+    assertTrue(morePointers < 100, "pointers left after 200 steps: " + morePointers);
+    assertTrue(moreMib < 64, "MiB more after 200 steps: " + moreMib);
+  }
+}
