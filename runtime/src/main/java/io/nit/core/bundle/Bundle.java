@@ -10,6 +10,8 @@ import io.nit.core.codec.Codecs;
 import io.nit.core.codec.LatentCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
+import io.nit.core.flow.Guidance;
+import io.nit.core.flow.SamplerKind;
 import io.nit.core.io.AtomicFile;
 import java.io.IOException;
 import java.io.InputStream;
@@ -76,7 +78,9 @@ public record Bundle(
   public static final int VERSION = 1;
 
   private static final ObjectMapper JSON =
-      new ObjectMapper().enable(DeserializationFeature.FAIL_ON_READING_DUP_TREE_KEY);
+      new ObjectMapper()
+          .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
+          .enable(DeserializationFeature.FAIL_ON_READING_DUP_TREE_KEY);
 
   /**
    * Sampling settings that a request starts from.
@@ -91,6 +95,12 @@ public record Bundle(
       int steps, String sampler, double guidance, double guidanceLow, double guidanceHigh) {
     /** The paper's ODE settings for mid sizes. */
     public static final SamplingDefaults STANDARD = new SamplingDefaults(50, "euler", 2.5, 0, 0.7);
+
+    /** Checks every value. */
+    public SamplingDefaults {
+      SamplerKind.parse(sampler).times(steps);
+      new Guidance(guidance, guidanceLow, guidanceHigh);
+    }
   }
 
   /**
@@ -157,8 +167,11 @@ public record Bundle(
       }
       files.add(listed);
     }
-    JsonNode defaults = node.path("defaults");
-    SamplingDefaults standard = SamplingDefaults.STANDARD;
+    String model = plainName(node.path("model").path("file").asText(), file);
+    if (files.stream().noneMatch(listed -> listed.name.equals(model))) {
+      throw new IllegalArgumentException(
+          file + ": model.file: expected a name listed in files, found '" + model + "'");
+    }
     NitConfig config =
         NitConfig.fromNode(node.get("config"), file + ": config", PositionOrder.AXIAL);
     int maxTokens = node.path("max_tokens").asInt(16_384);
@@ -182,21 +195,30 @@ public record Bundle(
     return new Bundle(
         folder,
         config,
-        plainName(node.path("model").path("file").asText(), file),
+        model,
         node.path("model").path("weights").asText("F32"),
         node.path("model").path("opset").asInt(),
         codec,
         List.copyOf(labels),
         maxTokens,
-        new SamplingDefaults(
-            defaults.path("steps").asInt(standard.steps),
-            defaults.path("sampler").asText(standard.sampler),
-            defaults.path("guidance").asDouble(standard.guidance),
-            defaults.path("guidance_interval").path(0).asDouble(standard.guidanceLow),
-            defaults.path("guidance_interval").path(1).asDouble(standard.guidanceHigh)),
+        defaults(node.path("defaults"), file),
         List.copyOf(files),
         node.path("verification") instanceof ArrayNode array ? array : JSON.createArrayNode(),
         node.path("provenance") instanceof ObjectNode object ? object : JSON.createObjectNode());
+  }
+
+  private static SamplingDefaults defaults(JsonNode node, Path file) {
+    SamplingDefaults standard = SamplingDefaults.STANDARD;
+    try {
+      return new SamplingDefaults(
+          node.path("steps").asInt(standard.steps),
+          node.path("sampler").asText(standard.sampler),
+          node.path("guidance").asDouble(standard.guidance),
+          node.path("guidance_interval").path(0).asDouble(standard.guidanceLow),
+          node.path("guidance_interval").path(1).asDouble(standard.guidanceHigh));
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException(file + ": defaults: " + e.getMessage(), e);
+    }
   }
 
   /**
@@ -243,7 +265,13 @@ public record Bundle(
 
   /** Pixels that sides must be multiples of: codec factor × patch size; empty without a codec. */
   public Optional<Integer> sizeMultiple() {
-    return openCodec().map(c -> c.factor() * config.patchSize());
+    return openCodec()
+        .map(
+            made -> {
+              try (made) {
+                return made.factor() * config.patchSize();
+              }
+            });
   }
 
   /**

@@ -8,6 +8,7 @@ import ch.qos.logback.classic.spi.ILoggingEvent;
 import ch.qos.logback.core.ConsoleAppender;
 import java.io.IOException;
 import java.nio.file.AccessDeniedException;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.util.concurrent.CancellationException;
@@ -82,6 +83,9 @@ public final class Cli {
     }
     if (e instanceof AccessDeniedException denied) {
       return "no permission: " + denied.getFile();
+    }
+    if (e instanceof FileAlreadyExistsException existing) {
+      return existing.getFile() + ": there is a file of that name";
     }
     if (e instanceof FileSystemException file && file.getReason() != null) {
       return file.getFile() + ": " + file.getReason();

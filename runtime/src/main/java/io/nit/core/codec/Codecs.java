@@ -23,9 +23,22 @@ public final class Codecs {
       throw new IllegalArgumentException(
           where + ": codec.factor: expected an integer, found " + node.path("factor"));
     }
-    return new SpaceToDepthCodec(
-        node.get("factor").intValue(),
-        (float) node.path("scale").asDouble(1),
-        (float) node.path("shift").asDouble(0));
+    try {
+      return new SpaceToDepthCodec(
+          node.get("factor").intValue(),
+          number(node, "scale", 1, where),
+          number(node, "shift", 0, where));
+    } catch (IllegalArgumentException e) {
+      String message = e.getMessage();
+      throw message.startsWith(where) ? e : new IllegalArgumentException(where + ": " + message, e);
+    }
+  }
+
+  private static float number(JsonNode node, String key, float otherwise, String where) {
+    if (node.has(key) && !node.get(key).isNumber()) {
+      throw new IllegalArgumentException(
+          where + ": codec." + key + ": expected a number, found " + node.get(key));
+    }
+    return (float) node.path(key).asDouble(otherwise);
   }
 }

@@ -4,6 +4,7 @@ import io.nit.core.io.AtomicFile;
 import java.awt.image.BufferedImage;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -70,7 +71,8 @@ public final class Png {
   /** The text chunks of a PNG file by keyword. */
   public static Map<String, String> readText(Path file) throws IOException {
     ImageReader reader = ImageIO.getImageReadersByFormatName("png").next();
-    try (ImageInputStream in = ImageIO.createImageInputStream(Files.newInputStream(file))) {
+    try (InputStream bytes = Files.newInputStream(file);
+        ImageInputStream in = ImageIO.createImageInputStream(bytes)) {
       reader.setInput(in);
       IIOMetadataNode root = (IIOMetadataNode) reader.getImageMetadata(0).getAsTree(FORMAT);
       Map<String, String> text = new LinkedHashMap<>();
