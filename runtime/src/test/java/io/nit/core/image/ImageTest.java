@@ -1,0 +1,154 @@
+package io.nit.core.image;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.awt.image.BufferedImage;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import javax.imageio.ImageIO;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class ImageTest {
+  @TempDir Path folder;
+
+  @Test
+  void planesBecomeBytesByRoundingAndClamping() {
+    float[] planes = {
+      -1,
+      1,
+      0,
+      -7,
+      7,
+      1 / 127.5f,
+      0.4f / 127.5f,
+      -0.6f / 127.5f,
+      0.25f,
+      Float.POSITIVE_INFINITY,
+      Float.NEGATIVE_INFINITY,
+      0.5f
+    };
+    RgbImage image = RgbImage.ofPlanes(planes, 2, 2);
+    // Interleaved: pixel i takes values i, 4 + i and 8 + i.
+    assertArrayEquals(
+        new int[] {0, 255, 159, 255, 129, 255, 128, 128, 0, 0, 127, 191}, unsigned(image.rgb()));
+  }
+
+  @Test
+  void everyByteRoundTripsThroughPlanes() {
+    byte[] rgb = new byte[3 * 256];
+    for (int i = 0; i < rgb.length; i++) {
+      rgb[i] = (byte) (i / 3);
+    }
+    RgbImage image = new RgbImage(64, 4, rgb);
+    assertArrayEquals(rgb, RgbImage.ofPlanes(image.toPlanes(), 4, 64).rgb());
+  }
+
+  @Test
+  void aPictureWithNaNIsNeverMade() {
+    float[] planes = new float[12];
+    planes[7] = Float.NaN;
+    assertThrows(IllegalArgumentException.class, () -> RgbImage.ofPlanes(planes, 2, 2));
+  }
+
+  @Test
+  void bytesMustFillTheSize() {
+    assertThrows(IllegalArgumentException.class, () -> new RgbImage(2, 2, new byte[11]));
+    assertThrows(IllegalArgumentException.class, () -> new RgbImage(0, 2, new byte[0]));
+    assertThrows(IllegalArgumentException.class, () -> new RgbImage(1 << 16, 1 << 16, new byte[0]));
+  }
+
+  @Test
+  void pixelsKeepTheirPlaceThroughJavasImages() {
+    RgbImage image = picture(5, 3);
+    assertArrayEquals(image.rgb(), RgbImage.of(image.toBufferedImage()).rgb());
+    BufferedImage other = new BufferedImage(1, 1, BufferedImage.TYPE_INT_ARGB);
+    other.setRGB(0, 0, 0xff102030);
+    assertArrayEquals(new byte[] {0x10, 0x20, 0x30}, RgbImage.of(other).rgb());
+  }
+
+  @Test
+  void pngsCarryPixelsAndText() throws IOException {
+    RgbImage image = picture(7, 5);
+    Map<String, String> text =
+        Map.of("nit-request", "{\"label\": 3,\n\"name\": \"é 猫\"}", "Software", "nit-run");
+    Path file = folder.resolve("new/a.png");
+    Png.write(file, image, text);
+    assertEquals(text, Png.readText(file));
+    assertArrayEquals(image.rgb(), RgbImage.of(ImageIO.read(file.toFile())).rgb());
+  }
+
+  @Test
+  void pngsWithoutTextHaveNone() throws IOException {
+    Path file = folder.resolve("plain.png");
+    Png.write(file, picture(2, 2), Map.of());
+    assertTrue(Png.readText(file).isEmpty());
+    byte[] bytes = Png.encode(picture(2, 2), Map.of());
+    assertEquals(2, ImageIO.read(new ByteArrayInputStream(bytes)).getWidth());
+  }
+
+  @Test
+  void contactSheetsBreakRowsAtTheirWidth() {
+    List<ContactSheet.Cell> cells = List.of(cell(40, 20), cell(40, 30), cell(40, 10), cell(20, 10));
+    // 8 + 40 + 8 + 40 + 8 = 104: two to a row. Rows: 30 + 14 and 10 + 14, gaps of 8.
+    RgbImage sheet = ContactSheet.of(cells, 104, 1);
+    assertEquals(104, sheet.width());
+    assertEquals(8 + 44 + 8 + 24 + 8, sheet.height());
+    RgbImage oneRow = ContactSheet.of(cells, 1000, 1);
+    assertEquals(1000, oneRow.width());
+    assertEquals(8 + 44 + 8, oneRow.height());
+  }
+
+  @Test
+  void contactSheetsGrowForWidePicturesAndEnlarge() {
+    RgbImage sheet = ContactSheet.of(List.of(cell(50, 10)), 20, 3);
+    assertEquals(150 + 16, sheet.width());
+    assertEquals(8 + 30 + 14 + 8, sheet.height());
+  }
+
+  @Test
+  void contactSheetsShowThePicturesPixels() {
+    RgbImage picture = picture(4, 4);
+    RgbImage sheet = ContactSheet.of(List.of(new ContactSheet.Cell(picture, "")), 50, 2);
+    for (int y = 0; y < 8; y++) {
+      for (int x = 0; x < 8; x++) {
+        for (int c = 0; c < 3; c++) {
+          assertEquals(
+              picture.rgb()[(y / 2 * 4 + x / 2) * 3 + c],
+              sheet.rgb()[((8 + y) * 50 + 8 + x) * 3 + c]);
+        }
+      }
+    }
+  }
+
+  @Test
+  void anEmptyContactSheetIsRefused() {
+    assertThrows(IllegalArgumentException.class, () -> ContactSheet.of(List.of(), 100, 1));
+  }
+
+  private static ContactSheet.Cell cell(int width, int height) {
+    return new ContactSheet.Cell(picture(width, height), "a caption longer than the picture");
+  }
+
+  private static RgbImage picture(int width, int height) {
+    byte[] rgb = new byte[3 * width * height];
+    for (int i = 0; i < rgb.length; i++) {
+      rgb[i] = (byte) (i * 31);
+    }
+    return new RgbImage(width, height, rgb);
+  }
+
+  private static int[] unsigned(byte[] bytes) {
+    int[] values = new int[bytes.length];
+    for (int i = 0; i < bytes.length; i++) {
+      values[i] = bytes[i] & 0xff;
+    }
+    return values;
+  }
+}
