@@ -1,0 +1,156 @@
+package io.nit.runtime.cli;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nit.core.bundle.Bundle;
+import io.nit.core.cli.Cli;
+import io.nit.core.cli.CommonOptions;
+import io.nit.core.config.NitConfig;
+import io.nit.core.tensor.NitTensors;
+import io.nit.runtime.RequestValidator;
+import io.nit.runtime.engine.EngineProvider;
+import io.nit.runtime.engine.Engines;
+import java.nio.file.Path;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** {@code nit-run info}: what a bundle holds and what can run it here. */
+@Command(
+    name = "info",
+    mixinStandardHelpOptions = true,
+    description = "Shows a bundle: its config, sizes, labels, codec, verification, and backends.",
+    footer = {"", "Example:", "  nit-run info --bundle bundle --json | jq .config.hidden_size"})
+final class Info implements Callable<Integer> {
+  @Mixin private CommonOptions common;
+
+  @Option(names = "--bundle", paramLabel = "DIR", description = "The bundle. Required.")
+  private Path folder;
+
+  @Option(names = "--json", description = "As one JSON object.")
+  private boolean json;
+
+  @Option(names = "--verify", description = "Also compare every file with its hash.")
+  private boolean verify;
+
+  Info() {}
+
+  @Override
+  public Integer call() throws Exception {
+    Bundle bundle = Bundle.open(Flags.required("--bundle", folder));
+    if (verify) {
+      bundle.verifyHashes();
+    }
+    ObjectNode info = describe(bundle);
+    System.out.print(json ? info.toPrettyString() + "\n" : text(bundle, info));
+    return Cli.DONE;
+  }
+
+  private static ObjectNode describe(Bundle bundle) {
+    NitConfig config = bundle.config();
+    RequestValidator rules = new RequestValidator(bundle, 0, false);
+    ObjectNode node = new ObjectMapper().createObjectNode();
+    node.put("bundle", bundle.folder().toString());
+    node.putObject("model")
+        .put("file", bundle.modelFile())
+        .put("weights", bundle.weights())
+        .put("opset", bundle.opset());
+    node.put("parameters", NitTensors.parameters(config, false));
+    node.set("config", config.toNode());
+    node.put("size_multiple", rules.sizeMultiple());
+    node.put("max_tokens", bundle.maxTokens());
+    node.put("largest_square", (int) Math.sqrt(bundle.maxTokens()) * rules.sizeMultiple());
+    bundle.codec().ifPresent(codec -> node.set("codec", codec));
+    ArrayNode labels = node.putArray("labels");
+    bundle.labels().forEach(labels::add);
+    Bundle.SamplingDefaults defaults = bundle.defaults();
+    node.putObject("defaults")
+        .put("steps", defaults.steps())
+        .put("sampler", defaults.sampler())
+        .put("guidance", defaults.guidance())
+        .putArray("guidance_interval")
+        .add(defaults.guidanceLow())
+        .add(defaults.guidanceHigh());
+    node.set("verification", bundle.verification());
+    node.set("provenance", bundle.provenance());
+    ArrayNode backends = node.putArray("backends");
+    for (EngineProvider provider : Engines.providers()) {
+      Optional<String> refusal = provider.refusal(bundle);
+      ObjectNode backend = backends.addObject();
+      backend.put("name", provider.name()).put("available", refusal.isEmpty());
+      refusal.ifPresent(reason -> backend.put("reason", reason));
+    }
+    return node;
+  }
+
+  private static String text(Bundle bundle, ObjectNode info) {
+    NitConfig config = bundle.config();
+    StringBuilder text = new StringBuilder();
+    line(text, "bundle", bundle.folder());
+    line(
+        text,
+        "model",
+        String.format(
+            Locale.ROOT,
+            "%s, %s weights, opset %d, %,d parameters",
+            bundle.modelFile(),
+            bundle.weights(),
+            bundle.opset(),
+            info.get("parameters").asLong()));
+    line(
+        text,
+        "network",
+        String.format(
+            Locale.ROOT,
+            "depth %d, hidden %d, %d heads of %d, patch %d, %d latent channels, positions %s, RoPE %s",
+            config.depth(),
+            config.hiddenSize(),
+            config.numHeads(),
+            config.headDim(),
+            config.patchSize(),
+            config.inChannels(),
+            config.positionOrder().key(),
+            config.customFreqs().key()));
+    line(
+        text,
+        "sizes",
+        "width and height in multiples of "
+            + info.get("size_multiple")
+            + (bundle.codec().isPresent() ? " pixels" : " latent pixels (no codec)")
+            + ", up to "
+            + bundle.maxTokens()
+            + " tokens a forward ("
+            + info.get("largest_square")
+            + "x"
+            + info.get("largest_square")
+            + ")");
+    line(text, "codec", bundle.codec().map(Object::toString).orElse("none: latents only"));
+    line(
+        text,
+        "labels",
+        config.numClasses()
+            + (config.hasNullClass() ? " and the null class" : ", no null class: no guidance")
+            + (bundle.labels().isEmpty() ? "" : ": " + String.join(", ", bundle.labels())));
+    line(text, "defaults", info.get("defaults"));
+    bundle.verification().forEach(entry -> line(text, "verified", entry));
+    line(text, "provenance", bundle.provenance());
+    info.get("backends")
+        .forEach(
+            backend ->
+                line(
+                    text,
+                    "backend",
+                    backend.get("name").asText()
+                        + ": "
+                        + backend.path("reason").asText("available")));
+    return text.toString();
+  }
+
+  private static void line(StringBuilder text, String name, Object value) {
+    text.append(String.format(Locale.ROOT, "%-12s%s%n", name, value));
+  }
+}

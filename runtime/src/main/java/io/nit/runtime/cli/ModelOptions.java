@@ -1,0 +1,57 @@
+package io.nit.runtime.cli;
+
+import io.nit.core.bundle.Bundle;
+import io.nit.runtime.engine.EngineException;
+import io.nit.runtime.engine.EngineOptions;
+import io.nit.runtime.engine.Engines;
+import io.nit.runtime.engine.VelocityEngine;
+import java.io.IOException;
+import java.nio.file.Path;
+import picocli.CommandLine.Option;
+
+/** Which model and what runs it (a picocli mixin). */
+final class ModelOptions {
+  @Option(
+      names = "--bundle",
+      paramLabel = "DIR",
+      description = "The model: a folder made by nit-export. Required.")
+  private Path bundle;
+
+  @Option(
+      names = "--backend",
+      paramLabel = "NAME",
+      defaultValue = Engines.AUTO,
+      description =
+          "What runs the model: auto or a name that 'nit-run info' lists; a named one is never"
+              + " replaced by another (default: ${DEFAULT-VALUE}).")
+  private String backend;
+
+  @Option(
+      names = "--threads",
+      paramLabel = "N",
+      defaultValue = "0",
+      description = "CPU threads of a forward; 0 for every core (default: ${DEFAULT-VALUE}).")
+  private int threads;
+
+  ModelOptions() {}
+
+  Path folder() {
+    return Flags.required("--bundle", bundle);
+  }
+
+  String backend() {
+    return backend;
+  }
+
+  int threads() {
+    try {
+      return new EngineOptions(threads).threads();
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException("--" + e.getMessage(), e);
+    }
+  }
+
+  VelocityEngine open(Bundle model) throws IOException, EngineException {
+    return Engines.open(model, backend, new EngineOptions(threads()));
+  }
+}

@@ -1,0 +1,134 @@
+package io.nit.runtime.cli;
+
+import io.nit.runtime.ImageRequest;
+import io.nit.runtime.RequestJson;
+import io.nit.runtime.RequestValidator;
+import java.io.IOException;
+import java.nio.charset.MalformedInputException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.function.Supplier;
+
+/** The requests of a command line or a file: all checked, each with an id of its own. */
+final class RequestList {
+  private final RequestValidator rules;
+  private final Supplier<ImageRequest.Builder> defaults;
+  private final List<ImageRequest> requests = new ArrayList<>();
+  private final Set<String> ids = new HashSet<>();
+
+  /**
+   * An empty list.
+   *
+   * @param defaults starts each request
+   */
+  RequestList(RequestValidator rules, Supplier<ImageRequest.Builder> defaults) {
+    this.rules = rules;
+    this.defaults = defaults;
+  }
+
+  /**
+   * Every label in every size, {@code count} times with seeds that count up from {@code seed}.
+   *
+   * @param labels numbers or names; one that is no name may be several, separated by commas
+   * @param sizes {@code WIDTHxHEIGHT}, likewise separated by commas
+   */
+  void addProduct(List<String> labels, List<String> sizes, int count, long seed) {
+    for (String label : split(labels)) {
+      for (String size : split(sizes)) {
+        for (int k = 0; k < count; k++) {
+          try {
+            add(defaults.get().label(label).size(size).seed(seed + k).build());
+          } catch (IllegalArgumentException e) {
+            throw new IllegalArgumentException(
+                "--label " + label + " --size " + size + ": " + e.getMessage(), e);
+          }
+        }
+      }
+    }
+  }
+
+  /**
+   * One request a line, as {@link RequestJson} has it; blank lines are skipped.
+   *
+   * @throws IllegalArgumentException naming the line, if one does not fit
+   */
+  void addFile(Path file) throws IOException {
+    List<String> lines;
+    try {
+      lines = Files.readAllLines(file);
+    } catch (MalformedInputException e) {
+      throw new IllegalArgumentException(file + ": expected UTF-8 text, found other bytes", e);
+    }
+    for (int i = 0; i < lines.size(); i++) {
+      if (lines.get(i).isBlank()) {
+        continue;
+      }
+      try {
+        add(RequestJson.read(lines.get(i), defaults.get()));
+      } catch (IllegalArgumentException e) {
+        throw new IllegalArgumentException(file + " line " + (i + 1) + ": " + e.getMessage(), e);
+      }
+    }
+    if (requests.isEmpty()) {
+      throw new IllegalArgumentException(file + ": expected requests, found none");
+    }
+  }
+
+  List<ImageRequest> requests() {
+    return requests;
+  }
+
+  private void add(ImageRequest request) {
+    rules.check(request);
+    String id = request.id().orElseGet(() -> unused(name(request)));
+    if (!ids.add(id)) {
+      throw new IllegalArgumentException("id: expected each once, found '" + id + "' again");
+    }
+    requests.add(request.toBuilder().id(id).build());
+  }
+
+  /** An id that says what is asked for, such as {@code sneaker-28x16-7}. */
+  private static String name(ImageRequest request) {
+    String label = request.label().replaceAll("[^A-Za-z0-9]+", "-").replaceAll("^-|-$", "");
+    return (label.length() > 40 ? label.substring(0, 40) : label.isEmpty() ? "label" : label)
+        + "-"
+        + request.width()
+        + "x"
+        + request.height()
+        + "-"
+        + request.seed();
+  }
+
+  private String unused(String name) {
+    String id = name;
+    for (int n = 2; ids.contains(id); n++) {
+      id = name + "-" + n;
+    }
+    return id;
+  }
+
+  private List<String> split(List<String> values) {
+    List<String> all = new ArrayList<>();
+    for (String value : values) {
+      if (isLabel(value)) {
+        all.add(value); // names may hold commas
+      } else {
+        all.addAll(List.of(value.split("\\s*,\\s*", -1)));
+      }
+    }
+    return all;
+  }
+
+  private boolean isLabel(String value) {
+    try {
+      rules.label(value);
+      return true;
+    } catch (IllegalArgumentException e) {
+      return false;
+    }
+  }
+}
