@@ -20,7 +20,6 @@ import io.nit.runtime.engine.VelocityEngine;
 import io.nit.runtime.sample.PackedSampler;
 import io.nit.runtime.sample.SampledImage;
 import java.io.IOException;
-import java.nio.FloatBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -28,6 +27,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CancellationException;
+import java.util.function.IntToDoubleFunction;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -109,11 +109,15 @@ final class SampleLatents implements Callable<Integer> {
     int steps = sampling.steps(bundle.defaults().steps());
     kind.times(steps); // refuses what the sampler cannot do, before eps is compared with it
     sampling.rope().over(RopeSpec.of(config));
-    Optional<FloatBuffer> eps = Optional.empty();
+    Optional<IntToDoubleFunction> eps = Optional.empty();
     if (kind == SamplerKind.SDE && file.has("eps")) {
       HostTensor tensor =
           PackInputs.floats(file, "eps", PackInputs.tokenShape(pack.layout(), config, steps - 1));
-      eps = Optional.of(tensor.to(DType.F32).floats());
+      eps =
+          Optional.of(
+              tensor.dtype() == DType.F64
+                  ? tensor.bytes().asDoubleBuffer()::get
+                  : tensor.to(DType.F32).floats()::get);
     }
     double[] start = pack.x().toDoubles();
     List<SampledImage> images = new ArrayList<>();
@@ -122,7 +126,7 @@ final class SampleLatents implements Callable<Integer> {
       int elements = pack.layout().tokens(i) * config.tokenSize();
       Trajectory.Noise noise = Seeds.sde(seed + i, elements);
       if (eps.isPresent()) {
-        FloatBuffer all = eps.get();
+        IntToDoubleFunction all = eps.get();
         noise = step -> slice(all, step * start.length + from, elements);
       }
       images.add(
@@ -165,10 +169,10 @@ final class SampleLatents implements Callable<Integer> {
         .write(to);
   }
 
-  private static double[] slice(FloatBuffer all, int from, int count) {
+  private static double[] slice(IntToDoubleFunction all, int from, int count) {
     double[] values = new double[count];
     for (int i = 0; i < count; i++) {
-      values[i] = all.get(from + i);
+      values[i] = all.applyAsDouble(from + i);
     }
     return values;
   }

@@ -1,0 +1,104 @@
+package io.nit.tests.endtoend;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.nit.core.cli.Cli;
+import io.nit.core.safetensors.SafetensorsWriter;
+import io.nit.core.safetensors.TensorSource;
+import io.nit.runtime.cli.Run;
+import io.nit.testing.Errors;
+import io.nit.testing.Golden;
+import java.nio.file.Path;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** {@code nit-run} on the exported golden model gives the authors' numbers. */
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
+class GoldenRunTest {
+  @TempDir static Path folder;
+  private Path bundle;
+
+  @BeforeAll
+  void export() throws Exception {
+    bundle = Bundles.golden(folder);
+  }
+
+  @Test
+  void forwardGivesTheGoldenVelocity() throws Exception {
+    Path out = folder.resolve("v.safetensors");
+    try (TensorSource golden = Golden.nitTiny()) {
+      Path in = folder.resolve("forward-in.safetensors");
+      new SafetensorsWriter()
+          .add(golden.tensor("in.x").renamed("x"))
+          .add(golden.tensor("in.t").renamed("t"))
+          .add(golden.tensor("in.y").renamed("y"))
+          .add(golden.tensor("in.hw_list").renamed("hw_list"))
+          .write(in);
+      assertEquals(0, run("forward", in, out, "--backend", "ort-cpu", "--threads", "1"));
+      try (TensorSource found = TensorSource.open(out)) {
+        assertClose(golden, "out.v", found, "v", 2e-5);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiterString = " | ",
+      value = {
+        "euler_nocfg | --sampler euler --steps 5",
+        "euler_cfg | --sampler euler --steps 6 --guidance 2.5 --guidance-interval 0,0.7",
+        "heun_cfg | --sampler heun --steps 5 --guidance 1.8 --guidance-interval 0.2,0.9",
+        "sde_nocfg | --sampler sde --steps 5",
+        "sde_cfg | --sampler sde --steps 6 --guidance 2.0 --guidance-interval 0,0.7",
+      })
+  void sampleLatentsGivesTheGoldenLatents(String name, String options) throws Exception {
+    Path in = folder.resolve(name + "-in.safetensors");
+    Path out = folder.resolve(name + ".safetensors");
+    try (TensorSource golden = Golden.nitTiny()) {
+      SafetensorsWriter writer =
+          new SafetensorsWriter()
+              .add(golden.tensor("in.x").renamed("x"))
+              .add(golden.tensor("sample.y").renamed("y"))
+              .add(golden.tensor("in.hw_list").renamed("hw_list"));
+      if (name.startsWith("sde")) {
+        writer.add(golden.tensor("sample." + name + ".eps").renamed("eps"));
+      }
+      writer.write(in);
+      assertEquals(0, run("sample-latents", in, out, options.split(" ")));
+      try (TensorSource found = TensorSource.open(out)) {
+        assertClose(golden, "sample." + name, found, "latents", 1e-4);
+      }
+    }
+  }
+
+  private int run(String subcommand, Path in, Path out, String... options) {
+    String[] arguments = new String[options.length + 8];
+    String[] fixed = {
+      subcommand,
+      "--bundle",
+      bundle.toString(),
+      "--inputs",
+      in.toString(),
+      "--output",
+      out.toString(),
+      "--quiet"
+    };
+    System.arraycopy(fixed, 0, arguments, 0, fixed.length);
+    System.arraycopy(options, 0, arguments, fixed.length, options.length);
+    return Cli.run(new Run(), arguments);
+  }
+
+  private static void assertClose(
+      TensorSource golden, String expected, TensorSource found, String name, double bound)
+      throws Exception {
+    assertEquals(golden.tensor(expected).shape(), found.tensor(name).shape());
+    double error =
+        Errors.relative(found.tensor(name).toDoubles(), golden.tensor(expected).toDoubles());
+    assertTrue(error <= bound, expected + ": relative error " + error);
+  }
+}
