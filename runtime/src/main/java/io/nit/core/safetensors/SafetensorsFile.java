@@ -42,6 +42,13 @@ import java.util.Map;
  */
 public final class SafetensorsFile implements TensorSource {
   private static final int MAX_HEADER = 100_000_000;
+
+  /**
+   * Tensors up to this size are read and not mapped: training reads thousands of small files, and a
+   * mapping costs more than such a copy and lasts until the buffer is collected.
+   */
+  private static final int MAX_COPIED = 1 << 20;
+
   private static final ObjectMapper JSON =
       new ObjectMapper()
           .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
@@ -63,7 +70,7 @@ public final class SafetensorsFile implements TensorSource {
     if (size < 8) {
       throw bad("expected an 8-byte header length, found a file of " + size + " bytes");
     }
-    long headerLength = read(0, 8).getLong();
+    long headerLength = read(0, ByteBuffer.allocate(8)).getLong();
     if (headerLength < 2 || headerLength > MAX_HEADER || headerLength > size - 8) {
       throw bad(
           "expected a header of 2.."
@@ -71,7 +78,7 @@ public final class SafetensorsFile implements TensorSource {
               + " bytes, found length "
               + Long.toUnsignedString(headerLength));
     }
-    JsonNode header = parse(read(8, (int) headerLength));
+    JsonNode header = parse(read(8, ByteBuffer.allocate((int) headerLength)));
     Map<String, String> metadata = new LinkedHashMap<>();
     Map<String, Entry> entries = new LinkedHashMap<>();
     for (Iterator<Map.Entry<String, JsonNode>> fields = header.fields(); fields.hasNext(); ) {
@@ -149,8 +156,8 @@ public final class SafetensorsFile implements TensorSource {
           path + ": " + name + ": expected at most 2 GiB in one tensor, found " + bytes + " bytes");
     }
     ByteBuffer data =
-        bytes == 0
-            ? ByteBuffer.allocate(0)
+        bytes <= MAX_COPIED
+            ? read(entry.from, ByteBuffer.allocateDirect((int) bytes)).asReadOnlyBuffer()
             : channel.map(FileChannel.MapMode.READ_ONLY, entry.from, bytes);
     return new HostTensor(entry.spec, data);
   }
@@ -161,8 +168,8 @@ public final class SafetensorsFile implements TensorSource {
     channel.close();
   }
 
-  private ByteBuffer read(long from, int length) throws IOException {
-    ByteBuffer buffer = ByteBuffer.allocate(length).order(ByteOrder.LITTLE_ENDIAN);
+  private ByteBuffer read(long from, ByteBuffer buffer) throws IOException {
+    buffer.order(ByteOrder.LITTLE_ENDIAN);
     while (buffer.hasRemaining()) {
       if (channel.read(buffer, from + buffer.position()) < 0) {
         throw bad("truncated while it was read");

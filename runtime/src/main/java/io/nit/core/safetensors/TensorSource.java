@@ -16,8 +16,9 @@ public interface TensorSource extends AutoCloseable {
   Map<String, String> metadata();
 
   /**
-   * A tensor's values, mapped read-only from the file: no copy in heap. The mapping outlives {@link
-   * #close}; the system drops it once the buffer is garbage.
+   * A tensor's values, read-only: mapped from the file without a copy in heap, or, where they are a
+   * megabyte at most, read. They outlive {@link #close}; the system drops a mapping once its buffer
+   * is garbage.
    *
    * @throws IllegalArgumentException if there is no such tensor; lists near names
    * @throws IllegalStateException after {@link #close}
