@@ -42,7 +42,7 @@ public record DataOptions(
   /** Checks every value. */
   public DataOptions {
     require("patch size", patchSize, 1, 64);
-    require("--factor", codecFactor, 1, 64);
+    require("codec factor", codecFactor, 1, 64);
     require("--max-tokens", maxTokens, 1, 1 << 24);
     require("--max-images", maxImages, 0, 1 << 24);
     require("--max-side", maxSide, patchSize * codecFactor, 1 << 15);

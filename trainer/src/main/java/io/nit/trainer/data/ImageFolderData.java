@@ -11,6 +11,7 @@ import io.nit.core.packing.PackLayout;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicLong;
@@ -176,8 +177,7 @@ final class ImageFolderData implements TrainingData {
     public float[] latent(boolean mirrored) throws IOException {
       if (image.latents != null) {
         int half = image.latents.length / 2;
-        return java.util.Arrays.copyOfRange(
-            image.latents, mirrored ? half : 0, mirrored ? 2 * half : half);
+        return Arrays.copyOfRange(image.latents, mirrored ? half : 0, mirrored ? 2 * half : half);
       }
       RgbImage again = read(image.entry);
       if (again.width() != image.size.width() || again.height() != image.size.height()) {

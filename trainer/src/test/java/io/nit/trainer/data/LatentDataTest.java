@@ -14,7 +14,6 @@ import io.nit.core.tensor.HostTensor;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
@@ -286,6 +285,5 @@ class LatentDataTest {
     Files.createDirectories(folder.resolve("latents/fixed-512x512"));
     message = refusal(IOException.class, OPTIONS);
     assertTrue(message.contains("c/a.safetensors"), message);
-    Files.writeString(folder.resolve("data_meta.jsonl"), "", StandardOpenOption.TRUNCATE_EXISTING);
   }
 }

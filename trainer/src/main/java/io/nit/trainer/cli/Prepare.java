@@ -1,0 +1,209 @@
+package io.nit.trainer.cli;
+
+import io.nit.core.cli.Cli;
+import io.nit.core.cli.CommonOptions;
+import io.nit.core.cli.StopSignal;
+import io.nit.core.codec.SpaceToDepthCodec;
+import io.nit.core.tensor.DType;
+import io.nit.trainer.data.DataOptions;
+import io.nit.trainer.data.DataType;
+import io.nit.trainer.data.LatentPreparer;
+import io.nit.trainer.data.PrepareOptions;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code nit-train prepare}: pictures to a data set of latents. */
+@Command(
+    name = "prepare",
+    mixinStandardHelpOptions = true,
+    description =
+        "Encodes class folders of pictures (DIR/<class>/*.png) into a data set of latents in the "
+            + "authors' layout, which nit-train takes as --data.",
+    footer = {
+      "",
+      "Run it again after a stop: what is there already is kept. Pictures that cannot be read are",
+      "skipped and listed in OUTPUT/skipped.jsonl.",
+      "",
+      "Examples:",
+      "  nit-train prepare --data photos --output latents",
+      "  nit-train prepare --data photos --output latents --factor 16 \\",
+      "      --types native-resolution,fixed-256x256 --dtype f16",
+      "  nit-train prepare --data icons --output latents --crop-alpha --max-side 128",
+      "  nit-train prepare --data photos --output latents --rank 0 --world-size 4   # and 1, 2, 3"
+    })
+public final class Prepare implements Callable<Integer> {
+  @Option(
+      names = "--data",
+      required = true,
+      paramLabel = "DIR",
+      description = "Class folders of JPEG, PNG, WebP, GIF or BMP pictures.")
+  Path data;
+
+  @Option(
+      names = "--output",
+      required = true,
+      paramLabel = "DIR",
+      description = "Folder of the data set, new or begun by the same command.")
+  Path output;
+
+  @Option(
+      names = "--codec",
+      paramLabel = "NAME",
+      defaultValue = SpaceToDepthCodec.TYPE,
+      description = "What encodes the pictures (default: ${DEFAULT-VALUE}, the only one yet).")
+  String codec;
+
+  @Option(
+      names = {"--factor", "--codec-factor"},
+      paramLabel = "N",
+      defaultValue = "4",
+      description = "Pixels a side of a latent pixel (default: ${DEFAULT-VALUE}).")
+  int factor;
+
+  @Option(
+      names = "--patch-size",
+      paramLabel = "N",
+      defaultValue = "1",
+      description = "Patch size of the model to train (default: ${DEFAULT-VALUE}).")
+  int patchSize;
+
+  @Option(
+      names = "--types",
+      paramLabel = "TYPE",
+      split = ",",
+      defaultValue = "native-resolution",
+      description =
+          "Sizes of every picture: native-resolution, fixed-256x256, fixed-512x512 "
+              + "(default: ${DEFAULT-VALUE}).")
+  List<String> types;
+
+  @Option(
+      names = "--max-side",
+      paramLabel = "M",
+      defaultValue = "2048",
+      description =
+          "A picture of M x M pixels or more is shrunk to that area (default: ${DEFAULT-VALUE}).")
+  int maxSide;
+
+  @Option(
+      names = "--max-tokens",
+      paramLabel = "N",
+      defaultValue = "16384",
+      description = "No picture and no pack holds more tokens (default: ${DEFAULT-VALUE}).")
+  int maxTokens;
+
+  @Option(
+      names = "--crop-alpha",
+      description = "Crop pictures to the box where alpha is above 8 of 255.")
+  boolean cropAlpha;
+
+  @Option(
+      names = "--dtype",
+      paramLabel = "TYPE",
+      defaultValue = "f32",
+      description = "Type of the latents on disk: f32, f16, bf16 (default: ${DEFAULT-VALUE}).")
+  String dtype;
+
+  @Option(
+      names = "--max-pixels",
+      paramLabel = "N",
+      defaultValue = "" + DataOptions.MAX_PIXELS,
+      description = "Skip pictures of more pixels, unread (default: ${DEFAULT-VALUE}).")
+  long maxPixels;
+
+  @Option(
+      names = "--workers",
+      paramLabel = "N",
+      description = "Threads (default: as many as cores).")
+  int workers = Runtime.getRuntime().availableProcessors();
+
+  @Option(
+      names = "--rank",
+      paramLabel = "R",
+      defaultValue = "0",
+      description = "Which share this process does, from 0 (default: ${DEFAULT-VALUE}).")
+  int rank;
+
+  @Option(
+      names = "--world-size",
+      paramLabel = "W",
+      defaultValue = "1",
+      description = "Processes that share the work (default: ${DEFAULT-VALUE}).")
+  int worldSize;
+
+  @Mixin CommonOptions common;
+
+  @Spec CommandSpec spec;
+
+  /** Made by picocli. */
+  public Prepare() {}
+
+  @Override
+  public Integer call() throws IOException {
+    if (!codec.equals(SpaceToDepthCodec.TYPE)) {
+      throw new IllegalArgumentException(
+          "--codec: expected " + SpaceToDepthCodec.TYPE + ", found '" + codec + "'");
+    }
+    LatentPreparer.Report report =
+        LatentPreparer.prepare(options(), tool(), StopSignal.install(), common.quiet());
+    PrintWriter out = spec.commandLine().getOut();
+    out.printf(
+        Locale.ROOT,
+        "%d pictures: %d latents written, %d there already, %d pictures skipped%s%n",
+        report.pictures(),
+        report.written(),
+        report.found(),
+        report.skipped(),
+        report.skipped() > 0 && report.complete()
+            ? " (" + output.resolve("skipped.jsonl") + ")"
+            : "");
+    if (report.complete()) {
+      out.printf(
+          Locale.ROOT,
+          "%s: %d latents in %d packs of %d tokens, %.1f %% full%n",
+          output,
+          report.rows(),
+          report.packs(),
+          maxTokens,
+          100 * report.efficiency().orElseThrow());
+    } else {
+      out.printf("%s: not complete before the other ranks are done%n", output);
+    }
+    out.flush();
+    return Cli.DONE;
+  }
+
+  private PrepareOptions options() {
+    List<DataType> parsed;
+    DType type;
+    try {
+      parsed = types.stream().map(String::strip).map(DataType::parse).toList();
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException("--types: " + e.getMessage(), e);
+    }
+    try {
+      type = DType.parse(dtype.toUpperCase(Locale.ROOT));
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException(
+          "--dtype: expected f32, f16 or bf16, found '" + dtype + "'", e);
+    }
+    return new PrepareOptions(
+        data, output, factor, patchSize, parsed, maxSide, maxTokens, cropAlpha, type, maxPixels,
+        workers, rank, worldSize);
+  }
+
+  /** The tool as the manifest names it. */
+  private static String tool() {
+    String version = Prepare.class.getPackage().getImplementationVersion();
+    return "nit-train prepare" + (version == null ? "" : " " + version);
+  }
+}
