@@ -66,14 +66,14 @@ class PreparePackTest {
         run(
             new Pack(),
             "--data=" + folder.resolve("set"),
-            "--max-tokens=120",
+            "--max-tokens=160",
             "--max-images=2",
             "--output=" + packs);
     assertEquals(Cli.DONE, code, err);
     List<int[]> written = SamplerMeta.read(packs, 30);
     assertEquals(30, written.stream().mapToInt(pack -> pack.length).sum());
     assertTrue(written.stream().allMatch(pack -> pack.length <= 2));
-    assertTrue(out.startsWith("30 images in " + written.size() + " packs of 120 tokens"), out);
+    assertTrue(out.startsWith("30 images in " + written.size() + " packs of 160 tokens"), out);
     assertTrue(out.contains("2 images") && out.contains("packs  #"), out);
   }
 
