@@ -1,5 +1,6 @@
 package io.nit.runtime.cli;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -136,7 +137,7 @@ final class Info implements Callable<Integer> {
             + (config.hasNullClass() ? " and the null class" : ", no null class: no guidance")
             + (bundle.labels().isEmpty() ? "" : ": " + String.join(", ", bundle.labels())));
     line(text, "defaults", info.get("defaults"));
-    bundle.verification().forEach(entry -> line(text, "verified", entry));
+    bundle.verification().forEach(entry -> line(text, "verified", verified(entry)));
     line(text, "provenance", bundle.provenance());
     info.get("backends")
         .forEach(
@@ -148,6 +149,18 @@ final class Info implements Callable<Integer> {
                         + ": "
                         + backend.path("reason").asText("available")));
     return text.toString();
+  }
+
+  private static String verified(JsonNode entry) {
+    return entry.path("backend").asText()
+        + " against "
+        + entry.path("against").asText()
+        + " on images of "
+        + entry.path("pack").asText()
+        + " tokens: relative error "
+        + entry.path("relative").asText()
+        + ", largest "
+        + entry.path("max_abs").asText();
   }
 
   private static void line(StringBuilder text, String name, Object value) {

@@ -9,7 +9,6 @@ import io.nit.core.image.RgbImage;
 import io.nit.core.io.AtomicFile;
 import io.nit.runtime.ImageRequest;
 import java.io.IOException;
-import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -47,15 +46,14 @@ final class PictureFolder {
   }
 
   /**
-   * Opens or makes a folder and reads its report; rows that a kill cut short are dropped.
+   * Reads the report of a folder, which is made with its first picture if it is not there; rows
+   * that a kill cut short are dropped.
    *
    * @param model hash of the model whose pictures count as done
    */
   static PictureFolder open(Path folder, String model) throws IOException {
-    try {
-      Files.createDirectories(folder);
-    } catch (FileAlreadyExistsException e) {
-      throw new IllegalArgumentException("--output: expected a folder, found a file: " + folder, e);
+    if (Files.exists(folder) && !Files.isDirectory(folder)) {
+      throw new IllegalArgumentException("--output: expected a folder, found a file: " + folder);
     }
     PictureFolder opened = new PictureFolder(folder, model);
     if (Files.exists(opened.report)) {
@@ -109,6 +107,7 @@ final class PictureFolder {
   /** Appends a row; it takes the place of an earlier one of the same id. */
   synchronized void addRow(ObjectNode row) throws IOException {
     rows.put(row.get("id").textValue(), row);
+    Files.createDirectories(folder);
     Files.writeString(report, row + "\n", StandardOpenOption.CREATE, StandardOpenOption.APPEND);
   }
 

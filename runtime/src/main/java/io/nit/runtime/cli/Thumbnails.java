@@ -21,7 +21,7 @@ final class Thumbnails {
   private static final Logger LOG = LoggerFactory.getLogger(Thumbnails.class);
   private static final int MOST = 256;
   private static final int LARGEST_SIDE = 256;
-  private static final int SMALL_SIDE = 96;
+  private static final int SMALL_SIDE = 160;
   private static final int SHEET_WIDTH = 1200;
 
   private Thumbnails() {}

@@ -1,6 +1,5 @@
 package io.nit.runtime.ort;
 
-import ai.onnxruntime.OrtEnvironment;
 import io.nit.core.bundle.Bundle;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
@@ -29,12 +28,7 @@ public final class OrtCpuProvider implements EngineProvider {
 
   @Override
   public Optional<String> refusal(Bundle bundle) {
-    try {
-      OrtEnvironment.getEnvironment();
-      return Optional.empty();
-    } catch (LinkageError | RuntimeException e) {
-      return Optional.of("ONNX Runtime's native library does not load: " + e);
-    }
+    return OrtNative.refusal();
   }
 
   @Override

@@ -58,7 +58,7 @@ public final class OrtEngine implements VelocityEngine {
     if (!Files.isRegularFile(model)) {
       throw new NoSuchFileException(model.toString(), null, "no such model file");
     }
-    OrtEnvironment environment = OrtEnvironment.getEnvironment();
+    OrtEnvironment environment = OrtNative.environment();
     OrtSession session = null;
     try (OrtSession.SessionOptions settings = new OrtSession.SessionOptions()) {
       settings.setSessionLogLevel(OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR);
