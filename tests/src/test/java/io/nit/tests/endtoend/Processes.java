@@ -32,22 +32,23 @@ final class Processes {
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.addAll(
         List.of(
-            "-Xmx512m",
+            // A heap of one size, touched at the start: what a process grows by is native memory.
+            "-Xms256m",
+            "-Xmx256m",
+            "-XX:+AlwaysPreTouch",
             "-XX:TieredStopAtLevel=1",
             "-Djava.awt.headless=true",
-            "-cp",
-            System.getProperty("java.class.path"),
             main.getName()));
     for (Object argument : arguments) {
       command.add(argument.toString());
     }
     Path out = Files.createTempFile(scratch, "out-", ".txt");
     Path err = Files.createTempFile(scratch, "err-", ".txt");
-    Process process =
-        new ProcessBuilder(command)
-            .redirectOutput(out.toFile())
-            .redirectError(err.toFile())
-            .start();
+    ProcessBuilder builder =
+        new ProcessBuilder(command).redirectOutput(out.toFile()).redirectError(err.toFile());
+    // As the launchers do: ONNX Runtime does not stand long command lines.
+    builder.environment().put("CLASSPATH", System.getProperty("java.class.path"));
+    Process process = builder.start();
     return new Running(process, out, err);
   }
 
