@@ -100,6 +100,8 @@ class ImageTest {
     RgbImage sheet = ContactSheet.of(cells, 104, 1);
     assertEquals(104, sheet.width());
     assertEquals(8 + 44 + 8 + 24 + 8, sheet.height());
+    RgbImage narrower = ContactSheet.of(cells, 103, 1); // one to a row, the small last one beside
+    assertEquals(8 + 34 + 8 + 44 + 8 + 24 + 8, narrower.height());
     RgbImage oneRow = ContactSheet.of(cells, 1000, 1);
     assertEquals(1000, oneRow.width());
     assertEquals(8 + 44 + 8, oneRow.height());

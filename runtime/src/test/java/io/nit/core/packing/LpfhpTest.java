@@ -98,10 +98,11 @@ class LpfhpTest {
 
   @Test
   void theRoomThatFitsBestIsFilledFirst() {
-    // 7 leaves 3, 6 leaves 4: the 3 belongs to the 7, and the 4 then fits the 6.
-    List<int[]> packs = Lpfhp.pack(new int[] {7, 6, 4, 3}, 10, 0);
+    // 7 leaves 3, 6 leaves 4: the 3 belongs to the 7, so that both 2s fit beside the 6.
+    int[] tokens = {7, 6, 3, 2, 2};
+    List<int[]> packs = Lpfhp.pack(tokens, 10, 0);
     assertEquals(2, packs.size());
-    assertEquals(1, Lpfhp.efficiency(packs, new int[] {7, 6, 4, 3}, 10));
+    assertEquals(1, Lpfhp.efficiency(packs, tokens, 10));
   }
 
   @Test
