@@ -52,8 +52,16 @@ public record SpaceToDepthCodec(int factor, float scale, float shift) implements
     int h = height / factor;
     int w = width / factor;
     float[] latent = new float[rgb.length];
-    for (int at = 0; at < rgb.length; at++) {
-      latent[latentIndex(at, height, width, h, w)] = (rgb[at] - shift) * scale;
+    int at = 0;
+    for (int c = 0; c < 3; c++) {
+      for (int y = 0; y < height; y++) {
+        int row = rowStart(c, y, h, w);
+        for (int x = 0; x < w; x++) {
+          for (int j = 0; j < factor; j++) {
+            latent[row + j * h * w + x] = (rgb[at++] - shift) * scale;
+          }
+        }
+      }
     }
     return latent;
   }
@@ -62,20 +70,25 @@ public record SpaceToDepthCodec(int factor, float scale, float shift) implements
   public float[] decode(float[] latent, int latentH, int latentW) {
     check(latent.length, (long) channels() * latentH * latentW);
     int height = latentH * factor;
-    int width = latentW * factor;
     float[] rgb = new float[latent.length];
-    for (int at = 0; at < rgb.length; at++) {
-      rgb[at] = latent[latentIndex(at, height, width, latentH, latentW)] / scale + shift;
+    int at = 0;
+    for (int c = 0; c < 3; c++) {
+      for (int y = 0; y < height; y++) {
+        int row = rowStart(c, y, latentH, latentW);
+        for (int x = 0; x < latentW; x++) {
+          for (int j = 0; j < factor; j++) {
+            rgb[at++] = latent[row + j * latentH * latentW + x] / scale + shift;
+          }
+        }
+      }
     }
     return rgb;
   }
 
-  private int latentIndex(int at, int height, int width, int h, int w) {
-    int x = at % width;
-    int y = at / width % height;
-    int c = at / width / height;
-    int channel = (c * factor + y % factor) * factor + x % factor;
-    return (channel * h + y / factor) * w + x / factor;
+  /** Where the first value of pixel row (c, y) lies in a latent of h×w. */
+  private int rowStart(int c, int y, int h, int w) {
+    int firstChannel = (c * factor + y % factor) * factor;
+    return (firstChannel * h + y / factor) * w;
   }
 
   private static void check(int found, long expected) {

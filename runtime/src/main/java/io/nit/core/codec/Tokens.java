@@ -10,8 +10,17 @@ public final class Tokens {
   /** [C, h·p, w·p] to [h·w, C, p, p]. */
   public static float[] patchify(float[] latent, int channels, int h, int w, int patch) {
     float[] tokens = new float[latent.length];
-    for (int at = 0; at < latent.length; at++) {
-      tokens[tokenIndex(at, channels, h, w, patch)] = latent[at];
+    int tokenSize = channels * patch * patch;
+    int at = 0;
+    for (int c = 0; c < channels; c++) {
+      for (int y = 0; y < h * patch; y++) {
+        int row = rowStart(c, y, channels, w, patch);
+        for (int x = 0; x < w; x++) {
+          for (int j = 0; j < patch; j++) {
+            tokens[row + x * tokenSize + j] = latent[at++];
+          }
+        }
+      }
     }
     return tokens;
   }
@@ -20,18 +29,24 @@ public final class Tokens {
   public static float[] unpatchify(
       double[] tokens, int offset, int channels, int h, int w, int patch) {
     float[] latent = new float[channels * h * w * patch * patch];
-    for (int at = 0; at < latent.length; at++) {
-      latent[at] = (float) tokens[offset + tokenIndex(at, channels, h, w, patch)];
+    int tokenSize = channels * patch * patch;
+    int at = 0;
+    for (int c = 0; c < channels; c++) {
+      for (int y = 0; y < h * patch; y++) {
+        int row = offset + rowStart(c, y, channels, w, patch);
+        for (int x = 0; x < w; x++) {
+          for (int j = 0; j < patch; j++) {
+            latent[at++] = (float) tokens[row + x * tokenSize + j];
+          }
+        }
+      }
     }
     return latent;
   }
 
-  private static int tokenIndex(int at, int channels, int h, int w, int patch) {
-    int width = w * patch;
-    int x = at % width;
-    int y = at / width % (h * patch);
-    int c = at / width / (h * patch);
-    int token = y / patch * w + x / patch;
-    return ((token * channels + c) * patch + y % patch) * patch + x % patch;
+  /** Where the first value of latent row (c, y) lies among the tokens. */
+  private static int rowStart(int c, int y, int channels, int w, int patch) {
+    int firstToken = y / patch * w;
+    return ((firstToken * channels + c) * patch + y % patch) * patch;
   }
 }
