@@ -255,6 +255,7 @@ public final class LatentPreparer {
               + ": expected a usable picture, found none; the first is "
               + skipped.get(0));
     }
+    removeTorn();
     int[] tokens = rows.stream().mapToInt(row -> row.tokens(options.patchSize())).toArray();
     List<int[]> packs = Lpfhp.pack(tokens, options.maxTokens(), 0);
     removeStale(rows);
@@ -270,6 +271,19 @@ public final class LatentPreparer {
         rows.size(),
         packs.size(),
         OptionalDouble.of(Lpfhp.efficiency(packs, tokens, options.maxTokens())));
+  }
+
+  /** Removes what killed runs left under temporary names; now that all is done, nobody writes. */
+  private void removeTorn() throws IOException {
+    try (Stream<Path> files = Files.walk(options.output().resolve("latents"))) {
+      for (Path file : files.filter(LatentPreparer::isTemporary).toList()) {
+        Files.deleteIfExists(file);
+      }
+    }
+  }
+
+  private static boolean isTemporary(Path file) {
+    return file.getFileName().toString().matches("\\..+\\.tmp-\\d+-\\d+");
   }
 
   /** Removes packs of other token budgets where they count the rows of another data meta file. */

@@ -6,6 +6,7 @@ import io.nit.core.config.NitConfig;
 import io.nit.core.image.Png;
 import io.nit.core.image.RgbImage;
 import io.nit.core.io.AtomicFile;
+import io.nit.trainer.data.Skipped;
 import io.nit.trainer.data.TrainingData;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -18,6 +19,7 @@ import java.util.Map;
  * config.json              the network
  * train.json               all options
  * dataset.json             codec and labels
+ * skipped.jsonl            pictures that the data set goes without, if there are any
  * checkpoints/step-0000100 {@link io.nit.trainer.checkpoint.Checkpoint}
  * metrics.jsonl, events/, loss.png   {@link io.nit.trainer.metrics.MetricsLog}
  * samples/step-0000100.png sample grids
@@ -37,7 +39,9 @@ public record RunFolder(Path root) {
     return root.resolve("model.safetensors");
   }
 
-  /** Writes {@code config.json}, {@code train.json} and {@code dataset.json}. */
+  /**
+   * Writes {@code config.json}, {@code train.json}, {@code dataset.json} and {@code skipped.jsonl}.
+   */
   public void describe(NitConfig config, ObjectNode options, TrainingData data) throws IOException {
     write("config.json", config.toNode());
     write("train.json", options);
@@ -45,8 +49,9 @@ public record RunFolder(Path root) {
     data.codec().ifPresent(codec -> dataset.set("codec", codec.toNode()));
     data.labels().forEach(dataset.putArray("labels")::add);
     dataset.put("images", data.images()).put("packs", data.packs());
-    dataset.put("channels", data.channels());
+    dataset.put("channels", data.channels()).put("skipped", data.skipped().size());
     write("dataset.json", dataset);
+    Skipped.write(root.resolve("skipped.jsonl"), data.skipped());
   }
 
   private void write(String name, ObjectNode node) throws IOException {

@@ -142,7 +142,8 @@ class LatentPreparerTest {
   void anInterruptedRunResumesToTheSameFiles() throws IOException {
     prepare(options("whole", 0, 1, NATIVE));
     TreeMap<String, byte[]> whole = files("whole");
-    // As a kill leaves it: the settings, some latents, one of them cut short, no data meta.
+    // As a kill leaves it: the settings, some latents, one of them cut short, one not renamed, no
+    // data meta.
     int n = 0;
     for (var file : whole.entrySet()) {
       boolean latent = file.getKey().startsWith("latents/");
@@ -153,6 +154,8 @@ class LatentPreparerTest {
         Files.write(copy, n == 3 ? Arrays.copyOf(bytes, bytes.length - 1) : bytes);
       }
     }
+    Files.createFile(
+        folder.resolve("resumed/latents/native-resolution/ant/.9.safetensors.tmp-77-3"));
     LatentPreparer.Report report = prepare(options("resumed", 0, 1, NATIVE));
     assertEquals(PICTURES / 2 - 1, report.found());
     assertEquals(PICTURES / 2 + 1, report.written());
