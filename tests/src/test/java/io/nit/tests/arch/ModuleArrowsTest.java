@@ -81,6 +81,7 @@ class ModuleArrowsTest {
               "io.nit.core.bundle..",
               "io.nit.core.config..",
               "io.nit.core.codec..",
+              "io.nit.core.flow..",
               "io.nit.core.io..",
               "io.nit.core.tensor.."),
           Arrow.of("io.nit.core.cli..", new Object[] {CLI}),
@@ -98,7 +99,13 @@ class ModuleArrowsTest {
               "org.knowm.xchart..",
               "com.twelvemonkeys..",
               "com.google.protobuf"),
-          Arrow.of("io.nit.exporter..", "io.nit.core..", "io.nit.runtime.engine..", CLI, TORCH),
+          Arrow.of(
+              "io.nit.exporter..",
+              "io.nit.core..",
+              "io.nit.runtime.engine..",
+              CLI,
+              TORCH,
+              "com.google.protobuf"),
           Arrow.of("io.nit.calib..", "io.nit.core..", "io.nit.runtime.engine..", CLI));
 
   @TestFactory
