@@ -197,7 +197,7 @@ final class SamplingLoop implements Runnable {
     try {
       ticket.listener.step(ticket.request, trajectory.step(), trajectory.steps());
     } catch (RuntimeException e) {
-      LOG.warn("a progress listener failed", e);
+      LOG.warn("a progress listener failed: {}", e.toString());
     }
   }
 

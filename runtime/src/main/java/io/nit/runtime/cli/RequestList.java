@@ -15,6 +15,9 @@ import java.util.function.Supplier;
 
 /** The requests of a command line or a file: all checked, each with an id of its own. */
 final class RequestList {
+  /** Its picture would lie where the contact sheet goes. */
+  private static final String RESERVED = "contact-sheet";
+
   private final RequestValidator rules;
   private final Supplier<ImageRequest.Builder> defaults;
   private final List<ImageRequest> requests = new ArrayList<>();
@@ -85,6 +88,9 @@ final class RequestList {
   private void add(ImageRequest request) {
     rules.check(request);
     String id = request.id().orElseGet(() -> unused(name(request)));
+    if (id.equals(RESERVED)) {
+      throw new IllegalArgumentException("id: expected any but " + RESERVED + ", found that");
+    }
     if (!ids.add(id)) {
       throw new IllegalArgumentException("id: expected each once, found '" + id + "' again");
     }

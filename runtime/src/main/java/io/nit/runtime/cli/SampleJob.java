@@ -61,9 +61,7 @@ final class SampleJob {
     List<ImageRequest> missing = new ArrayList<>(requests);
     missing.removeIf(folder::has);
     int skipped = requests.size() - missing.size();
-    long start = System.nanoTime();
-    PipelineStats stats = missing.isEmpty() ? null : sample(missing, stop);
-    double seconds = (System.nanoTime() - start) * 1e-9;
+    String speed = missing.isEmpty() ? "" : sample(missing, stop);
     if (diskFailure.get() != null) {
       throw diskFailure.get();
     }
@@ -74,7 +72,7 @@ final class SampleJob {
     folder.complete(present);
     folder.writeReport();
     Thumbnails.write(output.resolve("contact-sheet.png"), folder, present);
-    System.out.println(summary(stats, seconds, skipped));
+    System.out.println(summary(speed, skipped));
     if (stop.requested() && present.size() + failed.get() < requests.size()) {
       throw new CancellationException(
           "stopped: " + present.size() + " of " + requests.size() + " pictures are done");
@@ -82,12 +80,14 @@ final class SampleJob {
     return failed.get() > 0 ? Cli.FAILED : Cli.DONE;
   }
 
-  private PipelineStats sample(List<ImageRequest> missing, StopSignal stop)
+  /** Samples, and tells how fast. */
+  private String sample(List<ImageRequest> missing, StopSignal stop)
       throws IOException, EngineException, InterruptedException {
     long steps = missing.stream().mapToLong(ImageRequest::steps).sum();
     CountDownLatch open = new CountDownLatch(missing.size());
     try (NitPipeline pipeline = pipelineBuilder.open();
         Progress progress = Progress.start("sampling", steps, 0, " steps", quiet)) {
+      long start = System.nanoTime();
       for (ImageRequest request : missing) {
         pipeline
             .submit(request, (r, step, of) -> progress.step(1))
@@ -106,7 +106,7 @@ final class SampleJob {
           break;
         }
       }
-      return pipeline.stats();
+      return speed(pipeline.stats(), (System.nanoTime() - start) * 1e-9);
     }
   }
 
@@ -134,23 +134,29 @@ final class SampleJob {
     }
   }
 
-  private String summary(PipelineStats stats, double seconds, int skipped) {
-    StringBuilder line = new StringBuilder(written.get() + " pictures");
-    if (stats != null) {
-      line.append(
-          String.format(
-              Locale.ROOT,
-              " in %.1f s (%.2f images/s, %,.0f tokens/s through the model, %.1f %% of the time outside it)",
-              seconds,
-              written.get() / seconds,
-              stats.tokens() / stats.modelSeconds(),
-              100 * stats.javaSeconds() / (stats.modelSeconds() + stats.javaSeconds())));
+  private String speed(PipelineStats stats, double seconds) {
+    if (stats.forwards() == 0) {
+      return "";
     }
-    line.append(", ").append(skipped).append(" there already");
-    if (failed.get() > 0) {
-      line.append(", ").append(failed.get()).append(" failed");
-    }
-    return line.append(": ").append(output).toString();
+    return String.format(
+        Locale.ROOT,
+        " in %.1f s (%.2f images/s, %,.0f tokens/s through the model, %.1f %% of the time outside it)",
+        seconds,
+        written.get() / seconds,
+        stats.tokens() / stats.modelSeconds(),
+        100 * stats.javaSeconds() / (stats.modelSeconds() + stats.javaSeconds()));
+  }
+
+  private String summary(String speed, int skipped) {
+    return written.get()
+        + (written.get() == 1 ? " picture" : " pictures")
+        + speed
+        + ", "
+        + skipped
+        + " there already"
+        + (failed.get() > 0 ? ", " + failed.get() + " failed" : "")
+        + ": "
+        + output;
   }
 
   private static double rounded(double seconds) {

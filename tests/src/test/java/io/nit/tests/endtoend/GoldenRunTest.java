@@ -1,15 +1,27 @@
 package io.nit.tests.endtoend;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.nit.core.bundle.Bundle;
 import io.nit.core.cli.Cli;
+import io.nit.core.config.NitConfig;
+import io.nit.core.packing.PackLayout;
+import io.nit.core.rope.Rope2d;
+import io.nit.core.rope.RopeSpec;
 import io.nit.core.safetensors.SafetensorsWriter;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.runtime.cli.Run;
+import io.nit.runtime.engine.EngineOptions;
+import io.nit.runtime.engine.Engines;
+import io.nit.runtime.engine.ForwardInputs;
+import io.nit.runtime.engine.VelocityEngine;
 import io.nit.testing.Errors;
 import io.nit.testing.Golden;
+import java.nio.FloatBuffer;
 import java.nio.file.Path;
+import java.util.Arrays;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
@@ -44,6 +56,54 @@ class GoldenRunTest {
         assertClose(golden, "out.v", found, "v", 2e-5);
       }
     }
+  }
+
+  @Test
+  void changingOneImageLeavesTheOthersBitIdentical() throws Exception {
+    try (TensorSource golden = Golden.nitTiny();
+        VelocityEngine engine =
+            Engines.open(Bundle.open(bundle), "ort-cpu", new EngineOptions(2))) {
+      NitConfig config = engine.config();
+      PackLayout layout = PackLayout.ofHwList(golden.tensor("in.hw_list").toLongs());
+      float[] x = golden.tensor("in.x").toFloats();
+      float[] t = golden.tensor("in.t").toFloats();
+      long[] y = golden.tensor("in.y").toLongs();
+      float[] before = forward(engine, layout, x, t, y);
+      for (int changed = 0; changed < layout.images(); changed++) {
+        float[] other = x.clone();
+        float[] otherT = t.clone();
+        long[] otherY = y.clone();
+        int from = layout.start(changed) * config.tokenSize();
+        int end = from + layout.tokens(changed) * config.tokenSize();
+        for (int i = from; i < end; i++) {
+          other[i] = 3 - 2 * x[i];
+        }
+        otherT[changed] = 1 - t[changed];
+        otherY[changed] = (y[changed] + 1) % config.numClasses();
+        float[] after = forward(engine, layout, other, otherT, otherY);
+        for (int i = 0; i < x.length; i++) {
+          boolean inside = i >= from && i < end;
+          assertTrue(
+              inside || Float.floatToRawIntBits(after[i]) == Float.floatToRawIntBits(before[i]),
+              "value " + i + " of the pack when image " + changed + " is changed");
+        }
+        assertFalse(Arrays.equals(before, from, end, after, from, end));
+      }
+    }
+  }
+
+  private static float[] forward(
+      VelocityEngine engine, PackLayout layout, float[] x, float[] t, long[] y) throws Exception {
+    FloatBuffer v = FloatBuffer.allocate(x.length);
+    engine.forward(
+        new ForwardInputs(
+            layout,
+            FloatBuffer.wrap(x),
+            t,
+            y,
+            new Rope2d().tables(RopeSpec.of(engine.config()), layout)),
+        v);
+    return v.array();
   }
 
   @ParameterizedTest

@@ -134,7 +134,7 @@ class RunCommandTest {
     assertEquals(3, rows(output).size());
 
     Outcome moreSteps = run(output, "--label", "0", "--size", "16x16", "--steps", "4");
-    assertTrue(moreSteps.out().startsWith("1 pictures"), moreSteps.out());
+    assertTrue(moreSteps.out().startsWith("1 picture "), moreSteps.out());
     assertEquals(3, rows(output).size());
 
     Path other = Bundles.pictures(folder, 2);
@@ -150,7 +150,7 @@ class RunCommandTest {
             "16x16",
             "--steps",
             "3");
-    assertTrue(otherModel.out().startsWith("1 pictures"), otherModel.out());
+    assertTrue(otherModel.out().startsWith("1 picture "), otherModel.out());
     assertFalse(Arrays.equals(before, Files.readAllBytes(lost)));
   }
 
@@ -207,6 +207,7 @@ class RunCommandTest {
         "{\"label\": 0, \"size\": \"8x8\", \"steps\": \"2\"} | line 2: steps: expected a whole number",
         "{\"label\": 0, \"size\": \"8x8\", \"id\": \"../up\"} | line 2: id: expected",
         "{\"label\": 0, \"size\": \"8x8\", \"id\": \"one\"} | line 2: id: expected each once",
+        "{\"label\": 0, \"size\": \"8x8\", \"id\": \"contact-sheet\"} | line 2: id: expected any but",
         "{\"label\": 0, \"label\": 1, \"size\": \"8x8\"} | line 2: expected a JSON object",
         "{\"label\": 0, | line 2: expected a JSON object",
         "[1] | line 2: expected a JSON object",
