@@ -110,11 +110,11 @@ final class OptimizerFlags {
   double timeStd;
 
   @Option(
-      names = "--no-directional",
+      names = "--directional",
       negatable = true,
       defaultValue = "true",
       fallbackValue = "true",
-      description = "Leave the directional term out of the loss; it counts by default.")
+      description = "Count the directional term in the loss (default: ${DEFAULT-VALUE}).")
   boolean directional;
 
   @Option(

@@ -37,6 +37,7 @@ import picocli.CommandLine.Option;
     name = "nit-train",
     mixinStandardHelpOptions = true,
     sortOptions = false,
+    subcommands = {Prepare.class, Pack.class},
     description =
         "Trains a NiT on a folder of pictures (one folder a class) or on prepared latents.%n",
     footer = {
@@ -218,7 +219,7 @@ public final class Train implements Callable<Integer> {
   }
 
   /** A preset takes the data set's channels and classes; a config file must fit them. */
-  private NitConfig fitted(NitConfig asked, TrainingData set) {
+  NitConfig fitted(NitConfig asked, TrainingData set) {
     Map<String, Object> changes = new LinkedHashMap<>();
     if (asked.inChannels() != set.channels()) {
       changes.put("in_channels", set.channels());

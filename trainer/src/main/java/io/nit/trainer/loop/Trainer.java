@@ -105,11 +105,21 @@ public final class Trainer implements AutoCloseable {
     description = new ModelFile(config, data.codec(), data.labels());
     AttentionPath path = AttentionPath.forDevice(device);
     model = new NitModel(config, align, device, path);
-    average = new NitModel(config, align, device, path);
-    Initializer.initialize(model, options.seed());
-    ema = new Ema(average, options.ema());
-    ema.copyFrom(model);
-    optimizer = new AdamW(model.parameters(), options.adamW());
+    NitModel averaged = null;
+    try {
+      averaged = new NitModel(config, align, device, path);
+      Initializer.initialize(model, options.seed());
+      ema = new Ema(averaged, options.ema());
+      ema.copyFrom(model);
+      optimizer = new AdamW(model.parameters(), options.adamW());
+    } catch (RuntimeException e) {
+      model.close();
+      if (averaged != null) {
+        averaged.close();
+      }
+      throw e;
+    }
+    average = averaged;
   }
 
   /**

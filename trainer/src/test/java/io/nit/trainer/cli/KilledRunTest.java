@@ -1,0 +1,143 @@
+package io.nit.trainer.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.nit.core.cli.Cli;
+import io.nit.trainer.data.Pictures;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** nit-train as a process of its own, ended from outside. */
+class KilledRunTest {
+  private static final int STEPS = 150;
+  private static final List<String> RESULTS =
+      List.of(
+          "model.safetensors",
+          "checkpoints/step-0000150/model.safetensors",
+          "checkpoints/step-0000150/ema.safetensors",
+          "checkpoints/step-0000150/optimizer.safetensors");
+
+  @TempDir Path folder;
+
+  @BeforeEach
+  void makeData() throws IOException {
+    Pictures.folder(folder.resolve("data"), 24);
+    Files.writeString(
+        folder.resolve("tiny.json"),
+        "{\"hidden_size\": 16, \"depth\": 2, \"num_heads\": 2, \"in_channels\": 48, "
+            + "\"num_classes\": 3, \"qk_norm\": true, \"encoder_depth\": 1}");
+  }
+
+  private Process start(String output) throws IOException {
+    List<String> command =
+        new ArrayList<>(
+            List.of(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-Xmx512m",
+                "-Djava.awt.headless=true",
+                "-Dorg.bytedeco.javacpp.maxphysicalbytes=0",
+                Train.class.getName()));
+    command.addAll(List.of("--config", "tiny.json", "--data", "data", "--output", output));
+    command.addAll(List.of("--steps", String.valueOf(STEPS), "--max-tokens", "40", "--lr", "1e-3"));
+    command.addAll(List.of("--checkpoint-every", "7", "--keep", "2", "--threads", "1"));
+    command.addAll(List.of("--sample-every", "60", "--sample-steps", "2", "--quiet"));
+    ProcessBuilder builder = new ProcessBuilder(command).directory(folder.toFile());
+    builder.environment().put("CLASSPATH", System.getProperty("java.class.path"));
+    builder.redirectErrorStream(true);
+    builder.redirectOutput(ProcessBuilder.Redirect.appendTo(log(output).toFile()));
+    return builder.start();
+  }
+
+  private Path log(String output) {
+    return folder.resolve(output + ".log");
+  }
+
+  private int finish(Process process) throws InterruptedException {
+    assertTrue(process.waitFor(2, TimeUnit.MINUTES), "nit-train did not end");
+    return process.exitValue();
+  }
+
+  /** Waits until the run has written a checkpoint, and a random while longer. */
+  private void letRun(Process process, String output, Random random)
+      throws IOException, InterruptedException {
+    Path checkpoints = folder.resolve(output).resolve("checkpoints");
+    long before = newest(checkpoints);
+    while (process.isAlive() && newest(checkpoints) <= before) {
+      Thread.sleep(5);
+    }
+    Thread.sleep(random.nextInt(300));
+  }
+
+  private static long newest(Path checkpoints) throws IOException {
+    if (!Files.isDirectory(checkpoints)) {
+      return -1;
+    }
+    try (Stream<Path> entries = Files.list(checkpoints)) {
+      return entries
+          .map(path -> path.getFileName().toString())
+          .filter(name -> name.startsWith("step-"))
+          .mapToLong(name -> Long.parseLong(name.substring("step-".length())))
+          .max()
+          .orElse(-1);
+    }
+  }
+
+  @Test
+  void aRunKilledAtAnyMomentReachesTheSameBytesAsAnUnbrokenOne()
+      throws IOException, InterruptedException {
+    long seed = System.nanoTime();
+    Random random = new Random(seed);
+    Process unbroken = start("unbroken");
+    for (int kill = 0; kill < 2; kill++) {
+      Process victim = start("killed");
+      letRun(victim, "killed", random);
+      victim.destroyForcibly();
+      finish(victim);
+    }
+    assertEquals(Cli.DONE, finish(start("killed")), () -> read("killed"));
+    assertEquals(Cli.DONE, finish(unbroken), () -> read("unbroken"));
+    for (String result : RESULTS) {
+      Path expected = folder.resolve("unbroken").resolve(result);
+      Path found = folder.resolve("killed").resolve(result);
+      assertEquals(-1, Files.mismatch(expected, found), result + " differs; seed " + seed);
+    }
+    assertEquals(rows("unbroken"), rows("killed"), "steps in metrics.jsonl; seed " + seed);
+  }
+
+  private List<String> rows(String output) throws IOException {
+    return Files.readAllLines(folder.resolve(output).resolve("metrics.jsonl")).stream()
+        .map(line -> line.substring(0, line.indexOf(',')))
+        .toList();
+  }
+
+  private String read(String output) {
+    try {
+      return Files.readString(log(output));
+    } catch (IOException e) {
+      return e.toString();
+    }
+  }
+
+  @Test
+  void sigtermEndsWithACheckpointThatTheSameCommandGoesOnFrom()
+      throws IOException, InterruptedException {
+    Process process = start("stopped");
+    letRun(process, "stopped", new Random(1));
+    process.destroy();
+    assertEquals(Cli.INTERRUPTED, finish(process), () -> read("stopped"));
+    long stoppedAt = newest(folder.resolve("stopped/checkpoints"));
+    assertTrue(stoppedAt >= 7 && stoppedAt < STEPS, "stopped at step " + stoppedAt);
+    assertEquals(Cli.DONE, finish(start("stopped")), () -> read("stopped"));
+    assertEquals(STEPS, newest(folder.resolve("stopped/checkpoints")));
+  }
+}
