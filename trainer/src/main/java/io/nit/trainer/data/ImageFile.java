@@ -10,7 +10,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Set;
 import javax.imageio.ImageIO;
-import javax.imageio.ImageReadParam;
 import javax.imageio.ImageReader;
 import javax.imageio.stream.ImageInputStream;
 
@@ -64,46 +63,58 @@ public final class ImageFile {
   private static Picture read(
       Path file, ImageInputStream in, ImageReader reader, long maxPixels, boolean cropAlpha)
       throws IOException {
-    boolean jpeg = format(reader).equals("jpeg");
-    int orientation = jpeg ? ExifOrientation.read(in) : 1;
+    int orientation = format(reader).equals("jpeg") ? ExifOrientation.read(in) : 1;
     in.seek(0);
     reader.setInput(in, false, true);
+    long pixels = pixels(file, reader);
+    if (pixels > maxPixels) {
+      throw new IOException(
+          file
+              + ": expected at most "
+              + maxPixels
+              + " pixels, found "
+              + reader.getWidth(0)
+              + "x"
+              + reader.getHeight(0));
+    }
+    int room = DecodeMemory.acquire(pixels);
+    try {
+      Pixels decoded = Pixels.of(decode(file, reader));
+      RgbImage image = ExifOrientation.upright(decoded.onWhite(), orientation);
+      RgbImage kept = cropAlpha ? decoded.cropped(image) : image;
+      if (kept == null) {
+        throw new IOException(file + ": expected a visible pixel, found alpha of 8 or less only");
+      }
+      return new Picture(kept, image.width(), image.height());
+    } catch (OutOfMemoryError e) {
+      throw new IOException(
+          file + ": " + pixels + " pixels need a larger heap (NIT_JAVA_OPTS=-Xmx…)", e);
+    } finally {
+      DecodeMemory.release(room);
+    }
+  }
+
+  private static long pixels(Path file, ImageReader reader) throws IOException {
+    try {
+      return (long) reader.getWidth(0) * reader.getHeight(0);
+    } catch (IOException e) {
+      throw new IOException(file + ": cannot be decoded: " + e.getMessage(), e);
+    }
+  }
+
+  private static BufferedImage decode(Path file, ImageReader reader) throws IOException {
     TruncationListener truncation = new TruncationListener();
     reader.addIIOReadWarningListener(truncation);
     BufferedImage decoded;
     try {
-      int width = reader.getWidth(0);
-      int height = reader.getHeight(0);
-      if ((long) width * height > maxPixels) {
-        throw new TooLargeException(
-            file
-                + ": expected at most "
-                + maxPixels
-                + " pixels (--max-pixels), found "
-                + width
-                + "x"
-                + height);
-      }
-      decoded = reader.read(0, new ImageReadParam());
-    } catch (TooLargeException e) {
-      throw e;
+      decoded = reader.read(0);
     } catch (IOException e) {
       throw new IOException(file + ": cannot be decoded: " + e.getMessage(), e);
     }
     if (truncation.message() != null) {
       throw new IOException(file + ": truncated: " + truncation.message());
     }
-    Pixels pixels = Pixels.of(decoded);
-    RgbImage image = ExifOrientation.upright(pixels.onWhite(), orientation);
-    int oriWidth = image.width();
-    int oriHeight = image.height();
-    if (cropAlpha) {
-      image = pixels.cropped(image);
-      if (image == null) {
-        throw new IOException(file + ": expected a visible pixel, found alpha of 8 or less only");
-      }
-    }
-    return new Picture(image, oriWidth, oriHeight);
+    return decoded;
   }
 
   /** Only decoders that are meant: others take any junk for theirs, WBMP for one. */
@@ -127,13 +138,5 @@ public final class ImageFile {
         .filter(FORMATS::contains)
         .findFirst()
         .orElse("");
-  }
-
-  private static final class TooLargeException extends IOException {
-    private static final long serialVersionUID = 1;
-
-    TooLargeException(String message) {
-      super(message);
-    }
   }
 }

@@ -10,6 +10,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Collections;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import org.knowm.xchart.BitmapEncoder;
 import org.knowm.xchart.XYChart;
@@ -23,7 +24,7 @@ final class LossPlot {
   private static final int WIDTH = 960;
   private static final int LOSS_HEIGHT = 420;
   private static final int RATE_HEIGHT = 180;
-  private static final double SMOOTHING_SHARE = 0.02;
+  private static final double SMOOTHING_SHARE = 0.005;
 
   /** A loss that spans more than this ratio is drawn on a logarithmic axis. */
   private static final double LOGARITHMIC_FROM = 8;
@@ -54,12 +55,18 @@ final class LossPlot {
   private static XYChart lossChart(Curve loss) {
     XYChart chart = chart("loss", LOSS_HEIGHT);
     List<Double> values = loss.values();
+    List<Double> smooth = loss.smoothed(Math.max(1, loss.size() * SMOOTHING_SHARE));
     double min = Collections.min(values);
     double max = Collections.max(values);
-    chart.getStyler().setYAxisLogarithmic(min > 0 && max > LOGARITHMIC_FROM * min);
+    if (min > 0 && max > LOGARITHMIC_FROM * min) {
+      // Logarithms on a plain axis: XChart's own logarithmic one has labels at powers of ten only.
+      chart.setCustomYAxisTickLabelsFormatter(
+          value -> String.format(Locale.ROOT, "%.3g", Math.exp(value)));
+      values = values.stream().map(Math::log).toList();
+      smooth = smooth.stream().map(Math::log).toList();
+    }
     widenFlat(chart, min, max);
     line(chart, "each step", loss.steps(), values, new Color(0xb8cce4), 1);
-    List<Double> smooth = loss.smoothed(Math.max(1, loss.size() * SMOOTHING_SHARE));
     line(chart, "smoothed", loss.steps(), smooth, new Color(0x1f4e9c), 2);
     return chart;
   }
@@ -84,6 +91,8 @@ final class LossPlot {
             .build();
     chart.getStyler().setLegendPosition(Styler.LegendPosition.InsideNE);
     chart.getStyler().setChartBackgroundColor(Color.WHITE);
+    chart.getStyler().setXAxisMin(0.0);
+    chart.getStyler().setYAxisTickMarkSpacingHint(height / 7);
     return chart;
   }
 
