@@ -1,8 +1,10 @@
 package io.nit.trainer.metrics;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamWriteFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.image.Png;
 import io.nit.core.image.RgbImage;
@@ -10,6 +12,8 @@ import io.nit.core.io.AtomicFile;
 import java.io.BufferedReader;
 import java.io.BufferedWriter;
 import java.io.IOException;
+import java.math.BigDecimal;
+import java.math.RoundingMode;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -35,7 +39,8 @@ import org.slf4j.LoggerFactory;
  */
 public final class MetricsLog implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(MetricsLog.class);
-  private static final ObjectMapper JSON = new ObjectMapper();
+  private static final ObjectMapper JSON =
+      JsonMapper.builder().enable(StreamWriteFeature.WRITE_BIGDECIMAL_AS_PLAIN).build();
 
   private final Path runFolder;
   private final BufferedWriter rows;
@@ -98,9 +103,10 @@ public final class MetricsLog implements AutoCloseable {
       throw new IllegalArgumentException("metrics: 'step' and 'time' are taken by the row itself");
     }
     double now = now();
-    ObjectNode row = JSON.createObjectNode().put("step", step).put("time", now);
+    ObjectNode row = JSON.createObjectNode().put("step", step);
+    row.put("time", BigDecimal.valueOf(now).setScale(3, RoundingMode.HALF_UP));
     values.forEach((name, value) -> row.put(name, value));
-    rows.write(row.toString());
+    rows.write(JSON.writeValueAsString(row));
     rows.newLine();
     rows.flush();
     events.scalars(now, step, values);

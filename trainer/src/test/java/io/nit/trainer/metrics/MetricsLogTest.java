@@ -45,6 +45,7 @@ class MetricsLogTest {
     assertEquals(
         List.of("step", "time", "loss", "grad_norm"), List.copyOf(iterate(row.fieldNames())));
     assertEquals(7, row.get("step").asLong());
+    assertTrue(lines.get(0).matches(".*\"time\":\\d{10}\\.\\d{3},.*"), lines.get(0));
     assertEquals(0.5, row.get("loss").asDouble());
     assertEquals("NaN", row.get("grad_norm").asText());
     assertEquals(System.currentTimeMillis() / 1000.0, row.get("time").asDouble(), 600);
