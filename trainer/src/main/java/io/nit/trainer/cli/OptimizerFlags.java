@@ -79,6 +79,17 @@ final class OptimizerFlags {
   double ema;
 
   @Option(
+      names = "--ema-warmup",
+      negatable = true,
+      defaultValue = "true",
+      fallbackValue = "true",
+      description =
+          "Let the decay rise to --ema, as (1+n)/(10+n) after step n, so that short runs average"
+              + " trained weights; --no-ema-warmup is the authors' way (default:"
+              + " ${DEFAULT-VALUE}).")
+  boolean emaWarmup;
+
+  @Option(
       names = "--accumulate",
       paramLabel = "N",
       defaultValue = "1",
@@ -153,6 +164,7 @@ final class OptimizerFlags {
         new AdamW.Options(betas[0], betas[1], eps, weightDecay),
         clip,
         ema,
+        emaWarmup,
         accumulate,
         labelDropout == null ? config.classDropoutProb() : labelDropout,
         timeMean,

@@ -13,6 +13,7 @@ import io.nit.trainer.optim.LearningRate;
  * @param adamW the optimizer's constants
  * @param clip largest norm of all gradients together; 0 for no bound
  * @param ema decay of the moving average
+ * @param emaWarmup whether the decay rises to that, see {@link #emaDecay}
  * @param accumulate packs of a step; each counts by its tokens, so that the step is that of one
  *     pack with all of their images
  * @param labelDropout chance of a label to become the null class
@@ -27,6 +28,7 @@ public record TrainOptions(
     AdamW.Options adamW,
     double clip,
     double ema,
+    boolean emaWarmup,
     int accumulate,
     double labelDropout,
     double timeMean,
@@ -77,6 +79,17 @@ public record TrainOptions(
     return learningRate.steps();
   }
 
+  /**
+   * Decay of the moving average after a step: {@code min(ema, (1+n)/(10+n))} with warm-up, so that
+   * the average of a short run is one of trained weights and not of the initial ones, and {@code
+   * ema} without, as the authors have it. The two agree from step 9/(1-ema) on.
+   *
+   * @param n steps done, from 1
+   */
+  public double emaDecay(long n) {
+    return emaWarmup ? Math.min(ema, (1.0 + n) / (10.0 + n)) : ema;
+  }
+
   /** The options that change the numbers, under the names of their flags. */
   public ObjectNode toNode() {
     return JsonNodeFactory.instance
@@ -90,6 +103,7 @@ public record TrainOptions(
         .put("weight-decay", adamW.weightDecay())
         .put("clip", clip)
         .put("ema", ema)
+        .put("ema-warmup", emaWarmup)
         .put("accumulate", accumulate)
         .put("label-dropout", labelDropout)
         .put("p-mean", timeMean)

@@ -109,7 +109,7 @@ public final class Trainer implements AutoCloseable {
     try {
       averaged = new NitModel(config, align, device, path);
       Initializer.initialize(model, options.seed());
-      ema = new Ema(averaged, options.ema());
+      ema = new Ema(averaged);
       ema.copyFrom(model);
       optimizer = new AdamW(model.parameters(), options.adamW());
     } catch (RuntimeException e) {
@@ -277,7 +277,7 @@ public final class Trainer implements AutoCloseable {
       GradNorm.clip(model.parameters(), result.gradNorm(), options.clip());
     }
     optimizer.step(rate);
-    ema.update(model);
+    ema.update(model, options.emaDecay(step));
     return result;
   }
 

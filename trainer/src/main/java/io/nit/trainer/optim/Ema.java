@@ -13,20 +13,14 @@ import org.bytedeco.pytorch.Tensor;
  */
 public final class Ema {
   private final NitModel average;
-  private final double decay;
 
   /**
    * An average over {@code average}'s weights as they are.
    *
    * @param average the model that holds the average; closed by the caller
-   * @param decay in [0, 1)
    */
-  public Ema(NitModel average, double decay) {
-    if (!(decay >= 0 && decay < 1)) {
-      throw new IllegalArgumentException("--ema: expected in [0, 1), found " + decay);
-    }
+  public Ema(NitModel average) {
     this.average = average;
-    this.decay = decay;
   }
 
   /** The model that holds the average. */
@@ -39,8 +33,12 @@ public final class Ema {
     each(model, Tensor::copy_);
   }
 
-  /** Moves the average towards {@code model}'s weights. */
-  public void update(NitModel model) {
+  /**
+   * Moves the average towards {@code model}'s weights.
+   *
+   * @param decay in [0, 1)
+   */
+  public void update(NitModel model, double decay) {
     try (PointerScope scope = new PointerScope()) {
       Scalar towards = new Scalar(1 - decay);
       each(model, (ema, weight) -> ema.lerp_(weight, towards));

@@ -69,7 +69,7 @@ class CheckpointStoreTest {
 
   private Path save(long step) throws IOException {
     return store.save(
-        new Checkpoint.Trained(model, new Ema(average, 0.5), optimizer),
+        new Checkpoint.Trained(model, new Ema(average), optimizer),
         new ModelFile(CONFIG, Optional.empty(), List.of("a", "b", "c")),
         new TrainingState(step, 0, -5, step, 9, CONFIG, new ObjectMapper().createObjectNode()));
   }

@@ -65,6 +65,7 @@ class TrainerTest {
         AdamW.Options.STANDARD,
         1,
         0.9,
+        true,
         accumulate,
         0.1,
         0,
