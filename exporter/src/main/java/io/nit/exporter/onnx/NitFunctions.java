@@ -42,21 +42,11 @@ final class NitFunctions {
    */
   Message packedAdaLn() {
     NodeList body = new NodeList();
-    body.add(
-        "ones",
-        "ConstantOfShape",
-        List.of(body.longs("width", config.hiddenSize())),
-        Onnx.tensorAttribute("value", Onnx.tensor(new float[] {1}, 1)));
-    body.add(
-        "normed",
-        "LayerNormalization",
-        List.of("x", "ones"),
-        Onnx.attribute("axis", -1),
-        Onnx.floatOfFunction("epsilon", "epsilon"));
+    String normed = normalized(body, "x", "x");
     body.add("factor", "Add", List.of("scale", body.scalar("one", 1f)));
     body.add("token_factor", "Gather", List.of("factor", "image_index"), axis(0));
     body.add("token_shift", "Gather", List.of("shift", "image_index"), axis(0));
-    body.add("scaled", "Mul", List.of("normed", "token_factor"));
+    body.add("scaled", "Mul", List.of(normed, "token_factor"));
     body.add("out", "Add", List.of("scaled", "token_shift"));
     return function(NitOps.PACKED_ADALN, body);
   }
@@ -95,13 +85,9 @@ final class NitFunctions {
     for (String s : List.of("q", "k")) {
       String x = body.add(s + "_heads", "Reshape", List.of(s + "_in", "per_head"));
       if (config.qkNorm()) {
-        x =
-            body.add(
-                s + "_normed",
-                "LayerNormalization",
-                List.of(x, s + "_norm_weight", s + "_norm_bias"),
-                Onnx.attribute("axis", -1),
-                Onnx.floatOfFunction("epsilon", "epsilon"));
+        String normed = normalized(body, s, x);
+        String scaled = body.add(s + "_scaled", "Mul", List.of(normed, s + "_norm_weight"));
+        x = body.add(s + "_normed", "Add", List.of(scaled, s + "_norm_bias"));
       }
       body.add(s + "_rot", "MatMul", List.of(x, "rot"));
       body.add(s + "_cos", "Mul", List.of(x, "cos"));
@@ -191,14 +177,28 @@ final class NitFunctions {
         "step",
         "Range",
         List.of(body.scalar("start_step", 0L), "step_count", body.scalar("step_stride", 1L)));
-    body.add("step_column", "Unsqueeze", List.of("step", "one"));
-    body.add("behind", "GreaterOrEqual", List.of("step_column", "end_step"));
+    // The image of a step: a mark at every image's first step but the first's, then the running
+    // sum.
+    body.add("step_shape", "Unsqueeze", List.of("step_count", "zero"));
     body.add(
-        "behind_count",
-        "Cast",
-        List.of("behind"),
-        Onnx.attribute("to", TensorProto_DataType_INT64));
-    body.add("image", "ReduceSum", List.of("behind_count", "one"), Onnx.attribute("keepdims", 0));
+        "no_marks",
+        "ConstantOfShape",
+        List.of("step_shape"),
+        Onnx.tensorAttribute("value", Onnx.tensor(new long[] {0}, 1)));
+    body.add("next_image_step", "Slice", List.of("end_step", "zero", "last"));
+    body.add("next_shape", "Shape", List.of("next_image_step"));
+    body.add(
+        "mark",
+        "ConstantOfShape",
+        List.of("next_shape"),
+        Onnx.tensorAttribute("value", Onnx.tensor(new long[] {1}, 1)));
+    body.add(
+        "marks",
+        "ScatterElements",
+        List.of("no_marks", "next_image_step", "mark"),
+        axis(0),
+        Onnx.attribute("reduction", "add"));
+    body.add("image", "CumSum", List.of("marks", "step_axis"));
     body.add("keys_from", "Gather", List.of("first_token", "image"), axis(0));
     body.add("keys_to", "Gather", List.of("end_token", "image"), axis(0));
     body.add("image_first_step", "Gather", List.of("first_step", "image"), axis(0));
@@ -235,6 +235,25 @@ final class NitFunctions {
         List.of(
             Onnx.value("go_on_out", TensorProto_DataType_BOOL),
             Onnx.sequence("results_out", TensorProto_DataType_FLOAT)));
+  }
+
+  /**
+   * LayerNorm over the last axis without its affine part. Written out, since ONNX Runtime's kernel
+   * for LayerNormalization sums element after element and took a fifth of a forward; in two passes,
+   * so that a mean far from zero costs no precision.
+   */
+  private static String normalized(NodeList body, String name, String x) {
+    String axis = body.longs(name + "_axis", -1);
+    body.add(
+        name + "_epsilon", "Constant", List.of(), Onnx.floatOfFunction("value_float", "epsilon"));
+    body.add(name + "_mean", "ReduceMean", List.of(x, axis));
+    body.add(name + "_centred", "Sub", List.of(x, name + "_mean"));
+    body.add(name + "_squared", "Mul", List.of(name + "_centred", name + "_centred"));
+    body.add(name + "_variance", "ReduceMean", List.of(name + "_squared", axis));
+    body.add(name + "_lifted", "Add", List.of(name + "_variance", name + "_epsilon"));
+    body.add(name + "_deviation", "Sqrt", List.of(name + "_lifted"));
+    body.add(name + "_inverse", "Reciprocal", List.of(name + "_deviation"));
+    return body.add(name + "_unit", "Mul", List.of(name + "_centred", name + "_inverse"));
   }
 
   private Message function(PluginSpec op, NodeList body) {
