@@ -19,13 +19,13 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** nit-train as a process of its own, ended from outside. */
 class KilledRunTest {
-  private static final int STEPS = 150;
+  private static final int STEPS = 120;
   private static final List<String> RESULTS =
       List.of(
           "model.safetensors",
-          "checkpoints/step-0000150/model.safetensors",
-          "checkpoints/step-0000150/ema.safetensors",
-          "checkpoints/step-0000150/optimizer.safetensors");
+          "checkpoints/step-0000120/model.safetensors",
+          "checkpoints/step-0000120/ema.safetensors",
+          "checkpoints/step-0000120/optimizer.safetensors");
 
   @TempDir Path folder;
 
@@ -49,8 +49,8 @@ class KilledRunTest {
                 Train.class.getName()));
     command.addAll(List.of("--config", "tiny.json", "--data", "data", "--output", output));
     command.addAll(List.of("--steps", String.valueOf(STEPS), "--max-tokens", "40", "--lr", "1e-3"));
-    command.addAll(List.of("--checkpoint-every", "7", "--keep", "2", "--threads", "1"));
-    command.addAll(List.of("--sample-every", "60", "--sample-steps", "2", "--quiet"));
+    command.addAll(List.of("--checkpoint-every", "14", "--keep", "2", "--threads", "1"));
+    command.addAll(List.of("--sample-every", "50", "--sample-steps", "2", "--quiet"));
     ProcessBuilder builder = new ProcessBuilder(command).directory(folder.toFile());
     builder.environment().put("CLASSPATH", System.getProperty("java.class.path"));
     builder.redirectErrorStream(true);
@@ -136,7 +136,7 @@ class KilledRunTest {
     process.destroy();
     assertEquals(Cli.INTERRUPTED, finish(process), () -> read("stopped"));
     long stoppedAt = newest(folder.resolve("stopped/checkpoints"));
-    assertTrue(stoppedAt >= 7 && stoppedAt < STEPS, "stopped at step " + stoppedAt);
+    assertTrue(stoppedAt >= 14 && stoppedAt < STEPS, "stopped at step " + stoppedAt);
     assertEquals(Cli.DONE, finish(start("stopped")), () -> read("stopped"));
     assertEquals(STEPS, newest(folder.resolve("stopped/checkpoints")));
   }
