@@ -3,6 +3,7 @@ package io.nit.trainer.data;
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.function.Consumer;
 
 /**
  * How a data set is read and packed. Made by {@link #defaults} and the {@code with…} methods.
@@ -78,155 +79,109 @@ public record DataOptions(
 
   /** With another patch size. */
   public DataOptions withPatchSize(int value) {
-    return new DataOptions(
-        value,
-        codecFactor,
-        maxTokens,
-        maxImages,
-        maxSide,
-        maxPixels,
-        cropAlpha,
-        memoryBudget,
-        workers,
-        samplerMeta,
-        zDim,
-        quiet);
+    return change(d -> d.patchSize = value);
   }
 
   /** With another codec factor. */
   public DataOptions withCodecFactor(int value) {
-    return new DataOptions(
-        patchSize,
-        value,
-        maxTokens,
-        maxImages,
-        maxSide,
-        maxPixels,
-        cropAlpha,
-        memoryBudget,
-        workers,
-        samplerMeta,
-        zDim,
-        quiet);
+    return change(d -> d.codecFactor = value);
   }
 
   /** With other bounds of a pack; {@code maxImages} 0 for none. */
   public DataOptions withPacks(int maxTokens, int maxImages) {
-    return new DataOptions(
-        patchSize,
-        codecFactor,
-        maxTokens,
-        maxImages,
-        maxSide,
-        maxPixels,
-        cropAlpha,
-        memoryBudget,
-        workers,
-        samplerMeta,
-        zDim,
-        quiet);
+    return change(
+        d -> {
+          d.maxTokens = maxTokens;
+          d.maxImages = maxImages;
+        });
   }
 
   /** With other bounds of a picture. */
   public DataOptions withPictures(int maxSide, long maxPixels, boolean cropAlpha) {
-    return new DataOptions(
-        patchSize,
-        codecFactor,
-        maxTokens,
-        maxImages,
-        maxSide,
-        maxPixels,
-        cropAlpha,
-        memoryBudget,
-        workers,
-        samplerMeta,
-        zDim,
-        quiet);
+    return change(
+        d -> {
+          d.maxSide = maxSide;
+          d.maxPixels = maxPixels;
+          d.cropAlpha = cropAlpha;
+        });
   }
 
   /** With another memory budget in bytes. */
   public DataOptions withMemoryBudget(long bytes) {
-    return new DataOptions(
-        patchSize,
-        codecFactor,
-        maxTokens,
-        maxImages,
-        maxSide,
-        maxPixels,
-        cropAlpha,
-        bytes,
-        workers,
-        samplerMeta,
-        zDim,
-        quiet);
+    return change(d -> d.memoryBudget = bytes);
   }
 
   /** With another number of decoding threads. */
   public DataOptions withWorkers(int value) {
-    return new DataOptions(
-        patchSize,
-        codecFactor,
-        maxTokens,
-        maxImages,
-        maxSide,
-        maxPixels,
-        cropAlpha,
-        memoryBudget,
-        value,
-        samplerMeta,
-        zDim,
-        quiet);
+    return change(d -> d.workers = value);
   }
 
   /** With packs from a sampler meta file. */
   public DataOptions withSamplerMeta(Path file) {
-    return new DataOptions(
-        patchSize,
-        codecFactor,
-        maxTokens,
-        maxImages,
-        maxSide,
-        maxPixels,
-        cropAlpha,
-        memoryBudget,
-        workers,
-        Optional.of(file),
-        zDim,
-        quiet);
+    return change(d -> d.samplerMeta = Optional.of(file));
   }
 
   /** With REPA features of a width. */
   public DataOptions withFeatures(int zDim) {
-    return new DataOptions(
-        patchSize,
-        codecFactor,
-        maxTokens,
-        maxImages,
-        maxSide,
-        maxPixels,
-        cropAlpha,
-        memoryBudget,
-        workers,
-        samplerMeta,
-        OptionalInt.of(zDim),
-        quiet);
+    return change(d -> d.zDim = OptionalInt.of(zDim));
   }
 
   /** Without progress. */
   public DataOptions withQuiet(boolean value) {
-    return new DataOptions(
-        patchSize,
-        codecFactor,
-        maxTokens,
-        maxImages,
-        maxSide,
-        maxPixels,
-        cropAlpha,
-        memoryBudget,
-        workers,
-        samplerMeta,
-        zDim,
-        value);
+    return change(d -> d.quiet = value);
+  }
+
+  private DataOptions change(Consumer<Draft> change) {
+    Draft draft = new Draft(this);
+    change.accept(draft);
+    return draft.options();
+  }
+
+  /** The same values, to be changed. */
+  private static final class Draft {
+    int patchSize;
+    int codecFactor;
+    int maxTokens;
+    int maxImages;
+    int maxSide;
+    long maxPixels;
+    boolean cropAlpha;
+    long memoryBudget;
+    int workers;
+    Optional<Path> samplerMeta;
+    OptionalInt zDim;
+    boolean quiet;
+
+    Draft(DataOptions options) {
+      patchSize = options.patchSize;
+      codecFactor = options.codecFactor;
+      maxTokens = options.maxTokens;
+      maxImages = options.maxImages;
+      maxSide = options.maxSide;
+      maxPixels = options.maxPixels;
+      cropAlpha = options.cropAlpha;
+      memoryBudget = options.memoryBudget;
+      workers = options.workers;
+      samplerMeta = options.samplerMeta;
+      zDim = options.zDim;
+      quiet = options.quiet;
+    }
+
+    DataOptions options() {
+      return new DataOptions(
+          patchSize,
+          codecFactor,
+          maxTokens,
+          maxImages,
+          maxSide,
+          maxPixels,
+          cropAlpha,
+          memoryBudget,
+          workers,
+          samplerMeta,
+          zDim,
+          quiet);
+    }
   }
 
   private static void require(String flag, long value, long min, long max) {
