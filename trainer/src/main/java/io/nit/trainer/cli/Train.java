@@ -135,8 +135,8 @@ public final class Train implements Callable<Integer> {
       paramLabel = "N",
       defaultValue = "0",
       description =
-          "CPU threads; 0 for one a core. With 1 a run gives the same bits every time (default: "
-              + "${DEFAULT-VALUE}).")
+          "CPU threads, each of which computes a part of every pack; 0 for one a core. A run gives "
+              + "the same bits every time with 1 (default: ${DEFAULT-VALUE}).")
   int threads;
 
   @Option(
@@ -167,7 +167,7 @@ public final class Train implements Callable<Integer> {
     RunFolder folder = new RunFolder(output.toAbsolutePath().normalize());
     Optional<Checkpoint> from = checkpoint(folder);
     StopSignal stop = StopSignal.install();
-    Devices.setThreads(threads == 0 ? Runtime.getRuntime().availableProcessors() : threads);
+    int workers = threads();
     Device target = Devices.choose(device);
 
     DataOptions dataOptions =
@@ -175,7 +175,7 @@ public final class Train implements Callable<Integer> {
     try (TrainingData set = TrainingDataSets.open(data, dataOptions)) {
       NitConfig config = fitted(asked, set);
       Optional<SampleGrid> grid = samples.grid(config, set, options.seed());
-      try (Trainer trainer = new Trainer(config, options, set, folder, target)) {
+      try (Trainer trainer = new Trainer(config, options, set, folder, target, workers)) {
         if (from.isPresent()) {
           trainer.resume(from.get());
         }
@@ -192,6 +192,13 @@ public final class Train implements Callable<Integer> {
         }
       }
     }
+  }
+
+  private int threads() {
+    if (threads < 0 || threads > 1024) {
+      throw new IllegalArgumentException("--threads: expected 0..1024, found " + threads);
+    }
+    return threads == 0 ? Runtime.getRuntime().availableProcessors() : threads;
   }
 
   private int finish(Trainer.Outcome outcome, long step) {

@@ -16,6 +16,7 @@ import io.nit.trainer.data.TrainingPack;
 import io.nit.trainer.loss.FlowMatchingLoss;
 import io.nit.trainer.metrics.MetricsLog;
 import io.nit.trainer.model.AttentionPath;
+import io.nit.trainer.model.Devices;
 import io.nit.trainer.model.Initializer;
 import io.nit.trainer.model.NitModel;
 import io.nit.trainer.model.PackIndex;
@@ -29,6 +30,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Device;
@@ -71,6 +73,7 @@ public final class Trainer implements AutoCloseable {
   private final NitModel average;
   private final Ema ema;
   private final AdamW optimizer;
+  private final Workers workers;
   private long step;
   private int skippedInARow;
   private long skipped;
@@ -81,9 +84,16 @@ public final class Trainer implements AutoCloseable {
    *
    * @param config the network; its channels and classes fit the data
    * @param data stays the caller's
+   * @param threads shards of a pack that are computed side by side, on the CPU; a GPU takes packs
+   *     whole
    */
   public Trainer(
-      NitConfig config, TrainOptions options, TrainingData data, RunFolder folder, Device device) {
+      NitConfig config,
+      TrainOptions options,
+      TrainingData data,
+      RunFolder folder,
+      Device device,
+      int threads) {
     if (options.labelDropout() > 0 && !config.hasNullClass()) {
       throw new IllegalArgumentException(
           "--label-dropout: expected 0 for a config with class_dropout_prob 0 (no null class), found "
@@ -120,6 +130,8 @@ public final class Trainer implements AutoCloseable {
       throw e;
     }
     average = averaged;
+    Devices.setThreads(1);
+    workers = new Workers(device.is_cuda() ? 1 : threads);
   }
 
   /**
@@ -246,25 +258,25 @@ public final class Trainer implements AutoCloseable {
     for (Tensor parameter : model.parameters().values()) {
       parameter.mutable_grad().reset();
     }
-    double total = 0;
-    double flow = 0;
-    double projection = 0;
-    boolean align = options.loss().projCoeff() > 0;
+    List<Callable<double[]>> tasks = new ArrayList<>();
     for (int micro = 0; micro < packs.size(); micro++) {
-      double share = packs.get(micro).layout().tokens() / (double) tokens;
-      try (PointerScope scope = new PointerScope()) {
-        FlowMatchingLoss.Terms terms = loss(packs.get(micro), step * options.accumulate() + micro);
-        terms.total().mul(new Scalar(share)).backward();
-        total += share * terms.total().item_double();
-        flow += share * terms.flow().item_double();
-        projection += align ? share * terms.projection().orElseThrow().item_double() : 0;
+      Shard whole = draw(packs.get(micro), step * options.accumulate() + micro);
+      for (Shard shard : whole.cut(workers.count())) {
+        double share = shard.layout().tokens() / (double) tokens;
+        tasks.add(() -> backward(shard, share));
+      }
+    }
+    double[] sums = new double[3];
+    for (double[] terms : workers.run(tasks)) {
+      for (int i = 0; i < sums.length; i++) {
+        sums[i] += terms[i];
       }
     }
     StepResult result =
         new StepResult(
-            total,
-            flow,
-            align ? Optional.of(projection) : Optional.empty(),
+            sums[0],
+            sums[1],
+            model.hasProjector() ? Optional.of(sums[2]) : Optional.empty(),
             GradNorm.of(model.parameters()),
             tokens);
     step++;
@@ -281,29 +293,42 @@ public final class Trainer implements AutoCloseable {
     return result;
   }
 
-  private FlowMatchingLoss.Terms loss(TrainingPack data, long place) {
+  private Shard draw(TrainingPack pack, long place) {
+    return Shard.of(
+        pack,
+        draws.noise(place, pack.latents().length),
+        draws.times(place, pack.layout().images(), options.timeMean(), options.timeStd()),
+        draws.dropLabels(
+            place, pack.labels(), options.labelDropout(), model.config().numClasses()));
+  }
+
+  /** Adds a shard's share of the step's gradient; its share of total, flow and REPA loss. */
+  private double[] backward(Shard shard, double share) {
     NitConfig config = model.config();
     Device device = model.device();
     int p = config.patchSize();
-    int tokens = data.layout().tokens();
-    int images = data.layout().images();
-    float[] noise = draws.noise(place, data.latents().length);
-    float[] times = draws.times(place, images, options.timeMean(), options.timeStd());
-    long[] labels =
-        draws.dropLabels(place, data.labels(), options.labelDropout(), config.numClasses());
-    Optional<Tensor> features =
-        data.features().map(z -> Weights.tensor(z, device, tokens, config.zDim()));
-    return options
-        .loss()
-        .compute(
-            model,
-            new FlowMatchingLoss.Batch(
-                Weights.tensor(data.latents(), device, tokens, config.inChannels(), p, p),
-                Weights.tensor(noise, device, tokens, config.inChannels(), p, p),
-                Weights.tensor(times, device, images),
-                Weights.indices(labels, device),
-                features),
-            PackIndex.of(data.layout(), config, rope, device));
+    int tokens = shard.layout().tokens();
+    int images = shard.layout().images();
+    try (PointerScope scope = new PointerScope()) {
+      FlowMatchingLoss.Terms terms =
+          options
+              .loss()
+              .compute(
+                  model,
+                  new FlowMatchingLoss.Batch(
+                      Weights.tensor(shard.latents(), device, tokens, config.inChannels(), p, p),
+                      Weights.tensor(shard.noise(), device, tokens, config.inChannels(), p, p),
+                      Weights.tensor(shard.times(), device, images),
+                      Weights.indices(shard.labels(), device),
+                      shard.features().map(z -> Weights.tensor(z, device, tokens, config.zDim()))),
+                  PackIndex.of(shard.layout(), config, rope, device));
+      terms.total().mul(new Scalar(share)).backward();
+      return new double[] {
+        share * terms.total().item_double(),
+        share * terms.flow().item_double(),
+        terms.projection().map(z -> share * z.item_double()).orElse(0.0)
+      };
+    }
   }
 
   private void skip(StepResult result, List<TrainingPack> packs) {
@@ -359,6 +384,7 @@ public final class Trainer implements AutoCloseable {
   public void close() {
     if (!closed) {
       closed = true;
+      workers.close();
       optimizer.close();
       average.close();
       model.close();

@@ -78,7 +78,7 @@ class TrainUsageTest {
           --keep 0              | --keep: expected 1 or more
           --checkpoint-every 0  | --checkpoint-every: expected 1 or more
           --device tpu          | --device: expected one of auto, cpu, cuda; found 'tpu'
-          --threads -1          | --threads: expected 1..1024, found -1
+          --threads -1          | --threads: expected 0..1024, found -1
           --max-tokens 0        | --max-tokens: expected 1..
           --lr-schedule square  | square
           """)

@@ -12,6 +12,7 @@ import io.nit.core.flow.Guidance;
 import io.nit.core.safetensors.SafetensorsFile;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.NitTensors;
+import io.nit.testing.Errors;
 import io.nit.trainer.checkpoint.Checkpoint;
 import io.nit.trainer.checkpoint.CheckpointStore;
 import io.nit.trainer.loss.FlowMatchingLoss;
@@ -77,7 +78,7 @@ class TrainerTest {
 
   private Trainer trainer(SyntheticData data, TrainOptions options, String run) {
     return new Trainer(
-        config(), options, data, new RunFolder(folder.resolve(run)), new Device("cpu"));
+        config(), options, data, new RunFolder(folder.resolve(run)), new Device("cpu"), 1);
   }
 
   private Trainer.Outcome run(Trainer trainer, String run, StopSignal stop) throws IOException {
@@ -118,6 +119,27 @@ class TrainerTest {
 
   private static List<String> names(List<Path> paths) {
     return paths.stream().map(p -> p.getFileName().toString()).toList();
+  }
+
+  @Test
+  void aStepIsTheSameHoweverManyWorkersShareItsPacks() throws IOException {
+    SyntheticData data = new SyntheticData(5, 1);
+    RunFolder several = new RunFolder(folder.resolve("b"));
+    try (Trainer one = trainer(data, options(3, 2, 100), "a");
+        Trainer three =
+            new Trainer(config(), options(3, 2, 100), data, several, new Device("cpu"), 3)) {
+      run(one, "a", StopSignal.none());
+      run(three, "b", StopSignal.none());
+      one.model()
+          .parameters()
+          .forEach(
+              (name, t) -> {
+                double error =
+                    Errors.relative(
+                        Weights.floats(three.model().parameters().get(name)), Weights.floats(t));
+                assertTrue(error < 1e-3, name + ": relative error " + error);
+              });
+    }
   }
 
   @Test
@@ -173,7 +195,7 @@ class TrainerTest {
         new CheckpointStore(folder.resolve("a/checkpoints"), 2).newest().orElseThrow();
     NitConfig other = config().with(Map.of("depth", 1, "mlp_ratio", 2.0));
     try (Trainer trainer =
-        new Trainer(other, options(1, 1, 1), data, new RunFolder(folder), new Device("cpu"))) {
+        new Trainer(other, options(1, 1, 1), data, new RunFolder(folder), new Device("cpu"), 1)) {
       IllegalArgumentException refused =
           assertThrows(IllegalArgumentException.class, () -> trainer.resume(checkpoint));
       assertTrue(refused.getMessage().contains("depth: expected 1, found 2"), refused.getMessage());
