@@ -228,17 +228,24 @@ class TrainerTest {
     try (Trainer warm = trainer(data, options(40, 1, 20), "warm")) {
       run(warm, "warm", StopSignal.none());
     }
-    System.gc();
+    long heap = usedHeap();
     long pointers = Pointer.totalCount();
     long physical = Pointer.physicalBytes();
     try (Trainer trainer = trainer(data, options(200, 1, 100), "a")) {
       run(trainer, "a", StopSignal.none());
     }
-    System.gc();
+    long moreHeapKib = usedHeap() - heap >> 10;
     long morePointers = Pointer.totalCount() - pointers;
     long moreMib = (Pointer.physicalBytes() - physical) >> 20;
     // A step makes about a thousand pointers and 3 MiB of tensors: one kept of either would show.
     assertTrue(morePointers < 100, "pointers left after 200 steps: " + morePointers);
+    // A step makes some 100 KiB of arrays.
+    assertTrue(moreHeapKib < 4096, "KiB more heap after 200 steps: " + moreHeapKib);
     assertTrue(moreMib < 64, "MiB more after 200 steps: " + moreMib);
+  }
+
+  private static long usedHeap() {
+    System.gc();
+    return Runtime.getRuntime().totalMemory() - Runtime.getRuntime().freeMemory();
   }
 }
