@@ -126,7 +126,11 @@ final class SamplingLoop implements Runnable {
         waiting.remove();
       }
       if (!next.future.isDone()) {
-        begin(next);
+        try {
+          begin(next);
+        } catch (RuntimeException | OutOfMemoryError e) {
+          fail(next, "it could not be started: " + e.getMessage(), e);
+        }
       }
     }
   }
