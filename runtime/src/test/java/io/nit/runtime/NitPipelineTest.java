@@ -119,13 +119,22 @@ class NitPipelineTest {
   }
 
   @Test
-  void theRopeModeOfARequestReachesTheModel() throws Exception {
-    ImageRequest plain = request().label(1).size(16, 16).steps(2).build();
-    ImageRequest yarn = plain.toBuilder().ropeMode(CustomFreqs.YARN).ropeReference(2).build();
-    List<ImageResult> results =
-        pipeline(256)
-            .generate(List.of(plain, yarn), ProgressListener.NONE, new CancellationToken());
-    assertFalse(Arrays.equals(results.get(0).latent(), results.get(1).latent()));
+  void everyRequestOfAPackHasItsOwnRopeMode() throws Exception {
+    List<ImageRequest> requests = new ArrayList<>();
+    requests.add(request().label(1).size(16, 16).steps(2).build()); // longer than the model's 4
+    for (CustomFreqs mode : List.of(CustomFreqs.YARN, CustomFreqs.NTK_AWARE)) {
+      requests.add(requests.get(0).toBuilder().ropeMode(mode).ropeReference(2).build());
+    }
+    requests.add(requests.get(1).toBuilder().ropeReference(3).build());
+    List<ImageResult> together = together(pipeline(4 * 64), requests);
+    assertTrue(engine.packs.stream().anyMatch(pack -> pack.images() == 4));
+    for (int i = 0; i < requests.size(); i++) {
+      float[] latent = together.get(i).latent();
+      assertArrayEquals(pipeline(64).submit(requests.get(i)).get().latent(), latent);
+      for (int other = 0; other < i; other++) {
+        assertFalse(Arrays.equals(together.get(other).latent(), latent), other + " and " + i);
+      }
+    }
   }
 
   @Test

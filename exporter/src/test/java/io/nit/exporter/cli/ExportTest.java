@@ -6,6 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.cli.Cli;
 import io.nit.core.cli.StopSignal;
@@ -16,15 +19,23 @@ import io.nit.core.safetensors.SafetensorsWriter;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.DType;
 import io.nit.core.tensor.HostTensor;
+import io.nit.core.tensor.NitTensors;
+import io.nit.core.tensor.Shape;
+import io.nit.core.tensor.TensorSpec;
 import io.nit.testing.SyntheticWeights;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.io.PrintStream;
+import java.io.RandomAccessFile;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -218,6 +229,71 @@ class ExportTest {
   }
 
   @Test
+  void ofTheReleasedXlOnlyWhatDoesNotFitIsNamed() throws IOException {
+    Map<String, TensorSpec> specs = new LinkedHashMap<>(NitTensors.of(NitConfig.xl(), false));
+    specs.remove("blocks.27.mlp.fc2.bias");
+    for (String changed : List.of("blocks.3.attn.proj.weight", "rope.freqs")) {
+      specs.put(changed, new TensorSpec(changed, DType.F32, Shape.of(1152, 7)));
+    }
+    Path checkpoint = folder.resolve("model.safetensors");
+    headerAndHole(specs, checkpoint);
+    assertEquals(2, export(checkpoint, "--preset", "xl", "--output", "out"));
+    assertTrue(error.contains("model.safetensors does not fit the config (3 differences)"), error);
+    for (String line :
+        List.of(
+            "blocks.3.attn.proj.weight: expected [1152, 1152], found [1152, 7]",
+            "blocks.27.mlp.fc2.bias: expected [1152], found nothing",
+            "rope.freqs: expected no such tensor, found [1152, 7]")) {
+      assertTrue(error.contains(line), error);
+    }
+    assertEquals(List.of("model.safetensors"), names(folder));
+  }
+
+  /** A checkpoint whose values are a hole in the file, which takes no disk. */
+  private static void headerAndHole(Map<String, TensorSpec> specs, Path file) throws IOException {
+    ObjectNode header = JsonNodeFactory.instance.objectNode();
+    long at = 0;
+    for (TensorSpec spec : specs.values()) {
+      ObjectNode entry = header.putObject(spec.name()).put("dtype", spec.dtype().name());
+      ArrayNode shape = entry.putArray("shape");
+      Arrays.stream(spec.shape().dims()).forEach(shape::add);
+      entry.putArray("data_offsets").add(at).add(at += spec.bytes());
+    }
+    byte[] json = header.toString().getBytes(StandardCharsets.UTF_8);
+    try (RandomAccessFile out = new RandomAccessFile(file.toFile(), "rw")) {
+      out.write(ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(json.length).array());
+      out.write(json);
+      out.setLength(8 + json.length + at);
+    }
+  }
+
+  @Test
+  void aCheckpointInShardsGivesTheBundleOfTheWholeFile() throws IOException {
+    Path whole = checkpoint("whole/model.safetensors", true, Map.of());
+    Path sharded = folder.resolve("sharded");
+    ObjectNode index = JsonNodeFactory.instance.objectNode();
+    ObjectNode shards = index.putObject("weight_map");
+    SafetensorsWriter[] writers = {new SafetensorsWriter(), new SafetensorsWriter()};
+    try (TensorSource weights = TensorSource.open(whole)) {
+      for (String name : weights.specs().keySet()) {
+        int shard = shards.size() % 2;
+        writers[shard].add(weights.tensor(name));
+        shards.put(name, "model-" + shard + ".safetensors");
+      }
+      Files.createDirectories(sharded);
+      for (int i = 0; i < 2; i++) {
+        writers[i].write(sharded.resolve("model-" + i + ".safetensors"));
+      }
+    }
+    Files.writeString(sharded.resolve("model.safetensors.index.json"), index.toString());
+    String config = config(TINY, false);
+    assertEquals(0, export(whole, "--config", config, "--output", "a", "--no-verify"));
+    assertEquals(0, export(sharded, "--config", config, "--output", "b", "--no-verify"));
+    assertEquals(
+        -1, Files.mismatch(folder.resolve("a/model.onnx"), folder.resolve("b/model.onnx")));
+  }
+
+  @Test
   void badUsageSaysWhatIsWrongAndExitsWith2() throws IOException {
     Path checkpoint = checkpoint("model.safetensors", false, Map.of());
     String config = config(TINY, false);
@@ -290,7 +366,7 @@ class ExportTest {
     Path cut = folder.resolve("cut.safetensors");
     Path whole = checkpoint("model.safetensors", false, Map.of("config", TINY.toJson()));
     byte[] bytes = Files.readAllBytes(whole);
-    Files.write(cut, java.util.Arrays.copyOf(bytes, bytes.length - 5));
+    Files.write(cut, Arrays.copyOf(bytes, bytes.length - 5));
     assertEquals(1, export(cut, "--output", "out"));
     assertTrue(error.contains("truncated"), error);
     byte[] hostile = bytes.clone();

@@ -1,5 +1,7 @@
 package io.nit.core.tensor;
 
+import static java.util.stream.Collectors.joining;
+
 import io.nit.core.config.NitConfig;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -101,19 +103,23 @@ public final class NitTensors {
   /**
    * {@link #differences}, thrown.
    *
-   * @throws IllegalArgumentException naming every difference, the first twenty in full
+   * @throws IllegalArgumentException naming every tensor that does not fit, the first twenty with
+   *     what was expected and found
    */
   public static void require(NitConfig config, Map<String, TensorSpec> found, String where) {
     List<String> lines = differences(config, found, where);
     if (!lines.isEmpty()) {
       int shown = Math.min(20, lines.size());
+      List<String> more = lines.subList(shown, lines.size());
+      String names =
+          more.stream().map(line -> line.substring(0, line.indexOf(": "))).collect(joining(", "));
       throw new IllegalArgumentException(
           where
               + " does not fit the config ("
               + lines.size()
               + (lines.size() == 1 ? " difference):\n  " : " differences):\n  ")
               + String.join("\n  ", lines.subList(0, shown))
-              + (shown < lines.size() ? "\n  and " + (lines.size() - shown) + " more" : ""));
+              + (more.isEmpty() ? "" : "\n  and " + more.size() + " more: " + names));
     }
   }
 
