@@ -294,12 +294,23 @@ public final class Trainer implements AutoCloseable {
   }
 
   private Shard draw(TrainingPack pack, long place) {
+    int classes = model.config().numClasses();
+    for (int i = 0; i < pack.labels().length; i++) {
+      if (pack.labels()[i] < 0 || pack.labels()[i] >= classes) {
+        throw new IllegalArgumentException(
+            "label of data row "
+                + pack.rows()[i]
+                + ": expected 0.."
+                + (classes - 1)
+                + ", found "
+                + pack.labels()[i]);
+      }
+    }
     return Shard.of(
         pack,
         draws.noise(place, pack.latents().length),
         draws.times(place, pack.layout().images(), options.timeMean(), options.timeStd()),
-        draws.dropLabels(
-            place, pack.labels(), options.labelDropout(), model.config().numClasses()));
+        draws.dropLabels(place, pack.labels(), options.labelDropout(), classes));
   }
 
   /** Adds a shard's share of the step's gradient; its share of total, flow and REPA loss. */

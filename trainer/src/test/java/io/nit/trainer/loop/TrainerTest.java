@@ -3,31 +3,45 @@ package io.nit.trainer.loop;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.nit.core.cli.StopSignal;
 import io.nit.core.config.NitConfig;
 import io.nit.core.flow.Guidance;
+import io.nit.core.packing.PackLayout;
+import io.nit.core.rope.Rope2d;
 import io.nit.core.safetensors.SafetensorsFile;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.NitTensors;
 import io.nit.testing.Errors;
+import io.nit.testing.SyntheticWeights;
 import io.nit.trainer.checkpoint.Checkpoint;
 import io.nit.trainer.checkpoint.CheckpointStore;
+import io.nit.trainer.data.PackOrder;
+import io.nit.trainer.data.TrainingPack;
 import io.nit.trainer.loss.FlowMatchingLoss;
 import io.nit.trainer.metrics.MetricsLog;
+import io.nit.trainer.model.AttentionPath;
 import io.nit.trainer.model.Devices;
+import io.nit.trainer.model.NitModel;
+import io.nit.trainer.model.PackIndex;
 import io.nit.trainer.model.Weights;
 import io.nit.trainer.optim.AdamW;
+import io.nit.trainer.optim.GradNorm;
 import io.nit.trainer.optim.LearningRate;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.LongStream;
 import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.junit.jupiter.api.BeforeAll;
@@ -35,6 +49,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 class TrainerTest {
+  private static final Device CPU = new Device("cpu");
+
   @TempDir Path folder;
 
   @BeforeAll
@@ -77,8 +93,7 @@ class TrainerTest {
   }
 
   private Trainer trainer(SyntheticData data, TrainOptions options, String run) {
-    return new Trainer(
-        config(), options, data, new RunFolder(folder.resolve(run)), new Device("cpu"), 1);
+    return new Trainer(config(), options, data, new RunFolder(folder.resolve(run)), CPU, 1);
   }
 
   private Trainer.Outcome run(Trainer trainer, String run, StopSignal stop) throws IOException {
@@ -122,12 +137,90 @@ class TrainerTest {
   }
 
   @Test
+  void theGradientOfTwoPacksIsThatOfOnePackWithAllTheirImages() throws IOException {
+    SyntheticData data = new SyntheticData(2, 1);
+    TrainOptions options = options(1, 2, 100);
+    Draws draws = new Draws(options.seed());
+    PackOrder order = new PackOrder(data.packs(), options.seed(), 0, 1);
+    List<Shard> packs = new ArrayList<>();
+    for (int place = 0; place < 2; place++) {
+      TrainingPack pack = data.load(order.pack(place), draws.mirror(place));
+      packs.add(
+          Shard.of(
+              pack,
+              draws.noise(place, pack.latents().length),
+              draws.times(place, pack.layout().images(), options.timeMean(), options.timeStd()),
+              draws.dropLabels(place, pack.labels(), options.labelDropout(), 3)));
+    }
+    assertNotEquals(packs.get(0).layout().tokens(), packs.get(1).layout().tokens());
+    Shard both = joined(packs.get(0), packs.get(1));
+    try (Trainer trainer = trainer(data, options, "a");
+        NitModel model = new NitModel(config(), false, CPU, AttentionPath.forDevice(CPU));
+        PointerScope scope = new PointerScope()) {
+      for (NitModel each : List.of(trainer.model(), model)) {
+        Weights.load(each, new SyntheticWeights(config(), false));
+      }
+      run(trainer, "a", StopSignal.none());
+      int tokens = both.layout().tokens();
+      FlowMatchingLoss.Batch batch =
+          new FlowMatchingLoss.Batch(
+              Weights.tensor(both.latents(), CPU, tokens, SyntheticData.CHANNELS, 1, 1),
+              Weights.tensor(both.noise(), CPU, tokens, SyntheticData.CHANNELS, 1, 1),
+              Weights.tensor(both.times(), CPU, both.layout().images()),
+              Weights.indices(both.labels(), CPU),
+              Optional.empty());
+      PackIndex index = PackIndex.of(both.layout(), config(), new Rope2d(), CPU);
+      options.loss().compute(model, batch, index).total().backward();
+      double norm = GradNorm.of(model.parameters());
+      assertTrue(norm > 1, "gradient norm " + norm + ": the trainer clipped at 1");
+      float[] all = new float[0];
+      float[] expected = new float[0];
+      for (String name : model.parameters().keySet()) {
+        float[] found = Weights.floats(trainer.model().parameters().get(name).grad());
+        float[] clipped = Weights.floats(model.parameters().get(name).grad());
+        for (int i = 0; i < clipped.length; i++) {
+          clipped[i] /= (float) norm;
+        }
+        // In some tensors, as the bias of k, large terms all but cancel each other.
+        double error = Errors.relative(found, clipped);
+        assertTrue(error <= 1e-5, name + ": relative error " + error);
+        all = joined(all, found);
+        expected = joined(expected, clipped);
+      }
+      assertTrue(Errors.relative(all, expected) <= 1e-6, "" + Errors.relative(all, expected));
+    }
+  }
+
+  private static Shard joined(Shard a, Shard b) {
+    int images = a.layout().images();
+    int[] h = new int[images + b.layout().images()];
+    int[] w = new int[h.length];
+    for (int i = 0; i < h.length; i++) {
+      PackLayout layout = i < images ? a.layout() : b.layout();
+      h[i] = layout.h(i < images ? i : i - images);
+      w[i] = layout.w(i < images ? i : i - images);
+    }
+    return new Shard(
+        PackLayout.of(h, w),
+        joined(a.latents(), b.latents()),
+        joined(a.noise(), b.noise()),
+        joined(a.times(), b.times()),
+        LongStream.concat(Arrays.stream(a.labels()), Arrays.stream(b.labels())).toArray(),
+        Optional.empty());
+  }
+
+  private static float[] joined(float[] a, float[] b) {
+    float[] both = Arrays.copyOf(a, a.length + b.length);
+    System.arraycopy(b, 0, both, a.length, b.length);
+    return both;
+  }
+
+  @Test
   void aStepIsTheSameHoweverManyWorkersShareItsPacks() throws IOException {
     SyntheticData data = new SyntheticData(5, 1);
     RunFolder several = new RunFolder(folder.resolve("b"));
     try (Trainer one = trainer(data, options(3, 2, 100), "a");
-        Trainer three =
-            new Trainer(config(), options(3, 2, 100), data, several, new Device("cpu"), 3)) {
+        Trainer three = new Trainer(config(), options(3, 2, 100), data, several, CPU, 3)) {
       run(one, "a", StopSignal.none());
       run(three, "b", StopSignal.none());
       one.model()
@@ -195,7 +288,7 @@ class TrainerTest {
         new CheckpointStore(folder.resolve("a/checkpoints"), 2).newest().orElseThrow();
     NitConfig other = config().with(Map.of("depth", 1, "mlp_ratio", 2.0));
     try (Trainer trainer =
-        new Trainer(other, options(1, 1, 1), data, new RunFolder(folder), new Device("cpu"), 1)) {
+        new Trainer(other, options(1, 1, 1), data, new RunFolder(folder), CPU, 1)) {
       IllegalArgumentException refused =
           assertThrows(IllegalArgumentException.class, () -> trainer.resume(checkpoint));
       assertTrue(refused.getMessage().contains("depth: expected 1, found 2"), refused.getMessage());
