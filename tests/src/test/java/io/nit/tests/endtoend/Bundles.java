@@ -26,18 +26,28 @@ final class Bundles {
 
   /** The golden model: latents only, released position order. */
   static Path golden(Path folder) throws IOException {
-    Path checkpoint = folder.resolve("golden.safetensors");
+    return golden(folder, "golden", 1);
+  }
+
+  /** The golden model with every weight multiplied, for guidance by another model. */
+  static Path golden(Path folder, String bundle, float factor) throws IOException {
+    Path checkpoint = folder.resolve(bundle + ".safetensors");
     SafetensorsWriter writer =
         new SafetensorsWriter().metadata("config", Golden.nitTinyConfig().toJson());
     try (TensorSource golden = Golden.nitTiny()) {
       for (String name : golden.specs().keySet()) {
         if (name.startsWith("state.")) {
-          writer.add(golden.tensor(name).renamed(name.substring("state.".length())));
+          float[] values = golden.tensor(name).toFloats();
+          for (int i = 0; i < values.length; i++) {
+            values[i] *= factor;
+          }
+          long[] dims = golden.specs().get(name).shape().dims();
+          writer.add(HostTensor.of(name.substring("state.".length()), values, dims));
         }
       }
       writer.write(checkpoint);
     }
-    return export(checkpoint, folder.resolve("golden"));
+    return export(checkpoint, folder.resolve(bundle));
   }
 
   /** Shape of the model of {@link #pictures}: 4 classes, pictures in multiples of 4 pixels. */

@@ -136,6 +136,49 @@ class GoldenRunTest {
     }
   }
 
+  @Test
+  void autoGuidanceTakesTheWeakerModelsNullClassForTheUnconditionalBranch() throws Exception {
+    Path weaker = Bundles.golden(folder, "weaker", 0.8f);
+    Path in = folder.resolve("auto-in.safetensors");
+    Path out = folder.resolve("auto.safetensors");
+    try (TensorSource golden = Golden.nitTiny();
+        VelocityEngine model = Engines.open(Bundle.open(bundle), "ort-cpu", new EngineOptions(1));
+        VelocityEngine weak = Engines.open(Bundle.open(weaker), "ort-cpu", new EngineOptions(1))) {
+      new SafetensorsWriter()
+          .add(golden.tensor("in.x").renamed("x"))
+          .add(golden.tensor("sample.y").renamed("y"))
+          .add(golden.tensor("in.hw_list").renamed("hw_list"))
+          .write(in);
+      String options = "--sampler euler --steps 4 --guidance 2.5 --guidance-interval 0,0.8";
+      String[] all = (options + " --threads 1 --auto-guidance " + weaker).split(" ");
+      assertEquals(0, run("sample-latents", in, out, all));
+
+      PackLayout layout = PackLayout.ofHwList(golden.tensor("in.hw_list").toLongs());
+      long[] y = golden.tensor("sample.y").toLongs();
+      long[] nullClass = new long[y.length];
+      Arrays.fill(nullClass, model.config().numClasses());
+      double[] x = golden.tensor("in.x").toDoubles();
+      for (double t : new double[] {1, 0.75, 0.5, 0.25}) {
+        float[] times = new float[y.length];
+        Arrays.fill(times, (float) t);
+        float[] now = new float[x.length];
+        for (int i = 0; i < x.length; i++) {
+          now[i] = (float) x[i];
+        }
+        float[] cond = forward(model, layout, now, times, y);
+        float[] uncond = forward(weak, layout, now, times, nullClass);
+        double scale = t <= 0.8 ? 2.5 : 1;
+        for (int i = 0; i < x.length; i++) {
+          x[i] -= 0.25 * (uncond[i] + scale * (cond[i] - uncond[i]));
+        }
+      }
+      try (TensorSource found = TensorSource.open(out)) {
+        double error = Errors.relative(found.tensor("latents").toDoubles(), x);
+        assertTrue(error <= 1e-6, "relative error " + error);
+      }
+    }
+  }
+
   private int run(String subcommand, Path in, Path out, String... options) {
     String[] arguments = new String[options.length + 8];
     String[] fixed = {
