@@ -159,7 +159,7 @@ final class BundleExport {
     ObjectNode node = JsonNodeFactory.instance.objectNode();
     String version = BundleExport.class.getPackage().getImplementationVersion();
     node.put("tool", "nit-export" + (version == null ? "" : " " + version))
-        .put("checkpoint", checkpoint.toAbsolutePath().normalize().toString())
+        .put("checkpoint", checkpoint.toAbsolutePath().normalize().getFileName().toString())
         .put("config_from", description.configFrom())
         .put("created", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
     if (Files.isRegularFile(checkpoint)) {

@@ -7,11 +7,14 @@ import java.awt.Graphics2D;
 import java.awt.RenderingHints;
 import java.awt.image.BufferedImage;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /** Pictures of any sizes in rows on one sheet, each with a caption, at one common scale. */
 public final class ContactSheet {
   private static final int GAP = 8;
   private static final int CAPTION = 14;
+  private static final int LONGEST_CAPTION = 160;
+  private static final Font FONT = new Font(Font.SANS_SERIF, Font.PLAIN, 10);
 
   private ContactSheet() {}
 
@@ -19,7 +22,7 @@ public final class ContactSheet {
    * One picture of a sheet.
    *
    * @param image the picture
-   * @param caption a line below it, cut to the picture's width; may be empty
+   * @param caption a line below it, cut if it is long; may be empty
    */
   public record Cell(RgbImage image, String caption) {}
 
@@ -34,27 +37,24 @@ public final class ContactSheet {
     if (cells.isEmpty()) {
       throw new IllegalArgumentException("a contact sheet needs a picture");
     }
-    int sheetWidth =
-        Math.max(
-            width,
-            cells.stream().mapToInt(c -> c.image.width() * enlarge + 2 * GAP).max().getAsInt());
+    FontMetrics metrics = metrics();
+    int[] widths = cells.stream().mapToInt(cell -> cellWidth(cell, enlarge, metrics)).toArray();
+    int sheetWidth = Math.max(width, IntStream.of(widths).max().getAsInt() + 2 * GAP);
     int[] xs = new int[cells.size()];
     int[] ys = new int[cells.size()];
     int x = GAP;
     int y = GAP;
     int rowHeight = 0;
     for (int i = 0; i < xs.length; i++) {
-      int w = cells.get(i).image.width() * enlarge;
-      int h = cells.get(i).image.height() * enlarge + CAPTION;
-      if (x > GAP && x + w + GAP > sheetWidth) {
+      if (x > GAP && x + widths[i] + GAP > sheetWidth) {
         x = GAP;
         y += rowHeight + GAP;
         rowHeight = 0;
       }
       xs[i] = x;
       ys[i] = y;
-      x += w + GAP;
-      rowHeight = Math.max(rowHeight, h);
+      x += widths[i] + GAP;
+      rowHeight = Math.max(rowHeight, cells.get(i).image.height() * enlarge + CAPTION);
     }
     BufferedImage sheet =
         new BufferedImage(sheetWidth, y + rowHeight + GAP, BufferedImage.TYPE_3BYTE_BGR);
@@ -64,20 +64,34 @@ public final class ContactSheet {
       g.fillRect(0, 0, sheet.getWidth(), sheet.getHeight());
       g.setRenderingHint(
           RenderingHints.KEY_TEXT_ANTIALIASING, RenderingHints.VALUE_TEXT_ANTIALIAS_ON);
-      g.setFont(new Font(Font.SANS_SERIF, Font.PLAIN, 10));
+      g.setFont(FONT);
       g.setColor(Color.DARK_GRAY);
       for (int i = 0; i < xs.length; i++) {
         RgbImage image = cells.get(i).image;
-        int w = image.width() * enlarge;
         int h = image.height() * enlarge;
-        g.drawImage(image.toBufferedImage(), xs[i], ys[i], w, h, null);
-        g.drawString(
-            fit(cells.get(i).caption, g.getFontMetrics(), w), xs[i], ys[i] + h + CAPTION - 3);
+        g.drawImage(image.toBufferedImage(), xs[i], ys[i], image.width() * enlarge, h, null);
+        String caption = fit(cells.get(i).caption, metrics, widths[i]);
+        g.drawString(caption, xs[i], ys[i] + h + CAPTION - 3);
       }
     } finally {
       g.dispose();
     }
     return RgbImage.of(sheet);
+  }
+
+  /** A narrow picture gets room beside it for its caption. */
+  private static int cellWidth(Cell cell, int enlarge, FontMetrics metrics) {
+    int caption = Math.min(LONGEST_CAPTION, metrics.stringWidth(cell.caption));
+    return Math.max(cell.image.width() * enlarge, caption);
+  }
+
+  private static FontMetrics metrics() {
+    Graphics2D g = new BufferedImage(1, 1, BufferedImage.TYPE_3BYTE_BGR).createGraphics();
+    try {
+      return g.getFontMetrics(FONT);
+    } finally {
+      g.dispose();
+    }
   }
 
   private static String fit(String caption, FontMetrics metrics, int width) {

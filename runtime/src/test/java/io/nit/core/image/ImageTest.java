@@ -130,12 +130,27 @@ class ImageTest {
   }
 
   @Test
+  void aNarrowPictureGetsRoomForItsCaptionUpToABound() {
+    ContactSheet.Cell cell = cell(8, 8);
+    int plain = ContactSheet.of(List.of(cell), 10, 1).width();
+    int captioned =
+        ContactSheet.of(List.of(new ContactSheet.Cell(cell.image(), "trouser 12x28")), 10, 1)
+            .width();
+    int bounded =
+        ContactSheet.of(List.of(new ContactSheet.Cell(cell.image(), "trouser ".repeat(99))), 10, 1)
+            .width();
+    assertEquals(8 + 16, plain);
+    assertTrue(captioned > 50 && captioned < bounded, captioned + " and " + bounded);
+    assertEquals(160 + 16, bounded);
+  }
+
+  @Test
   void anEmptyContactSheetIsRefused() {
     assertThrows(IllegalArgumentException.class, () -> ContactSheet.of(List.of(), 100, 1));
   }
 
   private static ContactSheet.Cell cell(int width, int height) {
-    return new ContactSheet.Cell(picture(width, height), "a caption longer than the picture");
+    return new ContactSheet.Cell(picture(width, height), "a");
   }
 
   private static RgbImage picture(int width, int height) {
