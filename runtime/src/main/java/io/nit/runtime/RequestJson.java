@@ -51,13 +51,20 @@ public final class RequestJson {
       Map.Entry<String, JsonNode> field = fields.next();
       set(defaults, field.getKey(), field.getValue());
     }
+    if (!node.has("size")) {
+      throw new IllegalArgumentException(
+          "size: expected WIDTHxHEIGHT in pixels, such as 512x768; found none");
+    }
     return defaults.build();
   }
 
   private static void set(ImageRequest.Builder request, String key, JsonNode value) {
     switch (key) {
       case "id" -> request.id(text(key, value));
-      case "label" -> request.label(value.isInt() ? value.asText() : text(key, value));
+      case "label" -> {
+        expect(value.isInt() || value.isTextual(), key, "a class by number or name", value);
+        request.label(value.asText());
+      }
       case "size" -> request.size(text(key, value));
       case "seed" -> {
         expect(value.isIntegralNumber() && value.canConvertToLong(), key, "a whole number", value);

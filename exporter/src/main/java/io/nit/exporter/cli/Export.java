@@ -16,7 +16,6 @@ import picocli.CommandLine.Option;
 @Command(
     name = "nit-export",
     mixinStandardHelpOptions = true,
-    version = "nit-export 0.1.0",
     sortOptions = false,
     description = {
       "Turns a NiT checkpoint into a bundle that nit-run serves: an ONNX file whose token count,"
@@ -30,12 +29,14 @@ import picocli.CommandLine.Option;
       "  a run of nit-train, which knows its own config, codec and labels:",
       "    nit-export --checkpoint runs/first --output bundles/first",
       "  half the disk space; arithmetic stays float on CPUs:",
-      "    nit-export --checkpoint model.safetensors --preset xl --dtype bf16 --output bundles/xl16",
+      "    nit-export --checkpoint model.safetensors --preset xl --dtype bf16 \\",
+      "        --output bundles/xl16",
       "  a model of one's own shape:",
-      "    nit-export --checkpoint w.safetensors --config nit.json --codec space-to-depth"
-          + " --codec-factor 4 --labels names.txt --output bundles/own",
+      "    nit-export --checkpoint w.safetensors --config nit.json \\",
+      "        --codec space-to-depth --codec-factor 4 --labels names.txt \\",
+      "        --output bundles/own",
       "",
-      "Exit codes: 0 done, 1 failed (also: the verification), 2 bad usage, 130 stopped."
+      "Exit codes: 0 done, 1 failed (also the verification), 2 bad usage, 130 stopped."
     })
 public final class Export implements Callable<Integer> {
   @Option(

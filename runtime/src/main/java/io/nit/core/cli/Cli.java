@@ -49,6 +49,7 @@ public final class Cli {
     CommandLine line = new CommandLine(command);
     line.setCaseInsensitiveEnumValuesAllowed(true);
     line.setUsageHelpAutoWidth(true);
+    setVersion(line, line.getCommandName() + " " + version(command.getClass()));
     line.setExecutionStrategy(
         parsed -> {
           configureLogging(common(parsed));
@@ -57,7 +58,8 @@ public final class Cli {
     line.setParameterExceptionHandler(
         (e, given) -> {
           CommandLine failed = e.getCommandLine();
-          failed.getErr().println("error: " + e.getMessage());
+          // picocli begins some of its messages with the word already
+          failed.getErr().println("error: " + e.getMessage().replaceFirst("^Error: ", ""));
           failed.getErr().println("Try '" + failed.getCommandSpec().qualifiedName() + " --help'.");
           return BAD_USAGE;
         });
@@ -74,6 +76,17 @@ public final class Cli {
           return e instanceof IllegalArgumentException ? BAD_USAGE : FAILED;
         });
     return line.execute(args);
+  }
+
+  /** What {@code --version} of the command and of each command below it says. */
+  private static void setVersion(CommandLine line, String version) {
+    line.getCommandSpec().version(version);
+    line.getSubcommands().values().forEach(below -> setVersion(below, version));
+  }
+
+  private static String version(Class<?> command) {
+    String packaged = command.getPackage().getImplementationVersion();
+    return packaged == null ? "(not packaged)" : packaged;
   }
 
   /** A failure as a user reads it. */

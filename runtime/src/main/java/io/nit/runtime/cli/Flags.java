@@ -1,6 +1,10 @@
 package io.nit.runtime.cli;
 
 import io.nit.core.flow.Guidance;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.function.Supplier;
 
 /** What option values have in common. */
 final class Flags {
@@ -14,12 +18,41 @@ final class Flags {
     return value;
   }
 
+  /**
+   * The file that a command writes, checked before any work is done.
+   *
+   * @param inputs what the command reads and must not write over
+   */
+  static Path outputFile(Path output, Path inputs) throws IOException {
+    Path file = required("--output", output);
+    if (Files.isDirectory(file)) {
+      throw new IllegalArgumentException("--output: expected a file, found the folder " + file);
+    }
+    if (Files.exists(file) && Files.exists(inputs) && Files.isSameFile(file, inputs)) {
+      throw new IllegalArgumentException(
+          "--output: expected another file than --inputs, found " + file + " for both");
+    }
+    return file;
+  }
+
+  /** A value as {@code parse} understands it; what it says of a bad one follows the flag. */
+  static <T> T parsed(String flag, Supplier<T> parse) {
+    try {
+      return parse.get();
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException(
+          flag + ": " + e.getMessage().replaceFirst("^[a-z_ ]+: (?=expected)", ""), e);
+    }
+  }
+
   /** {@code LOW,HIGH} as the interval of a guidance scale. */
   static Guidance interval(String flag, String value, double scale) {
     String[] ends = value.split(",", -1);
     try {
       if (ends.length == 2) {
-        return new Guidance(scale, Double.parseDouble(ends[0]), Double.parseDouble(ends[1]));
+        double low = Double.parseDouble(ends[0]);
+        double high = Double.parseDouble(ends[1]);
+        return parsed(flag, () -> new Guidance(scale, low, high));
       }
     } catch (NumberFormatException e) {
       // Told below, as for any other number of values.

@@ -29,7 +29,8 @@ import picocli.CommandLine.Option;
     footer = {
       "",
       "Example:",
-      "  nit-run forward --bundle bundle --inputs in.safetensors --output out.safetensors"
+      "  nit-run forward --bundle bundle --inputs in.safetensors \\",
+      "      --output out.safetensors"
     })
 final class Forward implements Callable<Integer> {
   @Mixin private CommonOptions common;
@@ -46,7 +47,7 @@ final class Forward implements Callable<Integer> {
   @Override
   public Integer call() throws Exception {
     Path from = Flags.required("--inputs", inputs);
-    Path to = Flags.required("--output", output);
+    Path to = Flags.outputFile(output, from);
     Bundle bundle = Bundle.open(model.folder());
     NitConfig config = bundle.config();
     try (TensorSource file = TensorSource.open(from)) {

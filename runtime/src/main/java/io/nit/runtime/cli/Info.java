@@ -65,6 +65,10 @@ final class Info implements Callable<Integer> {
     node.put("size_multiple", rules.sizeMultiple());
     node.put("max_tokens", bundle.maxTokens());
     node.put("largest_square", (int) Math.sqrt(bundle.maxTokens()) * rules.sizeMultiple());
+    if (config.hasNullClass()) {
+      node.put(
+          "largest_square_guided", (int) Math.sqrt(bundle.maxTokens() / 2) * rules.sizeMultiple());
+    }
     bundle.codec().ifPresent(codec -> node.set("codec", codec));
     ArrayNode labels = node.putArray("labels");
     bundle.labels().forEach(labels::add);
@@ -124,11 +128,11 @@ final class Info implements Callable<Integer> {
             + (bundle.codec().isPresent() ? " pixels" : " latent pixels (no codec)")
             + ", up to "
             + bundle.maxTokens()
-            + " tokens a forward ("
-            + info.get("largest_square")
-            + "x"
-            + info.get("largest_square")
-            + ")");
+            + " tokens a forward: "
+            + square(info.get("largest_square"))
+            + (info.has("largest_square_guided")
+                ? ", with guidance " + square(info.get("largest_square_guided"))
+                : ""));
     line(text, "codec", bundle.codec().map(Object::toString).orElse("none: latents only"));
     line(
         text,
@@ -149,6 +153,10 @@ final class Info implements Callable<Integer> {
                         + ": "
                         + backend.path("reason").asText("available")));
     return text.toString();
+  }
+
+  private static String square(JsonNode side) {
+    return side.asText() + "x" + side.asText();
   }
 
   private static String verified(JsonNode entry) {

@@ -3,6 +3,7 @@ package io.nit.runtime.cli;
 import io.nit.core.config.NitConfig;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.safetensors.TensorSource;
+import io.nit.core.tensor.DType;
 import io.nit.core.tensor.HostTensor;
 import io.nit.core.tensor.Shape;
 import java.io.IOException;
@@ -23,7 +24,7 @@ record PackInputs(PackLayout layout, HostTensor x, long[] y) {
    * @throws IllegalArgumentException if one is missing or does not fit the model
    */
   static PackInputs read(TensorSource file, NitConfig config) throws IOException {
-    HostTensor hwList = tensor(file, "hw_list");
+    HostTensor hwList = integers(file, "hw_list");
     if (hwList.shape().rank() != 2 || hwList.shape().dim(1) != 2 || hwList.shape().dim(0) == 0) {
       throw mismatch(file, "hw_list", "[images, 2]", hwList.shape());
     }
@@ -34,7 +35,7 @@ record PackInputs(PackLayout layout, HostTensor x, long[] y) {
       throw new IllegalArgumentException(file.where() + ": " + e.getMessage(), e);
     }
     HostTensor x = floats(file, "x", tokenShape(layout, config));
-    HostTensor y = tensor(file, "y");
+    HostTensor y = integers(file, "y");
     if (!y.shape().equals(Shape.of(layout.images()))) {
       throw mismatch(file, "y", Shape.of(layout.images()).toString(), y.shape());
     }
@@ -61,6 +62,15 @@ record PackInputs(PackLayout layout, HostTensor x, long[] y) {
     }
     if (!tensor.shape().equals(shape)) {
       throw mismatch(file, name, shape.toString(), tensor.shape());
+    }
+    return tensor;
+  }
+
+  private static HostTensor integers(TensorSource file, String name) throws IOException {
+    HostTensor tensor = tensor(file, name);
+    if (tensor.dtype().isFloat() || tensor.dtype() == DType.BOOL) {
+      throw new IllegalArgumentException(
+          file.where() + ": " + name + ": expected integers, found " + tensor.dtype());
     }
     return tensor;
   }

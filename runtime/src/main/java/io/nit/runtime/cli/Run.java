@@ -23,28 +23,31 @@ import picocli.CommandLine.Option;
 @Command(
     name = "nit-run",
     mixinStandardHelpOptions = true,
-    version = "nit-run 0.1.0",
     subcommands = {Forward.class, SampleLatents.class, Info.class},
     description = {
       "Samples pictures of any sizes, packed together, from a bundle.",
-      "Writes ID.png (with its request in its metadata), contact-sheet.png and report.jsonl; pictures"
-          + " that are there already are not made again."
+      "Writes ID.png (with its request in its metadata), a contact-sheet.png and a"
+          + " report.jsonl; pictures that are there already are not made again."
     },
     footer = {
       "",
       "Examples:",
-      "  nit-run --bundle bundle --label 3 --size 512x768 --count 8 --seed 1 --output out",
+      "  nit-run --bundle bundle --label 3 --size 512x768 --count 8 --output out",
       "  nit-run --bundle bundle --label sneaker bag --size 28x28 16x48 --output out",
-      "  nit-run --bundle bundle --label 3 --size 1024x1024 --sampler sde --steps 250 \\",
-      "      --guidance 2.5 --guidance-interval 0,0.7 --rope-mode yarn --rope-reference 16 --output out",
+      "  nit-run --bundle bundle --label 3 --size 1024x1024 --sampler sde \\",
+      "      --steps 250 --guidance 2.5 --guidance-interval 0,0.7 --rope-mode yarn \\",
+      "      --rope-reference 16 --output out",
       "  nit-run --bundle bundle --requests requests.jsonl --output out",
       "  nit-run info --bundle bundle",
       "",
-      "A line of requests.jsonl: {\"id\": \"a\", \"label\": 3, \"size\": \"512x768\", \"seed\": 1, \"steps\": 50,",
-      "  \"sampler\": \"euler\", \"guidance\": 2.5, \"guidance_interval\": [0, 0.7], \"rope_mode\": \"yarn\"};",
-      "  label and size are required, the rest is as the options say.",
+      "A line of requests.jsonl (label and size are required, the rest is as the",
+      "options say):",
+      "  {\"id\": \"a\", \"label\": 3, \"size\": \"512x768\", \"seed\": 1, \"steps\": 50,",
+      "   \"sampler\": \"euler\", \"guidance\": 2.5, \"guidance_interval\": [0, 0.7],",
+      "   \"rope_mode\": \"yarn\", \"rope_reference\": 16}",
       "",
-      "Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped by Ctrl-C (what is done is kept)."
+      "Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped by Ctrl-C (what is done",
+      "is kept)."
     })
 public final class Run implements Callable<Integer> {
   @Mixin private CommonOptions common;
@@ -146,7 +149,8 @@ public final class Run implements Callable<Integer> {
   }
 
   private List<ImageRequest> wanted(Bundle bundle, boolean autoGuided) throws Exception {
-    RequestValidator rules = new RequestValidator(bundle, maxTokens, autoGuided);
+    RequestValidator rules =
+        Flags.parsed("--max-tokens", () -> new RequestValidator(bundle, maxTokens, autoGuided));
     Bundle.SamplingDefaults defaults = bundle.defaults();
     double scale = rules.canGuide() ? defaults.guidance() : 1;
     Guidance guidance =
@@ -169,6 +173,7 @@ public final class Run implements Callable<Integer> {
               return request;
             });
     if (requests == null) {
+      sampling.checkRopeReference(bundle.config());
       list.addProduct(labels, sizes, count, seed);
     } else {
       list.addFile(requests);

@@ -18,6 +18,7 @@ import io.nit.core.tensor.HostTensor;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.VelocityEngine;
 import io.nit.runtime.sample.PackedSampler;
+import io.nit.runtime.sample.RopeChoice;
 import io.nit.runtime.sample.SampledImage;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -45,8 +46,9 @@ import picocli.CommandLine.Option;
     footer = {
       "",
       "Example:",
-      "  nit-run sample-latents --bundle bundle --inputs in.safetensors --output out.safetensors \\",
-      "      --sampler heun --steps 5 --guidance 1.8 --guidance-interval 0.2,0.9"
+      "  nit-run sample-latents --bundle bundle --inputs in.safetensors \\",
+      "      --output out.safetensors --sampler heun --steps 5 --guidance 1.8 \\",
+      "      --guidance-interval 0.2,0.9"
     })
 final class SampleLatents implements Callable<Integer> {
   @Mixin private CommonOptions common;
@@ -73,7 +75,7 @@ final class SampleLatents implements Callable<Integer> {
   @Override
   public Integer call() throws Exception {
     Path from = Flags.required("--inputs", inputs);
-    Path to = Flags.required("--output", output);
+    Path to = Flags.outputFile(output, from);
     Bundle bundle = Bundle.open(model.folder());
     Guidance guidance = sampling.guidance(Guidance.NONE);
     if (guidance.scale() > 1
@@ -107,8 +109,10 @@ final class SampleLatents implements Callable<Integer> {
     NitConfig config = bundle.config();
     SamplerKind kind = sampling.sampler(bundle.defaults().sampler());
     int steps = sampling.steps(bundle.defaults().steps());
-    kind.times(steps); // refuses what the sampler cannot do, before eps is compared with it
-    sampling.rope().over(RopeSpec.of(config));
+    Flags.parsed("--steps", () -> kind.times(steps)); // before eps is compared with them
+    sampling.checkRopeReference(config);
+    RopeChoice rope = sampling.rope();
+    rope.over(RopeSpec.of(config));
     Optional<IntToDoubleFunction> eps = Optional.empty();
     if (kind == SamplerKind.SDE && file.has("eps")) {
       HostTensor tensor =
@@ -134,7 +138,7 @@ final class SampleLatents implements Callable<Integer> {
               pack.layout().h(i),
               pack.layout().w(i),
               pack.y()[i],
-              sampling.rope(),
+              rope,
               new Trajectory(
                   kind, steps, guidance, Arrays.copyOfRange(start, from, from + elements), noise)));
     }

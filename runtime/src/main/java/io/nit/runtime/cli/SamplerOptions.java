@@ -1,6 +1,7 @@
 package io.nit.runtime.cli;
 
 import io.nit.core.config.CustomFreqs;
+import io.nit.core.config.NitConfig;
 import io.nit.core.flow.Guidance;
 import io.nit.core.flow.SamplerKind;
 import io.nit.runtime.sample.RopeChoice;
@@ -65,13 +66,16 @@ final class SamplerOptions {
   }
 
   SamplerKind sampler(String otherwise) {
-    return SamplerKind.parse(sampler == null ? otherwise : sampler);
+    return Flags.parsed(
+        "--sampler", () -> SamplerKind.parse(sampler == null ? otherwise : sampler));
   }
 
   Guidance guidance(Guidance otherwise) {
     double scale = guidance == null ? otherwise.scale() : guidance;
+    Guidance guided =
+        Flags.parsed("--guidance", () -> new Guidance(scale, otherwise.low(), otherwise.high()));
     return guidanceInterval == null
-        ? new Guidance(scale, otherwise.low(), otherwise.high())
+        ? guided
         : Flags.interval("--guidance-interval", guidanceInterval, scale);
   }
 
@@ -85,7 +89,26 @@ final class SamplerOptions {
           "--rope-reference: expected 2 tokens or more, found " + ropeReference);
     }
     return new RopeChoice(
-        Optional.ofNullable(ropeMode).map(CustomFreqs::parse),
+        Optional.ofNullable(ropeMode)
+            .map(mode -> Flags.parsed("--rope-mode", () -> CustomFreqs.parse(mode))),
         ropeReference == null ? 0 : ropeReference);
+  }
+
+  /**
+   * Checks that the model or an option names the reference length that {@code --rope-mode} needs.
+   *
+   * @throws IllegalArgumentException if neither does
+   */
+  void checkRopeReference(NitConfig model) {
+    RopeChoice choice = rope();
+    if (choice.mode().map(CustomFreqs::needsReferenceLength).orElse(false)
+        && choice.referenceLength() == 0
+        && model.oriMaxPeLen() == 0) {
+      throw new IllegalArgumentException(
+          "--rope-mode "
+              + ropeMode
+              + ": expected --rope-reference (the longest side in tokens trained on), as the model"
+              + " names none (ori_max_pe_len); found nothing");
+    }
   }
 }

@@ -199,7 +199,8 @@ class RunCommandTest {
       delimiterString = " | ",
       quoteCharacter = '~',
       value = {
-        "{\"label\": 0} | line 2: size",
+        "{\"label\": 0} | line 2: size: expected WIDTHxHEIGHT in pixels, such as 512x768; found none",
+        "{\"label\": 1.5, \"size\": \"8x8\"} | line 2: label: expected a class by number or name, found 1.5",
         "{\"size\": \"8x8\"} | line 2: label",
         "{\"label\": 0, \"size\": \"8x9\"} | line 2: size: expected multiples of 4, found 8x9; nearest: 8x8, 8x12",
         "{\"label\": 9, \"size\": \"8x8\"} | line 2: label: expected 0..3 or a name: cat, dog",
@@ -233,18 +234,18 @@ class RunCommandTest {
         "--label 0 --size 0x8 | 2 | above 0, found 0x8",
         "--label 0 --size 1024x1024 | 2 | expected at most 16384 tokens (the token budget), found 1024x1024",
         "--label 0 --size 64x64 --max-tokens 300 | 2 | 16x16 tokens, twice for guidance",
-        "--label 0 --size 8x8 --max-tokens 20000 | 2 | max tokens: expected 1..16384",
+        "--label 0 --size 8x8 --max-tokens 20000 | 2 | --max-tokens: expected 1..16384",
         "--label 4 --size 8x8 | 2 | expected 0..3 or a name: cat, dog, fish, the, zebra; found '4'",
         "--label horse --size 8x8 | 2 | found 'horse'",
-        "--label 0 --size 8x8 --sampler dpm | 2 | sampler: expected one of euler, heun, sde; found 'dpm'",
+        "--label 0 --size 8x8 --sampler dpm | 2 | --sampler: expected one of euler, heun, sde; found 'dpm'",
         "--label 0 --size 8x8 --steps 0 | 2 | steps: expected 1..100000",
         "--label 0 --size 8x8 --steps 1 --sampler sde | 2 | steps: expected 2..100000",
         "--label 0 --size 8x8 --steps many | 2 | --steps",
-        "--label 0 --size 8x8 --guidance -1 | 2 | guidance: expected a scale",
+        "--label 0 --size 8x8 --guidance -1 | 2 | --guidance: expected a scale",
         "--label 0 --size 8x8 --guidance-interval 0.7 | 2 | --guidance-interval: expected LOW,HIGH",
-        "--label 0 --size 8x8 --guidance-interval 0.7,0.2 | 2 | 0 <= low <= high <= 1",
-        "--label 0 --size 8x8 --rope-mode spiral | 2 | expected one of normal, linear",
-        "--label 0 --size 8x8 --rope-mode yarn | 2 | reference length",
+        "--label 0 --size 8x8 --guidance-interval 0.7,0.2 | 2 | --guidance-interval: expected 0 <= low <= high <= 1",
+        "--label 0 --size 8x8 --rope-mode spiral | 2 | --rope-mode: expected one of normal, linear",
+        "--label 0 --size 8x8 --rope-mode yarn | 2 | --rope-mode yarn: expected --rope-reference",
         "--label 0 --size 8x8 --backend tpu | 2 | expected auto or one of ort-cpu",
         "--label 0 --size 8x8 --threads -1 | 2 | --threads: expected 0..1024",
         "--label 0 --size 8x8 --count 0 | 2 | --count: expected 1..",
@@ -346,7 +347,7 @@ class RunCommandTest {
             HostTensor.of("y", new long[] {0, 5}, 2),
             "y: expected labels of 0..4, found 5",
             HostTensor.of("y", new float[2], 2),
-            "y: expected integers, found F32",
+            "in.safetensors: y: expected integers, found F32",
             HostTensor.of("hw_list", new int[] {2, 2, 0, 2}, 2, 2),
             "hw_list[1]: expected sides of 1 token or more, found 0x2",
             HostTensor.of("hw_list", new int[] {2, 2}, 2),
@@ -373,6 +374,37 @@ class RunCommandTest {
     assertEquals(1, run.code(), run.err());
     assertTrue(run.err().contains("in.safetensors"), run.err());
     assertFalse(Files.exists(out));
+  }
+
+  @Test
+  void aFileIsNotWrittenOverTheInputsNorInPlaceOfAFolder() throws Exception {
+    for (String command : List.of("forward", "sample-latents")) {
+      Path in = Files.writeString(folder.resolve("in.safetensors"), "kept");
+      Outcome same =
+          invoke(
+              command,
+              "--bundle",
+              bundle,
+              "--inputs",
+              in,
+              "--output",
+              folder + "/./" + in.getFileName());
+      assertEquals(2, same.code(), same.err());
+      assertTrue(same.err().contains("--output: expected another file than --inputs"), same.err());
+      assertEquals("kept", Files.readString(in));
+      Outcome inPlace = invoke(command, "--bundle", bundle, "--inputs", in, "--output", folder);
+      assertEquals(2, inPlace.code(), inPlace.err());
+      assertTrue(
+          inPlace.err().contains("--output: expected a file, found the folder"), inPlace.err());
+    }
+  }
+
+  @Test
+  void infoTellsTheLargestSquareThatGuidanceLeaves() throws Exception {
+    Outcome info = invoke("info", "--bundle", bundle);
+    assertTrue(info.out().contains("512x512, with guidance 360x360"), info.out());
+    String[] largest = {"--label", "0", "--size", "364x364", "--steps", "1"};
+    assertEquals(2, run(folder.resolve("out"), largest).code());
   }
 
   @Test

@@ -10,6 +10,7 @@ import io.nit.trainer.model.Weights;
 import io.nit.trainer.optim.AdamW;
 import io.nit.trainer.optim.Ema;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
 import org.bytedeco.pytorch.Tensor;
@@ -56,6 +57,11 @@ public record Checkpoint(Path folder, TrainingState state) {
       SafetensorsFile.open(folder.resolve(file)).close();
     }
     return new Checkpoint(folder, state);
+  }
+
+  /** Whether a folder looks like a checkpoint; {@link #open} tells whether it is whole. */
+  public static boolean isOne(Path folder) {
+    return Files.isRegularFile(folder.resolve(STATE));
   }
 
   /**

@@ -25,7 +25,8 @@ import picocli.CommandLine.Spec;
       "",
       "Examples:",
       "  nit-train pack --data latents --max-tokens 16384",
-      "  nit-train pack --data latents --max-tokens 8192 --max-images 64 --output packs.json"
+      "  nit-train pack --data latents --max-tokens 8192 --max-images 64 \\",
+      "      --output packs.json"
     })
 public final class Pack implements Callable<Integer> {
   @Option(

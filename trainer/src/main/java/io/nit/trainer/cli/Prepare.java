@@ -30,15 +30,16 @@ import picocli.CommandLine.Spec;
             + "authors' layout, which nit-train takes as --data.",
     footer = {
       "",
-      "Run it again after a stop: what is there already is kept. Pictures that cannot be read are",
-      "skipped and listed in OUTPUT/skipped.jsonl.",
+      "Run it again after a stop: what is there already is kept. Pictures that cannot",
+      "be read are skipped and listed in OUTPUT/skipped.jsonl.",
       "",
       "Examples:",
       "  nit-train prepare --data photos --output latents",
       "  nit-train prepare --data photos --output latents --factor 16 \\",
       "      --types native-resolution,fixed-256x256 --dtype f16",
       "  nit-train prepare --data icons --output latents --crop-alpha --max-side 128",
-      "  nit-train prepare --data photos --output latents --rank 0 --world-size 4   # and 1, 2, 3"
+      "  nit-train prepare --data photos --output latents --world-size 4 --rank 0",
+      "      (and the same with --rank 1, 2 and 3, at the same time or not)"
     })
 public final class Prepare implements Callable<Integer> {
   @Option(

@@ -268,7 +268,14 @@ public final class Train implements Callable<Integer> {
         }
         return Optional.empty();
       default:
-        return Optional.of(Checkpoint.open(Path.of(resume)));
+        Path from = Path.of(resume);
+        if (!Checkpoint.isOne(from)) {
+          throw new IllegalArgumentException(
+              "--resume: expected auto, none or a checkpoint's folder such as"
+                  + " run/checkpoints/step-0000500, found "
+                  + from);
+        }
+        return Optional.of(Checkpoint.open(from));
     }
   }
 

@@ -83,7 +83,7 @@ final class ImageFolderData implements TrainingData {
     }
     if (images.isEmpty()) {
       throw new IllegalArgumentException(
-          root + ": expected a usable picture, found none; the first is " + skipped.get(0));
+          root + ": expected a usable picture, found none; the first: " + skipped.get(0).reason());
     }
     int[] tokens = new int[images.size()];
     for (int i = 0; i < tokens.length; i++) {

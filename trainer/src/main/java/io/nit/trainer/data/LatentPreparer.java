@@ -252,8 +252,8 @@ public final class LatentPreparer {
     if (rows.isEmpty()) {
       throw new IllegalArgumentException(
           options.data()
-              + ": expected a usable picture, found none; the first is "
-              + skipped.get(0));
+              + ": expected a usable picture, found none; the first: "
+              + skipped.get(0).reason());
     }
     removeTorn();
     int[] tokens = rows.stream().mapToInt(row -> row.tokens(options.patchSize())).toArray();

@@ -28,6 +28,11 @@ public final class TrainingDataSets {
               + folder);
     }
     Optional<Path> meta = LatentData.findMeta(folder);
+    if (meta.isEmpty() && options.samplerMeta().isPresent()) {
+      throw new IllegalArgumentException(
+          "--sampler-meta: expected prepared latents as --data, found no data meta file in "
+              + folder);
+    }
     return meta.isPresent()
         ? new LatentData(folder, meta.get(), options)
         : new ImageFolderData(folder, options);

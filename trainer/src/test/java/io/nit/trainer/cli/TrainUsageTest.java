@@ -107,6 +107,35 @@ class TrainUsageTest {
   }
 
   @Test
+  void packsOfLatentsAreNotTakenForPictures() throws IOException {
+    Pictures.folder(folder.resolve("data"), 6);
+    String config = folder.resolve("tiny.json").toString();
+    assertEquals(Cli.BAD_USAGE, run("--config", config, "--sampler-meta", "packs.json"));
+    assertTrue(errors.contains("--sampler-meta: expected prepared latents"), errors);
+  }
+
+  @Test
+  void aFolderOfUnreadablePicturesIsRefusedWithTheFirstOfThem() throws IOException {
+    Path broken = folder.resolve("data/cat/broken.png");
+    Files.createDirectories(broken.getParent());
+    Files.createFile(broken);
+    assertEquals(Cli.BAD_USAGE, run("--config", folder.resolve("tiny.json").toString()));
+    assertTrue(errors.contains("found none; the first: " + broken + ": expected"), errors);
+  }
+
+  @Test
+  void whatIsNoCheckpointIsNotResumedFrom() throws IOException {
+    Pictures.folder(folder.resolve("data"), 6);
+    Files.writeString(
+        folder.resolve("three.json"),
+        Files.readString(folder.resolve("tiny.json")).replace("classes\": 2", "classes\": 3"));
+    String config = folder.resolve("three.json").toString();
+    assertEquals(Cli.BAD_USAGE, run("--config", config, "--resume", "elsewhere"), errors);
+    assertTrue(errors.contains("--resume: expected auto, none or a checkpoint's folder"), errors);
+    assertTrue(errors.contains("found elsewhere"), errors);
+  }
+
+  @Test
   void aPresetTakesChannelsAndClassesFromTheData() throws IOException {
     Pictures.folder(folder.resolve("data"), 6);
     Train train = parsed("--preset", "s", "--codec-factor", "2");

@@ -1,0 +1,58 @@
+package io.nit.tests.endtoend;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.nit.core.cli.Cli;
+import io.nit.exporter.cli.Export;
+import io.nit.runtime.cli.Run;
+import io.nit.trainer.cli.Train;
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.parallel.ResourceLock;
+import org.junit.jupiter.api.parallel.Resources;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import picocli.CommandLine;
+
+/** What the commands say of themselves. */
+@ResourceLock(Resources.SYSTEM_OUT)
+class HelpTest {
+  private static final int TERMINAL = 80;
+
+  static Stream<CommandLine> commands() {
+    return Stream.of(new Run(), new Train(), new Export())
+        .map(CommandLine::new)
+        .flatMap(line -> Stream.concat(Stream.of(line), line.getSubcommands().values().stream()));
+  }
+
+  @ParameterizedTest
+  @MethodSource("commands")
+  void examplesFitATerminalSoThatTheyCanBeCopied(CommandLine command) {
+    for (String line : command.getCommandSpec().usageMessage().footer()) {
+      assertTrue(line.length() < TERMINAL, line.length() + " characters: " + line);
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("commands")
+  void everyCommandTellsItsVersion(CommandLine command) {
+    List<String> words = List.of(command.getCommandSpec().qualifiedName().split(" "));
+    PrintStream stdout = System.out;
+    ByteArrayOutputStream out = new ByteArrayOutputStream();
+    System.setOut(new PrintStream(out, true, StandardCharsets.UTF_8));
+    try {
+      Object top = command.getCommandSpec().root().userObject();
+      String[] arguments =
+          Stream.concat(words.stream().skip(1), Stream.of("-V")).toArray(String[]::new);
+      assertEquals(0, Cli.run(top, arguments));
+    } finally {
+      System.setOut(stdout);
+    }
+    String told = out.toString(StandardCharsets.UTF_8).strip();
+    assertTrue(told.matches(words.get(0) + " \\S.*"), told);
+  }
+}
