@@ -94,15 +94,6 @@ public final class PackLayout {
     return cuSeqlens[image + 1] - cuSeqlens[image];
   }
 
-  /** Tokens of the largest image. */
-  public int maxSeqlen() {
-    int max = 0;
-    for (int i = 0; i < h.length; i++) {
-      max = Math.max(max, tokens(i));
-    }
-    return max;
-  }
-
   /** [B+1]: 0, then the running sum of tokens; a copy. */
   public int[] cuSeqlens() {
     return cuSeqlens.clone();

@@ -15,7 +15,6 @@ class PackLayoutTest {
     PackLayout layout = PackLayout.ofHwList(new long[] {2, 3, 1, 1, 4, 2});
     assertEquals(3, layout.images());
     assertEquals(15, layout.tokens());
-    assertEquals(8, layout.maxSeqlen());
     assertArrayEquals(new int[] {0, 6, 7, 15}, layout.cuSeqlens());
     assertArrayEquals(new int[] {2, 3, 1, 1, 4, 2}, layout.hwList());
     assertArrayEquals(new int[] {0, 0, 0, 0, 0, 0, 1, 2, 2, 2, 2, 2, 2, 2, 2}, layout.imageIndex());

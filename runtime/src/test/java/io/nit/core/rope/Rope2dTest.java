@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.nit.core.config.CustomFreqs;
+import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.safetensors.SafetensorsFile;
@@ -16,6 +17,7 @@ import io.nit.testing.Golden;
 import java.io.IOException;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -48,6 +50,26 @@ class Rope2dTest {
         }
       }
     }
+  }
+
+  @Test
+  void everyRotaryKeyOfAConfigReachesItsSpec() {
+    NitConfig config =
+        NitConfig.s()
+            .with(
+                Map.of(
+                    "hidden_size", 144,
+                    "num_heads", 2,
+                    "custom_freqs", "ntk-by-parts",
+                    "theta", 5000,
+                    "max_pe_len_h", 96,
+                    "max_pe_len_w", 200,
+                    "decouple", true,
+                    "ori_max_pe_len", 64,
+                    "position_order", "released"));
+    assertEquals(
+        new RopeSpec(72, CustomFreqs.NTK_BY_PARTS, 5000, 96, 200, true, 64, PositionOrder.RELEASED),
+        RopeSpec.of(config));
   }
 
   private static void assertTables(TensorSource golden, String key, RopeTables tables)

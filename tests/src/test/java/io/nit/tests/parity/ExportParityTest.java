@@ -52,6 +52,15 @@ class ExportParityTest {
                   "projector_dim", 20,
                   "z_dim", 12));
 
+  private static final NitConfig STRETCHED =
+      TINY.with(
+          Map.of(
+              "custom_freqs", "yarn",
+              "max_pe_len_h", 40,
+              "max_pe_len_w", 60,
+              "decouple", true,
+              "ori_max_pe_len", 4));
+
   // Non-square both ways, a one-token image, and one that attends in more than one step.
   private static final PackLayout RAGGED =
       PackLayout.of(new int[] {3, 1, 26, 7}, new int[] {5, 1, 21, 2});
@@ -90,6 +99,7 @@ class ExportParityTest {
         "adaln_lora",
         "head_dim72",
         "released",
+        "yarn_for_40x60",
         "mlp_ratio2.5"
       })
   void everyVariantEqualsTheTrainersForward(String variant) throws IOException, EngineException {
@@ -101,6 +111,7 @@ class ExportParityTest {
           case "adaln_lora" -> TINY.with(Map.of("use_adaln_lora", true, "adaln_lora_dim", 8));
           case "head_dim72" -> TINY.with(Map.of("hidden_size", 144));
           case "released" -> TINY.withPositionOrder(PositionOrder.RELEASED);
+          case "yarn_for_40x60" -> STRETCHED;
           case "mlp_ratio2.5" -> TINY.with(Map.of("mlp_ratio", 2.5));
           default -> throw new IllegalArgumentException(variant);
         };
@@ -122,6 +133,16 @@ class ExportParityTest {
       float[] axial = exported.forward(VerificationPack.of(TINY, ONE_IMAGE).inputs());
       float[] other = exported.forward(VerificationPack.of(released, ONE_IMAGE).inputs());
       assertTrue(Errors.relative(axial, other) > 1e-3);
+    }
+  }
+
+  @Test
+  void theConfigsRotaryModeChangesTheForward() throws IOException {
+    TensorSource weights = new SyntheticWeights(TINY, false);
+    ForwardInputs in = VerificationPack.of(TINY, ONE_IMAGE).inputs();
+    try (TrainerModel plain = new TrainerModel(TINY, weights);
+        TrainerModel stretched = new TrainerModel(STRETCHED, weights)) {
+      assertTrue(Errors.relative(stretched.forward(in), plain.forward(in)) > 1e-3);
     }
   }
 

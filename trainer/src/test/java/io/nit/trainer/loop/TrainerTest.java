@@ -8,8 +8,10 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.nit.core.cli.StopSignal;
+import io.nit.core.codec.LatentCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.flow.Guidance;
+import io.nit.core.image.RgbImage;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.rope.Rope2d;
 import io.nit.core.safetensors.SafetensorsFile;
@@ -31,6 +33,7 @@ import io.nit.trainer.model.Weights;
 import io.nit.trainer.optim.AdamW;
 import io.nit.trainer.optim.GradNorm;
 import io.nit.trainer.optim.LearningRate;
+import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -40,6 +43,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.stream.LongStream;
+import javax.imageio.ImageIO;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Device;
@@ -84,7 +88,7 @@ class TrainerTest {
         0.9,
         true,
         accumulate,
-        0.1,
+        0.4,
         0,
         1,
         new FlowMatchingLoss(true, 0),
@@ -154,6 +158,8 @@ class TrainerTest {
     }
     assertNotEquals(packs.get(0).layout().tokens(), packs.get(1).layout().tokens());
     Shard both = joined(packs.get(0), packs.get(1));
+    assertTrue(
+        Arrays.stream(both.labels()).anyMatch(label -> label == 3), "one has the null class");
     try (Trainer trainer = trainer(data, options, "a");
         NitModel model = new NitModel(config(), false, CPU, AttentionPath.forDevice(CPU));
         PointerScope scope = new PointerScope()) {
@@ -299,7 +305,7 @@ class TrainerTest {
   }
 
   @Test
-  void sampleGridsAreDrawnOnTheWay() throws IOException {
+  void sampleGridsAreDrawnOnTheWayFromTheAverage() throws IOException {
     SyntheticData data = new SyntheticData(3, 1);
     SampleGrid grid =
         new SampleGrid(
@@ -310,8 +316,15 @@ class TrainerTest {
             5);
     try (Trainer trainer = trainer(data, options(2, 1, 100), "a");
         MetricsLog metrics = MetricsLog.open(folder.resolve("a"), 0)) {
+      Weights.load(trainer.model(), new SyntheticWeights(config(), false));
       trainer.run(metrics, Optional.of(grid), StopSignal.none(), true);
-      assertTrue(Files.size(folder.resolve("a/samples/step-0000002.png")) > 0);
+      BufferedImage file = ImageIO.read(folder.resolve("a/samples/step-0000002.png").toFile());
+      LatentCodec codec = data.codec().orElseThrow();
+      byte[] drawn = RgbImage.of(file).rgb();
+      assertArrayEquals(grid.draw(trainer.average(), codec, data.labels()).rgb(), drawn);
+      assertFalse(
+          Arrays.equals(grid.draw(trainer.model(), codec, data.labels()).rgb(), drawn),
+          "the weights in training and their average draw other pictures");
     }
   }
 
