@@ -6,7 +6,9 @@ import java.awt.FontMetrics;
 import java.awt.Graphics2D;
 import java.awt.RenderingHints;
 import java.awt.image.BufferedImage;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.IntStream;
 
 /** Pictures of any sizes in rows on one sheet, each with a caption, at one common scale. */
@@ -34,8 +36,24 @@ public final class ContactSheet {
    *     ones can be seen
    */
   public static RgbImage of(List<Cell> cells, int width, int enlarge) {
+    return ofGroups(List.of(cells), width, enlarge);
+  }
+
+  /**
+   * As {@link #of}, with a new row where a group begins.
+   *
+   * @param groups cells that stand together, such as those of one size
+   */
+  public static RgbImage ofGroups(List<List<Cell>> groups, int width, int enlarge) {
+    List<Cell> cells = groups.stream().flatMap(List::stream).toList();
     if (cells.isEmpty()) {
       throw new IllegalArgumentException("a contact sheet needs a picture");
+    }
+    Set<Integer> starts = new HashSet<>();
+    int start = 0;
+    for (List<Cell> group : groups) {
+      starts.add(start);
+      start += group.size();
     }
     FontMetrics metrics = metrics();
     int[] widths = cells.stream().mapToInt(cell -> cellWidth(cell, enlarge, metrics)).toArray();
@@ -46,7 +64,7 @@ public final class ContactSheet {
     int y = GAP;
     int rowHeight = 0;
     for (int i = 0; i < xs.length; i++) {
-      if (x > GAP && x + widths[i] + GAP > sheetWidth) {
+      if (x > GAP && (starts.contains(i) || x + widths[i] + GAP > sheetWidth)) {
         x = GAP;
         y += rowHeight + GAP;
         rowHeight = 0;
@@ -83,6 +101,15 @@ public final class ContactSheet {
   private static int cellWidth(Cell cell, int enlarge, FontMetrics metrics) {
     int caption = Math.min(LONGEST_CAPTION, metrics.stringWidth(cell.caption));
     return Math.max(cell.image.width() * enlarge, caption);
+  }
+
+  /**
+   * The largest whole number of times, at least 1, that pictures beside each other can be enlarged
+   * within the width of a sheet.
+   */
+  public static int largestScale(List<Cell> row, int width) {
+    int pixels = row.stream().mapToInt(cell -> cell.image.width()).sum();
+    return Math.max(1, (width - GAP * (row.size() + 1)) / Math.max(1, pixels));
   }
 
   private static FontMetrics metrics() {

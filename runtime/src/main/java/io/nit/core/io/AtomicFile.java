@@ -3,8 +3,10 @@ package io.nit.core.io;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
@@ -51,12 +53,30 @@ public final class AtomicFile {
       Files.move(
           temporary, absolute, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
     } catch (FileSystemException e) {
-      throw e;
+      throw named(e, temporary, target);
     } catch (IOException e) {
       throw new IOException("cannot write " + target + ": " + e.getMessage(), e);
     } finally {
       Files.deleteIfExists(temporary);
     }
+  }
+
+  /** Names the target where a failure names the temporary file, which nobody asked for. */
+  private static FileSystemException named(FileSystemException e, Path temporary, Path target) {
+    if (!temporary.toString().equals(e.getFile())) {
+      return e;
+    }
+    FileSystemException named =
+        e instanceof AccessDeniedException
+            ? new AccessDeniedException(target.toString())
+            : new FileSystemException(
+                target.toString(),
+                null,
+                "cannot be written"
+                    + (e instanceof NoSuchFileException ? " in its folder" : "")
+                    + (e.getReason() == null ? "" : " (" + e.getReason() + ")"));
+    named.initCause(e);
+    return named;
   }
 
   /** {@link #write(Path, Content)} of UTF-8 text. */

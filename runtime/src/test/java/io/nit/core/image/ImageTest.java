@@ -108,6 +108,16 @@ class ImageTest {
   }
 
   @Test
+  void contactSheetsBeginARowWithEachGroup() {
+    List<ContactSheet.Cell> tall = List.of(cell(20, 30), cell(20, 30));
+    List<ContactSheet.Cell> wide = List.of(cell(40, 10));
+    assertEquals(8 + 44 + 8 + 24 + 8, ContactSheet.ofGroups(List.of(tall, wide), 1000, 1).height());
+    assertEquals(2, ContactSheet.largestScale(tall, 8 + 40 + 8 + 40 + 8));
+    assertEquals(1, ContactSheet.largestScale(tall, 8 + 40 + 8 + 40 + 7));
+    assertEquals(1, ContactSheet.largestScale(tall, 10));
+  }
+
+  @Test
   void contactSheetsGrowForWidePicturesAndEnlarge() {
     RgbImage sheet = ContactSheet.of(List.of(cell(50, 10)), 20, 3);
     assertEquals(150 + 16, sheet.width());

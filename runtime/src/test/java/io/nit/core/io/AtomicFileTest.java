@@ -43,6 +43,17 @@ class AtomicFileTest {
   }
 
   @Test
+  void aFolderInTheWayIsNamedAndNotTheTemporaryFile() throws IOException {
+    Path target = Files.createDirectories(folder.resolve("folder"));
+    Files.createFile(target.resolve("kept"));
+    String message =
+        assertThrows(IOException.class, () -> AtomicFile.writeString(target, "new")).getMessage();
+    assertTrue(message.startsWith(target + ": "), message);
+    assertFalse(message.contains(".tmp-"), message);
+    assertTrue(Files.exists(target.resolve("kept")));
+  }
+
+  @Test
   void aFullDiskLeavesTheOldFileAndNamesTheTarget() throws IOException {
     Path target = folder.resolve("file.txt");
     AtomicFile.writeString(target, "old");

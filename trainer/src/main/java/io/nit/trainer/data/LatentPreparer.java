@@ -146,6 +146,22 @@ public final class LatentPreparer {
     return finish(share.length, all, tool);
   }
 
+  private static String differences(ObjectNode expected, JsonNode found) {
+    List<String> all = new ArrayList<>();
+    expected
+        .fieldNames()
+        .forEachRemaining(
+            key -> {
+              String asked = expected.get(key).toString();
+              String there = found.path(key).toString();
+              if (!asked.equals(there)) {
+                all.add(
+                    key + ": expected " + asked + ", found " + (there.isEmpty() ? "none" : there));
+              }
+            });
+    return all.isEmpty() ? "expected " + expected + ", found " + found : String.join(", ", all);
+  }
+
   /** Writes the settings on the output folder, or checks that they are these. */
   private void claim() throws IOException {
     Path file = options.output().resolve(SETTINGS);
@@ -162,11 +178,9 @@ public final class LatentPreparer {
         throw new IllegalArgumentException(
             "--output "
                 + options.output()
-                + ": holds latents of other settings; expected "
-                + settings
-                + ", found "
-                + before
-                + ". Choose another folder or remove it");
+                + ": holds latents of other settings: "
+                + differences(settings, before)
+                + "; choose another folder or remove it");
       }
     } else {
       AtomicFile.writeString(file, settings.toPrettyString() + "\n");
@@ -253,6 +267,8 @@ public final class LatentPreparer {
       throw new IllegalArgumentException(
           options.data()
               + ": expected a usable picture, found none; the first: "
+              + skipped.get(0).imageFile()
+              + ": "
               + skipped.get(0).reason());
     }
     removeTorn();

@@ -46,7 +46,7 @@ public record SampleGrid(
   private record Cell(int h, int w, long label) {}
 
   /**
-   * Draws the grid.
+   * Draws the grid: a row for each size.
    *
    * @param names class names by label, for the captions; may be empty
    */
@@ -73,7 +73,14 @@ public record SampleGrid(
           cell.label < names.size() ? names.get((int) cell.label) : String.valueOf(cell.label);
       drawn.add(new ContactSheet.Cell(image, name));
     }
-    return ContactSheet.of(drawn, SHEET_WIDTH, Math.max(1, ENLARGED_BELOW / shortest));
+    List<List<ContactSheet.Cell>> rows = new ArrayList<>();
+    int scale = Math.max(1, ENLARGED_BELOW / shortest);
+    for (int i = 0; i < sizes.size(); i++) {
+      List<ContactSheet.Cell> row = drawn.subList(i * labels.length, (i + 1) * labels.length);
+      scale = Math.min(scale, ContactSheet.largestScale(row, SHEET_WIDTH));
+      rows.add(row);
+    }
+    return ContactSheet.ofGroups(rows, SHEET_WIDTH, scale);
   }
 
   /** A young model's pictures may hold anything; what is not a number is drawn grey. */

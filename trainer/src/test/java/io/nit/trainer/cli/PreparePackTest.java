@@ -115,6 +115,14 @@ class PreparePackTest {
   }
 
   @Test
+  void latentsOfOtherSettingsAreKeptAndTheDifferenceIsTold() throws IOException {
+    assertEquals(Cli.DONE, prepare(), err);
+    assertEquals(Cli.BAD_USAGE, prepare("--dtype=f16"));
+    assertTrue(err.contains("other settings: dtype: expected \"F16\", found \"F32\"; "), err);
+    assertFalse(err.contains("codec"), err);
+  }
+
+  @Test
   void anEmptyFolderIsBadUsageWithAReason() throws IOException {
     Files.createDirectories(folder.resolve("pictures"));
     assertEquals(Cli.BAD_USAGE, prepare());
