@@ -31,7 +31,7 @@ import org.slf4j.LoggerFactory;
 /** One export: checkpoint in, verified bundle out, or nothing. */
 final class BundleExport {
   private static final Logger LOG = LoggerFactory.getLogger(BundleExport.class);
-  private static final String MODEL_FILE = "model.onnx";
+  static final String MODEL_FILE = "model.onnx";
 
   private final ExportOptions options;
   private final StopSignal stop;

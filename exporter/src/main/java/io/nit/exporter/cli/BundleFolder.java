@@ -16,6 +16,9 @@ import java.util.stream.Stream;
  * manifest lists are removed, never others that lie there.
  */
 final class BundleFolder implements AutoCloseable {
+  private static final List<String> MODEL_FILES =
+      List.of(BundleExport.MODEL_FILE, BundleExport.MODEL_FILE + ".data");
+
   private final Path target;
   private final Path staging;
 
@@ -48,11 +51,14 @@ final class BundleFolder implements AutoCloseable {
       }
       return;
     }
+    List<String> names;
     try (Stream<Path> files = Files.list(target)) {
-      if (files.findAny().isPresent()) {
-        throw new IllegalArgumentException(
-            "--output " + target + ": expected a new or empty folder, found other files in it");
-      }
+      names = files.map(file -> file.getFileName().toString()).toList();
+    }
+    // Model files alone are what a kill leaves between the two steps of complete.
+    if (!names.isEmpty() && !(overwrite && MODEL_FILES.containsAll(names))) {
+      throw new IllegalArgumentException(
+          "--output " + target + ": expected a new or empty folder, found other files in it");
     }
   }
 
@@ -88,8 +94,7 @@ final class BundleFolder implements AutoCloseable {
       Bundle.open(target).files().forEach(file -> names.add(file.name()));
     } catch (IOException | IllegalArgumentException e) {
       // No bundle, or one too broken to say what it holds: what is not known is not removed.
-      names.add("model.onnx");
-      names.add("model.onnx.data");
+      names.addAll(MODEL_FILES);
     }
     return names;
   }

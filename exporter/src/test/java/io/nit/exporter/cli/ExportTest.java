@@ -209,6 +209,18 @@ class ExportTest {
   }
 
   @Test
+  void modelFilesThatAKillLeftWithoutManifestAreReplacedWhenAsked() throws IOException {
+    Path checkpoint = checkpoint("model.safetensors", false, Map.of());
+    String config = config(TINY, false);
+    Files.createDirectories(folder.resolve("out"));
+    Files.writeString(folder.resolve("out/model.onnx"), "half");
+    assertEquals(2, export(checkpoint, "--config", config, "--output", "out", "--no-verify"));
+    assertEquals(
+        0, export(checkpoint, "--config", config, "--output", "out", "--no-verify", "--overwrite"));
+    Bundle.open(folder.resolve("out")).verifyHashes();
+  }
+
+  @Test
   void aFolderWithOtherFilesIsRefused() throws IOException {
     Path checkpoint = checkpoint("model.safetensors", false, Map.of());
     Files.createDirectories(folder.resolve("out"));

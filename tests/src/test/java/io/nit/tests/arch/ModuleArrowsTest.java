@@ -35,7 +35,8 @@ class ModuleArrowsTest {
   private static final String[] CLI = {
     "picocli..", "me.tongfei.progressbar..", "ch.qos.logback..", "sun.misc"
   };
-  private static final String[] TORCH = {"org.bytedeco.."};
+  private static final String[] TORCH = {"org.bytedeco.pytorch..", "org.bytedeco.javacpp.."};
+  private static final String[] ONNX = {"org.bytedeco.onnx..", "org.bytedeco.javacpp.."};
 
   private static JavaClasses nit;
 
@@ -104,7 +105,7 @@ class ModuleArrowsTest {
               "io.nit.core..",
               "io.nit.runtime.engine..",
               CLI,
-              TORCH,
+              ONNX,
               "com.google.protobuf"),
           Arrow.of("io.nit.calib..", "io.nit.core..", "io.nit.runtime.engine..", CLI));
 
