@@ -29,6 +29,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
@@ -212,7 +213,7 @@ public final class Trainer implements AutoCloseable {
         meter.add(result);
         progress.step(1);
         if (step % pace.logEvery() == 0 || step == options.steps()) {
-          progress.note(meter.note(rate));
+          progress.note(meter.note(rate) + untilTheEnd(deadline));
           metrics.scalars(
               step, meter.take(rate, skipped, step * options.accumulate() / (double) data.packs()));
         }
@@ -238,6 +239,15 @@ public final class Trainer implements AutoCloseable {
       LOG.info("the averaged weights of step {}: {}", step, folder.model());
     }
     return outcome;
+  }
+
+  /** What --max-minutes leaves; the bar only knows of steps. */
+  private String untilTheEnd(long deadline) {
+    if (options.pace().maxMinutes() == 0) {
+      return "";
+    }
+    long seconds = Math.max(0, TimeUnit.NANOSECONDS.toSeconds(deadline - System.nanoTime()));
+    return String.format(Locale.ROOT, ", ends in %d:%02d", seconds / 60, seconds % 60);
   }
 
   /** One step's numbers. */
