@@ -35,7 +35,9 @@ class ModuleArrowsTest {
   private static final String[] CLI = {
     "picocli..", "me.tongfei.progressbar..", "ch.qos.logback..", "sun.misc"
   };
-  private static final String[] TORCH = {"org.bytedeco.pytorch..", "org.bytedeco.javacpp.."};
+  private static final String[] TORCH = {
+    "org.bytedeco.pytorch..", "org.bytedeco.openblas..", "org.bytedeco.javacpp.."
+  };
   private static final String[] ONNX = {"org.bytedeco.onnx..", "org.bytedeco.javacpp.."};
 
   private static JavaClasses nit;
