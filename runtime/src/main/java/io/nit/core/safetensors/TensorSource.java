@@ -20,7 +20,7 @@ public interface TensorSource extends AutoCloseable {
    * megabyte at most, read. They outlive {@link #close}; the system drops a mapping once its buffer
    * is garbage.
    *
-   * @throws IllegalArgumentException if there is no such tensor; lists near names
+   * @throws IllegalArgumentException if there is no such tensor
    * @throws IllegalStateException after {@link #close}
    */
   HostTensor tensor(String name) throws IOException;
