@@ -128,7 +128,12 @@ record CheckpointDescription(
     } else {
       return List.of();
     }
-    if (!labels.isEmpty() && labels.size() != config.numClasses()) {
+    // A model may have more classes than the data set it was trained on; those have no names.
+    boolean fits =
+        options.labels().isPresent()
+            ? labels.size() == config.numClasses()
+            : labels.size() <= config.numClasses();
+    if (!fits) {
       throw new IllegalArgumentException(
           where
               + ": expected "

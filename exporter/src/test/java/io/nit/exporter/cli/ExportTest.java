@@ -360,6 +360,18 @@ class ExportTest {
   }
 
   @Test
+  void classesBeyondThoseOfTheDataSetHaveNoNames() throws IOException {
+    Map<String, String> metadata = Map.of("config", TINY.toJson(), "labels", "[\"flag\"]");
+    checkpoint("model.safetensors", false, metadata);
+    assertEquals(0, export(folder, "--output", "out", "--no-verify"), error);
+    assertEquals(List.of("flag"), Bundle.open(folder.resolve("out")).labels());
+    Path none = Files.createFile(folder.resolve("none.txt"));
+    assertEquals(
+        2, export(folder, "--output", "other", "--no-verify", "--labels", none.toString()));
+    assertTrue(error.contains("expected 3 class names (num_classes), found 0"), error);
+  }
+
+  @Test
   void brokenMetadataIsNamed() throws IOException {
     Path checkpoint =
         checkpoint(

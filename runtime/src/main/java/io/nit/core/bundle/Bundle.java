@@ -50,7 +50,7 @@ import java.util.Optional;
  * @param weights type that the weights are stored in, a {@link io.nit.core.tensor.DType} name
  * @param opset version of the standard operators the file uses
  * @param codec manifest entry of the autoencoder, absent if the bundle makes latents only
- * @param labels names of the classes by label; may be empty
+ * @param labels names of the classes by label; may be fewer than there are classes, or none
  * @param maxTokens tokens that one forward may hold
  * @param defaults sampling defaults, see {@link SamplingDefaults}
  * @param files every file of the bundle but the manifest

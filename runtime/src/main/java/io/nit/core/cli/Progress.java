@@ -2,6 +2,8 @@ package io.nit.core.cli;
 
 import java.time.Duration;
 import java.time.temporal.ChronoUnit;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Consumer;
 import me.tongfei.progressbar.DelegatingProgressBarConsumer;
 import me.tongfei.progressbar.ProgressBar;
 import me.tongfei.progressbar.ProgressBarBuilder;
@@ -46,11 +48,21 @@ public final class Progress implements AutoCloseable {
           .setStyle(ProgressBarStyle.ASCII)
           .setConsumer(
               new DelegatingProgressBarConsumer(
-                  LoggerFactory.getLogger(Progress.class)::info, 160));
+                  changes(LoggerFactory.getLogger(Progress.class)::info), 160));
     } else {
       builder.setUpdateIntervalMillis(200).setStyle(ProgressBarStyle.ASCII);
     }
     return new Progress(builder.build());
+  }
+
+  /** Passes on what differs from the line before: the bar draws its last state twice. */
+  static Consumer<String> changes(Consumer<String> lines) {
+    AtomicReference<String> last = new AtomicReference<>();
+    return line -> {
+      if (!line.equals(last.getAndSet(line))) {
+        lines.accept(line);
+      }
+    };
   }
 
   /** Counts {@code units} more as done. */

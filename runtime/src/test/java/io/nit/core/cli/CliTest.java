@@ -12,8 +12,11 @@ import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CancellationException;
+import java.util.function.Consumer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -162,6 +165,14 @@ class CliTest {
     progress.close();
     progress.close();
     assertEquals("", err.toString());
+  }
+
+  @Test
+  void aLineOfProgressIsLoggedOnce() {
+    List<String> logged = new ArrayList<>();
+    Consumer<String> lines = Progress.changes(logged::add);
+    List.of("0 %", "100 %", "100 %", "0 %").forEach(lines);
+    assertEquals(List.of("0 %", "100 %", "0 %"), logged);
   }
 
   @Test
