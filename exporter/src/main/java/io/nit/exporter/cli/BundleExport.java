@@ -17,6 +17,7 @@ import io.nit.exporter.verify.Verification;
 import io.nit.exporter.verify.VerificationPack;
 import io.nit.runtime.engine.EngineException;
 import java.io.IOException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
@@ -99,6 +100,12 @@ final class BundleExport {
             written[0] += bytes;
             progress.step((written[0] >> 20) - before);
           });
+    } catch (FileSystemException e) {
+      throw e;
+    } catch (IOException e) {
+      // A full disk has no name of its own in Java's message.
+      throw new IOException(
+          "cannot write " + folder.target().resolve(MODEL_FILE) + ": " + e.getMessage(), e);
     }
   }
 

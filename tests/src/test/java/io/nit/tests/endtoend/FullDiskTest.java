@@ -88,7 +88,12 @@ class FullDiskTest {
             "--output",
             disk.resolve("bundle"));
     assertEquals(1, failed.code(), failed.err());
-    assertTrue(failed.err().contains("No space left on device"), failed.err());
+    assertTrue(
+        failed
+            .err()
+            .contains(
+                "cannot write " + disk.resolve("bundle/model.onnx") + ": No space left on device"),
+        failed.err());
     assertTrue(Files.notExists(disk.resolve("bundle/bundle.json")));
     assertNothingHalfWritten();
   }
