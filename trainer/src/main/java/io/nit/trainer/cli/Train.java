@@ -13,6 +13,7 @@ import io.nit.trainer.data.DataOptions;
 import io.nit.trainer.data.TrainingData;
 import io.nit.trainer.data.TrainingDataSets;
 import io.nit.trainer.loop.RunFolder;
+import io.nit.trainer.loop.RunLock;
 import io.nit.trainer.loop.SampleGrid;
 import io.nit.trainer.loop.TrainOptions;
 import io.nit.trainer.loop.Trainer;
@@ -175,7 +176,8 @@ public final class Train implements Callable<Integer> {
     try (TrainingData set = TrainingDataSets.open(data, dataOptions)) {
       NitConfig config = fitted(asked, set);
       Optional<SampleGrid> grid = samples.grid(config, set, options.seed());
-      try (Trainer trainer = new Trainer(config, options, set, folder, target, workers)) {
+      try (Trainer trainer = new Trainer(config, options, set, folder, target, workers);
+          RunLock lock = RunLock.acquire(folder.root())) {
         if (from.isPresent()) {
           trainer.resume(from.get());
         }
