@@ -1,13 +1,17 @@
 package io.nit.exporter.cli;
 
 import io.nit.core.bundle.Bundle;
+import io.nit.core.io.FolderLock;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Stream;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * The folder that a bundle goes to. Files are made in a temporary folder beside it; {@link
@@ -16,11 +20,13 @@ import java.util.stream.Stream;
  * manifest lists are removed, never others that lie there.
  */
 final class BundleFolder implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(BundleFolder.class);
   private static final List<String> MODEL_FILES =
       List.of(BundleExport.MODEL_FILE, BundleExport.MODEL_FILE + ".data");
 
   private final Path target;
   private final Path staging;
+  private final FolderLock lock;
 
   /**
    * Makes the temporary folder.
@@ -34,9 +40,41 @@ final class BundleFolder implements AutoCloseable {
       requireReplaceable(this.target, overwrite);
     }
     Files.createDirectories(this.target.getParent());
-    staging =
-        Files.createTempDirectory(
-            this.target.getParent(), "." + this.target.getFileName() + ".tmp-");
+    String prefix = "." + this.target.getFileName() + ".tmp-";
+    removeAbandoned(this.target.getParent(), prefix);
+    staging = Files.createTempDirectory(this.target.getParent(), prefix);
+    lock =
+        FolderLock.tryAcquire(staging)
+            .orElseThrow(() -> new IOException(staging + ": expected it to be ours alone"));
+  }
+
+  /** Removes temporary folders of exports that were killed: those that no one holds locked. */
+  private static void removeAbandoned(Path parent, String prefix) throws IOException {
+    List<Path> found;
+    try (Stream<Path> files = Files.list(parent)) {
+      found =
+          files
+              .filter(file -> file.getFileName().toString().startsWith(prefix))
+              .filter(file -> Files.exists(file.resolve(FolderLock.FILE)))
+              .toList();
+    }
+    for (Path folder : found) {
+      Optional<FolderLock> abandoned = FolderLock.tryAcquire(folder);
+      if (abandoned.isPresent()) {
+        LOG.info("removing {}, which an export that was killed left", folder);
+        delete(folder, abandoned.get());
+      }
+    }
+  }
+
+  private static void delete(Path folder, FolderLock lock) throws IOException {
+    lock.close();
+    try (Stream<Path> files = Files.list(folder)) {
+      for (Path file : files.toList()) {
+        Files.delete(file);
+      }
+    }
+    Files.delete(folder);
   }
 
   private static void requireReplaceable(Path target, boolean overwrite) throws IOException {
@@ -102,11 +140,6 @@ final class BundleFolder implements AutoCloseable {
   /** Removes the temporary folder with what is still in it. */
   @Override
   public void close() throws IOException {
-    try (Stream<Path> files = Files.list(staging)) {
-      for (Path file : files.toList()) {
-        Files.delete(file);
-      }
-    }
-    Files.delete(staging);
+    delete(staging, lock);
   }
 }

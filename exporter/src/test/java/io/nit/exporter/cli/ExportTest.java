@@ -15,6 +15,7 @@ import io.nit.core.cli.StopSignal;
 import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
+import io.nit.core.io.FolderLock;
 import io.nit.core.safetensors.SafetensorsWriter;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.DType;
@@ -218,6 +219,22 @@ class ExportTest {
     assertEquals(
         0, export(checkpoint, "--config", config, "--output", "out", "--no-verify", "--overwrite"));
     Bundle.open(folder.resolve("out")).verifyHashes();
+  }
+
+  @Test
+  void whatAKilledExportLeftIsRemovedAndWhatARunningOneUsesIsNot() throws IOException {
+    Path checkpoint = checkpoint("model.safetensors", false, Map.of("config", TINY.toJson()));
+    Path abandoned = Files.createDirectory(folder.resolve(".out.tmp-1"));
+    Files.writeString(abandoned.resolve("model.onnx"), "half a model");
+    Files.createFile(abandoned.resolve(FolderLock.FILE));
+    Path used = Files.createDirectory(folder.resolve(".out.tmp-2"));
+    Path foreign = Files.createDirectory(folder.resolve(".out.tmp-3")); // no lock: not ours
+    try (FolderLock lock = FolderLock.tryAcquire(used).orElseThrow()) {
+      assertEquals(0, export(checkpoint, "--output", "out", "--no-verify"), error);
+    }
+    assertFalse(Files.exists(abandoned));
+    assertTrue(Files.exists(used));
+    assertTrue(Files.exists(foreign));
   }
 
   @Test

@@ -6,6 +6,7 @@ import io.nit.core.cli.CommonOptions;
 import io.nit.core.cli.StopSignal;
 import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
+import io.nit.core.io.FolderLock;
 import io.nit.core.tensor.NitTensors;
 import io.nit.trainer.checkpoint.Checkpoint;
 import io.nit.trainer.checkpoint.CheckpointStore;
@@ -13,7 +14,6 @@ import io.nit.trainer.data.DataOptions;
 import io.nit.trainer.data.TrainingData;
 import io.nit.trainer.data.TrainingDataSets;
 import io.nit.trainer.loop.RunFolder;
-import io.nit.trainer.loop.RunLock;
 import io.nit.trainer.loop.SampleGrid;
 import io.nit.trainer.loop.TrainOptions;
 import io.nit.trainer.loop.Trainer;
@@ -177,7 +177,7 @@ public final class Train implements Callable<Integer> {
       NitConfig config = fitted(asked, set);
       Optional<SampleGrid> grid = samples.grid(config, set, options.seed());
       try (Trainer trainer = new Trainer(config, options, set, folder, target, workers);
-          RunLock lock = RunLock.acquire(folder.root())) {
+          FolderLock lock = folder.lock()) {
         if (from.isPresent()) {
           trainer.resume(from.get());
         }

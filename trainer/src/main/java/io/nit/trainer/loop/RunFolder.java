@@ -6,9 +6,11 @@ import io.nit.core.config.NitConfig;
 import io.nit.core.image.Png;
 import io.nit.core.image.RgbImage;
 import io.nit.core.io.AtomicFile;
+import io.nit.core.io.FolderLock;
 import io.nit.trainer.data.Skipped;
 import io.nit.trainer.data.TrainingData;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
 
@@ -29,6 +31,24 @@ import java.util.Map;
  * @param root the folder
  */
 public record RunFolder(Path root) {
+  /**
+   * Keeps a second training out of the folder, where the two would mix their checkpoints and
+   * metrics.
+   *
+   * @return the lock, which the caller closes
+   * @throws IOException if another training holds it or the folder cannot be written to
+   */
+  public FolderLock lock() throws IOException {
+    Files.createDirectories(root);
+    return FolderLock.tryAcquire(root)
+        .orElseThrow(
+            () ->
+                new IOException(
+                    root
+                        + ": expected a folder of its own for this run, found another training at"
+                        + " work"));
+  }
+
   /** Where the checkpoints lie. */
   public Path checkpoints() {
     return root.resolve("checkpoints");

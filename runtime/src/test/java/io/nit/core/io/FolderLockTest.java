@@ -1,7 +1,6 @@
-package io.nit.trainer.loop;
+package io.nit.core.io;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
@@ -11,16 +10,14 @@ import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-class RunLockTest {
+class FolderLockTest {
   @TempDir Path folder;
 
-  /** Tries to take the lock; exits with 3 if it is held. */
+  /** Exits with 0 if it could take the lock, with 3 if not. */
   static final class Other {
     public static void main(String[] args) throws IOException {
-      try (RunLock lock = RunLock.acquire(Path.of(args[0]))) {
-        System.exit(0);
-      } catch (IOException e) {
-        System.exit(e.getMessage().contains("another training") ? 3 : 4);
+      try (FolderLock lock = FolderLock.tryAcquire(Path.of(args[0])).orElse(null)) {
+        System.exit(lock == null ? 3 : 0);
       }
     }
   }
@@ -41,14 +38,14 @@ class RunLockTest {
   }
 
   @Test
-  void aFolderTakesOneTrainingAtATime() throws Exception {
-    try (RunLock lock = RunLock.acquire(folder)) {
+  void aFolderIsLockedForOthersUntilTheLockIsClosed() throws Exception {
+    try (FolderLock lock = FolderLock.tryAcquire(folder).orElseThrow()) {
       assertEquals(3, otherProcess());
-      IOException refused = assertThrows(IOException.class, () -> RunLock.acquire(folder));
-      assertTrue(refused.getMessage().contains(folder.toString()), refused.getMessage());
+      assertTrue(FolderLock.tryAcquire(folder).isEmpty(), "taken twice by one process");
       lock.close();
       lock.close();
     }
     assertEquals(0, otherProcess());
+    FolderLock.tryAcquire(folder).orElseThrow().close();
   }
 }
