@@ -22,7 +22,7 @@ final class DataFlags {
   int maxImages;
 
   @Option(
-      names = "--codec-factor",
+      names = {"--codec-factor", "--factor"},
       paramLabel = "F",
       defaultValue = "4",
       description =
