@@ -7,7 +7,6 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.config.CustomFreqs;
 import io.nit.core.flow.SamplerKind;
-import java.util.Iterator;
 import java.util.Map;
 
 /**
@@ -47,8 +46,7 @@ public final class RequestJson {
     if (node == null || !node.isObject()) {
       throw new IllegalArgumentException("expected a JSON object, found: " + json);
     }
-    for (Iterator<Map.Entry<String, JsonNode>> fields = node.fields(); fields.hasNext(); ) {
-      Map.Entry<String, JsonNode> field = fields.next();
+    for (Map.Entry<String, JsonNode> field : node.properties()) {
       set(defaults, field.getKey(), field.getValue());
     }
     if (!node.has("size")) {

@@ -11,7 +11,6 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Collections;
-import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -49,8 +48,7 @@ public final class ShardedSafetensors implements TensorSource {
     if (!map.isObject() || map.isEmpty()) {
       throw new SafetensorsException(index + ": expected a weight_map with tensors, found none");
     }
-    for (Iterator<Map.Entry<String, JsonNode>> fields = map.fields(); fields.hasNext(); ) {
-      Map.Entry<String, JsonNode> field = fields.next();
+    for (Map.Entry<String, JsonNode> field : map.properties()) {
       String shard = field.getValue().asText();
       if (!shard.endsWith(".safetensors") || shard.contains("/") || shard.contains("\\")) {
         throw new SafetensorsException(

@@ -56,11 +56,12 @@ class RunCommandTest {
         Processes.run(
             Run.class,
             folder,
-            ("--bundle BUNDLE --label 3 --size 40x24 --count 3 --seed 5 --steps 3 --sampler heun"
-                    + " --guidance 2.5 --guidance-interval 0,0.7 --output OUT")
-                .replace("BUNDLE", bundle.toString())
-                .replace("OUT", output.toString())
-                .split(" "));
+            (Object[])
+                ("--bundle BUNDLE --label 3 --size 40x24 --count 3 --seed 5 --steps 3 --sampler heun"
+                        + " --guidance 2.5 --guidance-interval 0,0.7 --output OUT")
+                    .replace("BUNDLE", bundle.toString())
+                    .replace("OUT", output.toString())
+                    .split(" "));
     assertEquals(0, run.code(), run.err());
     assertTrue(run.out().startsWith("3 pictures in "), run.out());
     assertTrue(run.err().contains("ort-cpu (auto"), run.err());

@@ -12,7 +12,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumMap;
-import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -60,9 +59,7 @@ record DatasetManifest(
       labels.add(label.asText());
     }
     Map<DataType, String> dirs = new EnumMap<>(DataType.class);
-    for (Iterator<Map.Entry<String, JsonNode>> all = node.path("latent_dirs").fields();
-        all.hasNext(); ) {
-      Map.Entry<String, JsonNode> dir = all.next();
+    for (Map.Entry<String, JsonNode> dir : node.path("latent_dirs").properties()) {
       try {
         dirs.put(DataType.parse(dir.getKey()), dir.getValue().asText());
       } catch (IllegalArgumentException e) {
