@@ -1,7 +1,6 @@
 package io.nit.runtime;
 
 import io.nit.core.bundle.Bundle;
-import io.nit.core.codec.LatentCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.rope.RopeSpec;
 import io.nit.runtime.sample.RopeChoice;
@@ -39,13 +38,7 @@ public final class RequestValidator {
     }
     this.config = bundle.config();
     this.labels = bundle.labels();
-    int factor = 1;
-    if (bundle.codec().isPresent()) {
-      try (LatentCodec codec = bundle.openCodec().orElseThrow()) {
-        factor = codec.factor();
-      }
-    }
-    this.sizeMultiple = factor * config.patchSize();
+    this.sizeMultiple = bundle.sizeMultiple().orElse(config.patchSize());
     this.maxTokens = maxTokens == 0 ? bundle.maxTokens() : maxTokens;
     this.autoGuided = autoGuided;
   }

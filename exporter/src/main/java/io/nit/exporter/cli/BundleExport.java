@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.Bundle.SamplingDefaults;
+import io.nit.core.cli.Cli;
 import io.nit.core.cli.Progress;
 import io.nit.core.cli.StopSignal;
 import io.nit.core.config.NitConfig;
@@ -164,8 +165,7 @@ final class BundleExport {
   private ObjectNode provenance(CheckpointDescription description) throws IOException {
     Path checkpoint = options.checkpoint();
     ObjectNode node = JsonNodeFactory.instance.objectNode();
-    String version = BundleExport.class.getPackage().getImplementationVersion();
-    node.put("tool", "nit-export" + (version == null ? "" : " " + version))
+    node.put("tool", Cli.tool("nit-export", BundleExport.class))
         .put("checkpoint", checkpoint.toAbsolutePath().normalize().getFileName().toString())
         .put("config_from", description.configFrom())
         .put("created", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());

@@ -1,5 +1,6 @@
 package io.nit.exporter.cli;
 
+import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
 import io.nit.core.tensor.DType;
@@ -65,7 +66,7 @@ record ExportOptions(
     if (codec == null && factor == null) {
       return Optional.empty();
     }
-    List<String> known = List.of("space-to-depth");
+    List<String> known = List.of(SpaceToDepthCodec.TYPE);
     if (codec == null || !known.contains(codec)) {
       throw new IllegalArgumentException(
           "--codec: expected one of "

@@ -13,15 +13,12 @@ import io.nit.core.config.PositionOrder;
 import io.nit.core.flow.Guidance;
 import io.nit.core.flow.SamplerKind;
 import io.nit.core.io.AtomicFile;
+import io.nit.core.io.Sha256;
 import java.io.IOException;
-import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
 
@@ -100,6 +97,18 @@ public record Bundle(
     public SamplingDefaults {
       SamplerKind.parse(sampler).times(steps);
       new Guidance(guidance, guidanceLow, guidanceHigh);
+    }
+
+    /** The manifest entry. */
+    public ObjectNode toNode() {
+      ObjectNode node = JSON.createObjectNode();
+      node.put("steps", steps)
+          .put("sampler", sampler)
+          .put("guidance", guidance)
+          .putArray("guidance_interval")
+          .add(guidanceLow)
+          .add(guidanceHigh);
+      return node;
     }
   }
 
@@ -234,13 +243,7 @@ public record Bundle(
     ArrayNode names = node.putArray("labels");
     labels.forEach(names::add);
     node.put("max_tokens", maxTokens);
-    node.putObject("defaults")
-        .put("steps", defaults.steps)
-        .put("sampler", defaults.sampler)
-        .put("guidance", defaults.guidance)
-        .putArray("guidance_interval")
-        .add(defaults.guidanceLow)
-        .add(defaults.guidanceHigh);
+    node.set("defaults", defaults.toNode());
     ArrayNode list = node.putArray("files");
     for (FileEntry entry : files) {
       list.addObject()
@@ -281,7 +284,7 @@ public record Bundle(
    */
   public void verifyHashes() throws IOException {
     for (FileEntry entry : files) {
-      String found = sha256(folder.resolve(entry.name));
+      String found = Sha256.of(folder.resolve(entry.name));
       if (!found.equals(entry.sha256)) {
         throw new IOException(
             folder.resolve(entry.name) + ": expected sha256 " + entry.sha256 + ", found " + found);
@@ -291,20 +294,7 @@ public record Bundle(
 
   /** The entry of a file as it is now. */
   public static FileEntry describe(Path file) throws IOException {
-    return new FileEntry(file.getFileName().toString(), Files.size(file), sha256(file));
-  }
-
-  private static String sha256(Path file) throws IOException {
-    try (InputStream in = Files.newInputStream(file)) {
-      MessageDigest digest = MessageDigest.getInstance("SHA-256");
-      byte[] buffer = new byte[1 << 20];
-      for (int n = in.read(buffer); n >= 0; n = in.read(buffer)) {
-        digest.update(buffer, 0, n);
-      }
-      return HexFormat.of().formatHex(digest.digest());
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("every JDK has SHA-256", e);
-    }
+    return new FileEntry(file.getFileName().toString(), Files.size(file), Sha256.of(file));
   }
 
   private static String plainName(String name, Path where) {

@@ -11,6 +11,7 @@ import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
+import java.util.Optional;
 import java.util.concurrent.CancellationException;
 import org.slf4j.LoggerFactory;
 import picocli.CommandLine;
@@ -85,8 +86,20 @@ public final class Cli {
   }
 
   private static String version(Class<?> command) {
-    String packaged = command.getPackage().getImplementationVersion();
-    return packaged == null ? "(not packaged)" : packaged;
+    return packagedVersion(command).orElse("(not packaged)");
+  }
+
+  /**
+   * A command as files name what made them: its name, and its version where it runs from a jar.
+   *
+   * @param command a class of the jar
+   */
+  public static String tool(String name, Class<?> command) {
+    return packagedVersion(command).map(version -> name + " " + version).orElse(name);
+  }
+
+  private static Optional<String> packagedVersion(Class<?> command) {
+    return Optional.ofNullable(command.getPackage().getImplementationVersion());
   }
 
   /** A failure as a user reads it. */

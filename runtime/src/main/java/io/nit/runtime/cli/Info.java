@@ -72,14 +72,7 @@ final class Info implements Callable<Integer> {
     bundle.codec().ifPresent(codec -> node.set("codec", codec));
     ArrayNode labels = node.putArray("labels");
     bundle.labels().forEach(labels::add);
-    Bundle.SamplingDefaults defaults = bundle.defaults();
-    node.putObject("defaults")
-        .put("steps", defaults.steps())
-        .put("sampler", defaults.sampler())
-        .put("guidance", defaults.guidance())
-        .putArray("guidance_interval")
-        .add(defaults.guidanceLow())
-        .add(defaults.guidanceHigh());
+    node.set("defaults", bundle.defaults().toNode());
     node.set("verification", bundle.verification());
     node.set("provenance", bundle.provenance());
     ArrayNode backends = node.putArray("backends");

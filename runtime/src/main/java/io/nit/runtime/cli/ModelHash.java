@@ -1,10 +1,7 @@
 package io.nit.runtime.cli;
 
 import io.nit.core.bundle.Bundle;
-import java.nio.charset.StandardCharsets;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
-import java.util.HexFormat;
+import io.nit.core.io.Sha256;
 import java.util.List;
 
 /** Tells models apart: what, besides the request, decides a picture. */
@@ -20,12 +17,6 @@ final class ModelHash {
         text.append(file.name()).append(' ').append(file.sha256()).append('\n');
       }
     }
-    try {
-      MessageDigest digest = MessageDigest.getInstance("SHA-256");
-      byte[] hash = digest.digest(text.toString().getBytes(StandardCharsets.UTF_8));
-      return HexFormat.of().formatHex(hash, 0, 16);
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("every JDK has SHA-256", e);
-    }
+    return Sha256.of(text.toString()).substring(0, 32);
   }
 }

@@ -8,6 +8,7 @@ import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.HostTensor;
 import io.nit.core.tensor.NitTensors;
 import io.nit.core.tensor.TensorSpec;
+import io.nit.testing.Memory;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
@@ -28,7 +29,7 @@ class LargeCheckpointTest {
     long bytes = writeHeaderAndHole(xl, file);
     assertTrue(bytes > 2_699_000_000L);
 
-    long before = usedHeap();
+    long before = Memory.usedHeap();
     long values = 0;
     try (TensorSource source = TensorSource.open(file)) {
       NitTensors.require(xl, source.specs(), source.where());
@@ -41,16 +42,11 @@ class LargeCheckpointTest {
         assertEquals(0f, held[i].bytes().getFloat(last)); // its last page is really there
         i++;
       }
-      long heapMib = (usedHeap() - before) >> 20;
+      long heapMib = (Memory.usedHeap() - before) >> 20;
       assertTrue(heapMib < 16, "MiB of heap while every tensor is held: " + heapMib);
       assertEquals(source.specs().size(), held.length);
     }
     assertEquals(674_861_216L, values);
-  }
-
-  private static long usedHeap() {
-    System.gc();
-    return Runtime.getRuntime().totalMemory() - Runtime.getRuntime().freeMemory();
   }
 
   private static long writeHeaderAndHole(NitConfig config, Path file) throws IOException {

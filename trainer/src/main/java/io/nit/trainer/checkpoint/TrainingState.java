@@ -8,14 +8,11 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
 import io.nit.core.io.AtomicFile;
+import io.nit.core.io.Sha256;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.TreeSet;
 
@@ -50,7 +47,7 @@ public record TrainingState(
     node.put("version", VERSION).put("step", step).put("optimizer_step", optimizerStep);
     node.putObject("generator").put("kind", "philox4x32-10").put("seed", seed).put("step", step);
     node.putObject("data").put("position", position).put("packs", packs);
-    node.put("options_sha256", sha256(options.toString()));
+    node.put("options_sha256", Sha256.of(options.toString()));
     node.set("options", options);
     node.set("config", config.toNode());
     AtomicFile.writeString(file, node.toPrettyString() + "\n");
@@ -143,14 +140,5 @@ public record TrainingState(
       return object;
     }
     throw new IllegalArgumentException(key + ": expected an object, found " + node.path(key));
-  }
-
-  private static String sha256(String text) {
-    try {
-      MessageDigest digest = MessageDigest.getInstance("SHA-256");
-      return HexFormat.of().formatHex(digest.digest(text.getBytes(StandardCharsets.UTF_8)));
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("every Java has SHA-256", e);
-    }
   }
 }

@@ -155,7 +155,11 @@ public final class Prepare implements Callable<Integer> {
           "--codec: expected " + SpaceToDepthCodec.TYPE + ", found '" + codec + "'");
     }
     LatentPreparer.Report report =
-        LatentPreparer.prepare(options(), tool(), StopSignal.install(), common.quiet());
+        LatentPreparer.prepare(
+            options(),
+            Cli.tool("nit-train prepare", Prepare.class),
+            StopSignal.install(),
+            common.quiet());
     PrintWriter out = spec.commandLine().getOut();
     out.printf(
         Locale.ROOT,
@@ -200,11 +204,5 @@ public final class Prepare implements Callable<Integer> {
     return new PrepareOptions(
         data, output, factor, patchSize, parsed, maxSide, maxTokens, cropAlpha, type, maxPixels,
         workers, rank, worldSize);
-  }
-
-  /** The tool as the manifest names it. */
-  private static String tool() {
-    String version = Prepare.class.getPackage().getImplementationVersion();
-    return "nit-train prepare" + (version == null ? "" : " " + version);
   }
 }

@@ -103,15 +103,6 @@ final class ImageFolderData implements TrainingData {
   private Encoded encode(ImageFolder.Entry entry, AtomicLong kept) throws IOException {
     RgbImage image = read(entry);
     Resize.Size size = new Resize.Size(image.width(), image.height());
-    long tokens = (long) size.width() / options.multiple() * (size.height() / options.multiple());
-    if (tokens > options.maxTokens()) {
-      throw new IOException(
-          folder.file(entry)
-              + ": expected at most "
-              + options.maxTokens()
-              + " tokens (--max-tokens), found "
-              + tokens);
-    }
     long bytes = 2L * Float.BYTES * codec.channels() * latentArea(size);
     if (kept.addAndGet(bytes) <= options.memoryBudget()) {
       return new Encoded(entry, size, PictureLatents.encodeBoth(codec, image));
@@ -121,8 +112,10 @@ final class ImageFolderData implements TrainingData {
   }
 
   private RgbImage read(ImageFolder.Entry entry) throws IOException {
-    Picture picture = ImageFile.read(folder.file(entry), options.maxPixels(), options.cropAlpha());
-    return Resize.nativeResolution(picture.image(), options.multiple(), maxSide);
+    Path file = folder.file(entry);
+    Picture picture = ImageFile.read(file, options.maxPixels(), options.cropAlpha());
+    return Resize.nativeResolution(
+        file, picture.image(), options.multiple(), maxSide, options.maxTokens());
   }
 
   private long latentArea(Resize.Size size) {

@@ -33,7 +33,9 @@ import org.slf4j.LoggerFactory;
  */
 final class LatentData implements TrainingData {
   private static final Logger LOG = LoggerFactory.getLogger(LatentData.class);
-  private static final String META = "data_meta.jsonl";
+
+  /** Name of the data meta file that lies in a data set. */
+  static final String META = "data_meta.jsonl";
 
   private final DataOptions options;
   private final String metaName;

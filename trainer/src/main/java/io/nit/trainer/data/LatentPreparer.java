@@ -48,7 +48,6 @@ public final class LatentPreparer {
   private static final Logger LOG = LoggerFactory.getLogger(LatentPreparer.class);
   private static final ObjectMapper JSON = new ObjectMapper();
   private static final String SETTINGS = "prepare.json";
-  private static final String META = "data_meta.jsonl";
 
   private final PrepareOptions options;
   private final LatentCodec codec;
@@ -234,19 +233,8 @@ public final class LatentPreparer {
         throw new IOException(source + ": " + e.getMessage(), e);
       }
     }
-    Resize.Size size =
-        Resize.nativeSize(
-            picture.image().width(), picture.image().height(), options.multiple(), nativeMaxSide);
-    long tokens = (long) (size.width() / options.multiple()) * (size.height() / options.multiple());
-    if (tokens > options.maxTokens()) {
-      throw new IOException(
-          source
-              + ": expected at most "
-              + options.maxTokens()
-              + " tokens (--max-tokens), found "
-              + tokens);
-    }
-    return Resize.nativeResolution(picture.image(), options.multiple(), nativeMaxSide);
+    return Resize.nativeResolution(
+        source, picture.image(), options.multiple(), nativeMaxSide, options.maxTokens());
   }
 
   /** The message without the folder, which says nothing and makes the list differ elsewhere. */
@@ -277,7 +265,7 @@ public final class LatentPreparer {
     removeStale(rows);
     SamplerMeta.write(output.resolve(LatentData.samplerMetaName(options.maxTokens())), packs);
     writeManifest(rows.size(), skipped.size(), tool);
-    DataMeta.write(output.resolve(META), rows);
+    DataMeta.write(output.resolve(LatentData.META), rows);
     return new Report(
         pictures,
         written.get(),
@@ -304,7 +292,7 @@ public final class LatentPreparer {
 
   /** Removes packs of other token budgets where they count the rows of another data meta file. */
   private void removeStale(List<DataMeta.Row> rows) throws IOException {
-    Path meta = options.output().resolve(META);
+    Path meta = options.output().resolve(LatentData.META);
     if (Files.exists(meta) && DataMeta.read(meta).equals(rows)) {
       return;
     }

@@ -1,6 +1,8 @@
 package io.nit.trainer.data;
 
 import io.nit.core.image.RgbImage;
+import java.io.IOException;
+import java.nio.file.Path;
 
 /** Brings pictures to the sizes that are trained on. */
 public final class Resize {
@@ -53,6 +55,23 @@ public final class Resize {
   public static RgbImage nativeResolution(RgbImage image, int multiple, int maxSide) {
     Size size = nativeSize(image.width(), image.height(), multiple, maxSide);
     return Resampling.BICUBIC.resize(image, size.width, size.height);
+  }
+
+  /**
+   * A picture at its {@link #nativeSize}, if that fits the token budget.
+   *
+   * @param source the picture's file, for the message
+   * @throws IOException if it takes more than {@code maxTokens} tokens
+   */
+  static RgbImage nativeResolution(
+      Path source, RgbImage image, int multiple, int maxSide, int maxTokens) throws IOException {
+    Size size = nativeSize(image.width(), image.height(), multiple, maxSide);
+    long tokens = (long) size.width / multiple * (size.height / multiple);
+    if (tokens > maxTokens) {
+      throw new IOException(
+          source + ": expected at most " + maxTokens + " tokens (--max-tokens), found " + tokens);
+    }
+    return nativeResolution(image, multiple, maxSide);
   }
 
   /**

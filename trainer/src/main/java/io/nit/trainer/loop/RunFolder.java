@@ -26,6 +26,7 @@ import java.util.Map;
  * metrics.jsonl, events/, loss.png   {@link io.nit.trainer.metrics.MetricsLog}
  * samples/step-0000100.png sample grids
  * model.safetensors        the averaged weights, once the training is done
+ * .lock                    held while a training is at work
  * </pre>
  *
  * @param root the folder

@@ -18,6 +18,7 @@ import io.nit.core.safetensors.SafetensorsFile;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.NitTensors;
 import io.nit.testing.Errors;
+import io.nit.testing.Memory;
 import io.nit.testing.SyntheticWeights;
 import io.nit.trainer.checkpoint.Checkpoint;
 import io.nit.trainer.checkpoint.CheckpointStore;
@@ -334,13 +335,13 @@ class TrainerTest {
     try (Trainer warm = trainer(data, options(40, 1, 20), "warm")) {
       run(warm, "warm", StopSignal.none());
     }
-    long heap = usedHeap();
+    long heap = Memory.usedHeap();
     long pointers = Pointer.totalCount();
     long physical = Pointer.physicalBytes();
     try (Trainer trainer = trainer(data, options(200, 1, 100), "a")) {
       run(trainer, "a", StopSignal.none());
     }
-    long moreHeapKib = usedHeap() - heap >> 10;
+    long moreHeapKib = Memory.usedHeap() - heap >> 10;
     long morePointers = Pointer.totalCount() - pointers;
     long moreMib = (Pointer.physicalBytes() - physical) >> 20;
     // A step makes about a thousand pointers and 3 MiB of tensors: one kept of either would show.
@@ -348,10 +349,5 @@ class TrainerTest {
     // A step makes some 100 KiB of arrays.
     assertTrue(moreHeapKib < 4096, "KiB more heap after 200 steps: " + moreHeapKib);
     assertTrue(moreMib < 64, "MiB more after 200 steps: " + moreMib);
-  }
-
-  private static long usedHeap() {
-    System.gc();
-    return Runtime.getRuntime().totalMemory() - Runtime.getRuntime().freeMemory();
   }
 }
