@@ -152,7 +152,8 @@ public final class NitPipeline implements AutoCloseable {
         if (guideBundle.isPresent()) {
           guide = Optional.of(Engines.open(guideBundle.get(), backend, options));
         }
-        return new NitPipeline(bundle, engine, guide, bundle.openCodec(), maxTokens);
+        return new NitPipeline(
+            bundle, engine, guide, Engines.openCodec(bundle, backend, options), maxTokens);
       } catch (IOException | EngineException | RuntimeException e) {
         engine.close();
         guide.ifPresent(VelocityEngine::close);

@@ -9,8 +9,8 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.bundle.Bundle;
+import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.LatentCodec;
 import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.config.CustomFreqs;
@@ -462,14 +462,15 @@ class NitPipelineTest {
     return bundle(maxTokens, config, Optional.of(CODEC));
   }
 
-  private static Bundle bundle(int maxTokens, NitConfig config, Optional<SpaceToDepthCodec> codec) {
+  private static Bundle bundle(int maxTokens, NitConfig config, Optional<CodecSpec> codec) {
     return new Bundle(
         Path.of("bundle"),
         config,
         "model.onnx",
         "F32",
         18,
-        codec.map(SpaceToDepthCodec::toNode),
+        codec,
+        Optional.empty(),
         List.of("cat", "dog", "fish", "zebra"),
         maxTokens,
         Bundle.SamplingDefaults.STANDARD,
@@ -481,18 +482,8 @@ class NitPipelineTest {
   /** Passes everything on. */
   private static class DelegatingCodec implements LatentCodec {
     @Override
-    public String type() {
-      return CODEC.type();
-    }
-
-    @Override
-    public int factor() {
-      return CODEC.factor();
-    }
-
-    @Override
-    public int channels() {
-      return CODEC.channels();
+    public CodecSpec spec() {
+      return CODEC;
     }
 
     @Override
@@ -503,11 +494,6 @@ class NitPipelineTest {
     @Override
     public float[] decode(float[] latent, int latentH, int latentW) {
       return CODEC.decode(latent, latentH, latentW);
-    }
-
-    @Override
-    public ObjectNode toNode() {
-      return CODEC.toNode();
     }
   }
 }

@@ -154,6 +154,7 @@ final class BundleExport {
         options.storage().name(),
         NitGraph.OPSET,
         description.codec(),
+        Optional.empty(),
         description.labels(),
         options.maxTokens(),
         defaults,

@@ -3,8 +3,8 @@ package io.nit.exporter.cli;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.Codecs;
-import io.nit.core.codec.LatentCodec;
 import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
@@ -22,11 +22,11 @@ import java.util.Optional;
  *
  * @param config the network
  * @param configFrom where it was found, as a user reads it
- * @param codec manifest entry of the autoencoder
+ * @param codec what made the latents
  * @param labels class names by label; empty where they are not known
  */
 record CheckpointDescription(
-    NitConfig config, String configFrom, Optional<JsonNode> codec, List<String> labels) {
+    NitConfig config, String configFrom, Optional<CodecSpec> codec, List<String> labels) {
   private static final ObjectMapper JSON = new ObjectMapper();
 
   /**
@@ -82,32 +82,30 @@ record CheckpointDescription(
         : checkpoint.toAbsolutePath().resolveSibling("config.json");
   }
 
-  private static Optional<JsonNode> codec(
+  private static Optional<CodecSpec> codec(
       ExportOptions options, TensorSource checkpoint, NitConfig config) {
-    JsonNode node;
+    CodecSpec codec;
     String where;
     if (options.codecFactor().isPresent()) {
-      node = new SpaceToDepthCodec(options.codecFactor().get()).toNode();
+      codec = new SpaceToDepthCodec(options.codecFactor().get());
       where = "--codec";
     } else if (checkpoint.metadata().containsKey("codec")) {
       where = where(checkpoint, "codec");
-      node = json(checkpoint.metadata().get("codec"), where);
+      codec = Codecs.of(json(checkpoint.metadata().get("codec"), where), where);
     } else {
       return Optional.empty();
     }
-    try (LatentCodec codec = Codecs.of(node, where)) {
-      if (codec.channels() != config.inChannels()) {
-        throw new IllegalArgumentException(
-            where
-                + ": expected "
-                + config.inChannels()
-                + " channels (in_channels), found "
-                + codec.channels()
-                + " with factor "
-                + codec.factor());
-      }
+    if (codec.channels() != config.inChannels()) {
+      throw new IllegalArgumentException(
+          where
+              + ": expected "
+              + config.inChannels()
+              + " channels (in_channels), found "
+              + codec.channels()
+              + " with factor "
+              + codec.factor());
     }
-    return Optional.of(node);
+    return Optional.of(codec);
   }
 
   private static List<String> labels(

@@ -123,7 +123,7 @@ class ExportTest {
     Bundle bundle = Bundle.open(folder.resolve("out"));
     assertEquals(TINY, bundle.config());
     assertEquals(List.of("flag", "face", "cat"), bundle.labels());
-    assertEquals(1.5, bundle.codec().orElseThrow().get("scale").asDouble());
+    assertEquals(1.5, ((SpaceToDepthCodec) bundle.codec().orElseThrow()).scale());
     assertEquals(99, bundle.maxTokens());
     assertEquals(0, bundle.verification().size());
   }

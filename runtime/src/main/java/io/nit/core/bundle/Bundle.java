@@ -6,8 +6,8 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.Codecs;
-import io.nit.core.codec.LatentCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
 import io.nit.core.flow.Guidance;
@@ -32,6 +32,7 @@ import java.util.Optional;
  *   "config": { ... NitConfig ... },
  *   "model": { "file": "model.onnx", "weights": "F32", "opset": 18 },
  *   "codec": { "type": "space-to-depth", "factor": 4, "scale": 1.0, "shift": 0.0 },   // may be absent: latents only
+ *   "autoencoder": { "encoder": "encoder.onnx", "decoder": "decoder.onnx", ... },     // of a learned codec
  *   "labels": ["flag", "face", ...],                                                  // may be empty
  *   "max_tokens": 16384,
  *   "defaults": { "steps": 50, "sampler": "euler", "guidance": 2.5, "guidance_interval": [0, 0.7] },
@@ -46,7 +47,8 @@ import java.util.Optional;
  * @param modelFile name of the ONNX file in the folder
  * @param weights type that the weights are stored in, a {@link io.nit.core.tensor.DType} name
  * @param opset version of the standard operators the file uses
- * @param codec manifest entry of the autoencoder, absent if the bundle makes latents only
+ * @param codec what turns latents into pictures, absent if the bundle makes latents only
+ * @param autoencoder files of a learned codec, present if and only if {@code codec} is one
  * @param labels names of the classes by label; may be fewer than there are classes, or none
  * @param maxTokens tokens that one forward may hold
  * @param defaults sampling defaults, see {@link SamplingDefaults}
@@ -60,13 +62,26 @@ public record Bundle(
     String modelFile,
     String weights,
     int opset,
-    Optional<JsonNode> codec,
+    Optional<CodecSpec> codec,
+    Optional<AutoencoderFiles> autoencoder,
     List<String> labels,
     int maxTokens,
     SamplingDefaults defaults,
     List<FileEntry> files,
     ArrayNode verification,
     ObjectNode provenance) {
+
+  /** Checks that the codec fits the network. */
+  public Bundle {
+    if (codec.isPresent() && codec.get().channels() != config.inChannels()) {
+      throw new IllegalArgumentException(
+          folder.resolve(MANIFEST)
+              + ": codec: expected "
+              + config.inChannels()
+              + " channels (config.in_channels), found "
+              + codec.get().channels());
+    }
+  }
 
   /** The manifest's name. */
   public static final String MANIFEST = "bundle.json";
@@ -188,19 +203,11 @@ public record Bundle(
       throw new IllegalArgumentException(
           file + ": max_tokens: expected 1 or more, found " + node.path("max_tokens"));
     }
-    Optional<JsonNode> codec = Optional.ofNullable(node.get("codec")).filter(JsonNode::isObject);
-    if (codec.isPresent()) {
-      try (LatentCodec made = Codecs.of(codec.get(), file.toString())) {
-        if (made.channels() != config.inChannels()) {
-          throw new IllegalArgumentException(
-              file
-                  + ": codec: expected "
-                  + config.inChannels()
-                  + " channels (config.in_channels), found "
-                  + made.channels());
-        }
-      }
-    }
+    Optional<CodecSpec> codec =
+        Optional.ofNullable(node.get("codec"))
+            .filter(JsonNode::isObject)
+            .map(entry -> Codecs.of(entry, file.toString()));
+    Optional<AutoencoderFiles> autoencoder = autoencoder(node, codec, files, file);
     return new Bundle(
         folder,
         config,
@@ -208,12 +215,43 @@ public record Bundle(
         node.path("model").path("weights").asText("F32"),
         node.path("model").path("opset").asInt(),
         codec,
+        autoencoder,
         List.copyOf(labels),
         maxTokens,
         defaults(node.path("defaults"), file),
         List.copyOf(files),
         node.path("verification") instanceof ArrayNode array ? array : JSON.createArrayNode(),
         node.path("provenance") instanceof ObjectNode object ? object : JSON.createObjectNode());
+  }
+
+  private static Optional<AutoencoderFiles> autoencoder(
+      JsonNode node, Optional<CodecSpec> codec, List<FileEntry> files, Path file) {
+    boolean learned = codec.isPresent() && codec.get().plain().isEmpty();
+    if (learned != node.path("autoencoder").isObject()) {
+      throw new IllegalArgumentException(
+          file
+              + ": autoencoder: expected "
+              + (learned ? "the files of the " + codec.get().type() + " codec" : "none")
+              + ", found "
+              + node.get("autoencoder"));
+    }
+    if (!learned) {
+      return Optional.empty();
+    }
+    AutoencoderFiles found;
+    try {
+      found = AutoencoderFiles.of(node.get("autoencoder"));
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException(file + ": " + e.getMessage(), e);
+    }
+    for (String name : found.names()) {
+      plainName(name, file);
+      if (files.stream().noneMatch(listed -> listed.name.equals(name))) {
+        throw new IllegalArgumentException(
+            file + ": autoencoder: expected names listed in files, found '" + name + "'");
+      }
+    }
+    return Optional.of(found);
   }
 
   private static SamplingDefaults defaults(JsonNode node, Path file) {
@@ -239,7 +277,8 @@ public record Bundle(
     node.put("format", "nit-bundle").put("version", VERSION);
     node.set("config", config.toNode());
     node.putObject("model").put("file", modelFile).put("weights", weights).put("opset", opset);
-    codec.ifPresent(c -> node.set("codec", c));
+    codec.ifPresent(spec -> node.set("codec", spec.toNode()));
+    autoencoder.ifPresent(names -> node.set("autoencoder", names.toNode()));
     ArrayNode names = node.putArray("labels");
     labels.forEach(names::add);
     node.put("max_tokens", maxTokens);
@@ -261,20 +300,14 @@ public record Bundle(
     return folder.resolve(modelFile);
   }
 
-  /** The autoencoder, or empty if the bundle makes latents only; the caller closes it. */
-  public Optional<LatentCodec> openCodec() {
-    return codec.map(node -> Codecs.of(node, folder.resolve(MANIFEST).toString()));
+  /** Path of a file of the bundle. */
+  public Path file(String name) {
+    return folder.resolve(name);
   }
 
   /** Pixels that sides must be multiples of: codec factor × patch size; empty without a codec. */
   public Optional<Integer> sizeMultiple() {
-    return openCodec()
-        .map(
-            made -> {
-              try (made) {
-                return made.factor() * config.patchSize();
-              }
-            });
+    return codec.map(spec -> spec.factor() * config.patchSize());
   }
 
   /**

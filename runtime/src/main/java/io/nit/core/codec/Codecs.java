@@ -1,24 +1,50 @@
 package io.nit.core.codec;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.nit.core.config.DcAeConfig;
+import java.util.Optional;
 
-/** Makes codecs from their manifest entries. */
+/** Makes codec specs from their manifest entries. */
 public final class Codecs {
   private Codecs() {}
 
   /**
    * The codec of a manifest entry.
    *
-   * @param node {@code {"type": "space-to-depth", "factor": 4, "scale": 1, "shift": 0}}
+   * @param node {@code {"type": "space-to-depth", "factor": 4, "scale": 1, "shift": 0}} or {@code
+   *     {"type": "dc-ae", "weights_sha256": "…", "config": {…}}}
    * @param where the file's name, for messages
    * @throws IllegalArgumentException if the type is unknown or a value is wrong
    */
-  public static LatentCodec of(JsonNode node, String where) {
+  public static CodecSpec of(JsonNode node, String where) {
     String type = node.path("type").asText("nothing");
-    if (!type.equals(SpaceToDepthCodec.TYPE)) {
+    return switch (type) {
+      case SpaceToDepthCodec.TYPE -> spaceToDepth(node, where);
+      case DcAeSpec.TYPE ->
+          new DcAeSpec(
+              DcAeConfig.fromNode(node.get("config"), where + ": codec.config"),
+              hash(node.get("weights_sha256"), where));
+      default ->
+          throw new IllegalArgumentException(
+              where
+                  + ": codec.type: expected "
+                  + SpaceToDepthCodec.TYPE
+                  + " or "
+                  + DcAeSpec.TYPE
+                  + ", found "
+                  + type);
+    };
+  }
+
+  private static Optional<String> hash(JsonNode node, String where) {
+    if (node != null && !node.asText().matches("[0-9a-f]{64}")) {
       throw new IllegalArgumentException(
-          where + ": codec.type: expected " + SpaceToDepthCodec.TYPE + ", found " + type);
+          where + ": codec.weights_sha256: expected 64 hexadecimal digits, found " + node);
     }
+    return Optional.ofNullable(node).map(JsonNode::asText);
+  }
+
+  private static SpaceToDepthCodec spaceToDepth(JsonNode node, String where) {
     if (!node.path("factor").isInt()) {
       throw new IllegalArgumentException(
           where + ": codec.factor: expected an integer, found " + node.path("factor"));

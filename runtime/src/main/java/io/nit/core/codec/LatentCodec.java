@@ -1,21 +1,26 @@
 package io.nit.core.codec;
 
-import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.ArrayList;
+import java.util.List;
 
 /**
  * Turns pictures into latents and back. Pixels are RGB planes in [-1, 1], [3, H, W]; latents are
  * [channels, H/factor, W/factor], scaled so that the model sees values of about unit spread.
- * Implementations are safe for several threads.
+ * Implementations are safe for several threads, and safe to close twice.
  */
 public interface LatentCodec extends AutoCloseable {
-  /** The name in manifests, for example {@code space-to-depth}. */
-  String type();
+  /** What this codec is. */
+  CodecSpec spec();
 
-  /** Pixels a latent pixel spans on each axis; image sides are multiples of it. */
-  int factor();
+  /** Pixels a latent pixel spans on each axis. */
+  default int factor() {
+    return spec().factor();
+  }
 
-  /** Latent channels, the model's {@code in_channels}. */
-  int channels();
+  /** Latent channels. */
+  default int channels() {
+    return spec().channels();
+  }
 
   /**
    * Encodes one picture.
@@ -29,17 +34,41 @@ public interface LatentCodec extends AutoCloseable {
   float[] encode(float[] rgb, int height, int width);
 
   /**
+   * Encodes pictures of one size, together where that is faster.
+   *
+   * @param rgb each as {@link #encode} takes it
+   * @return their latents, in the same order
+   */
+  default List<float[]> encodeBatch(List<float[]> rgb, int height, int width) {
+    List<float[]> latents = new ArrayList<>();
+    rgb.forEach(picture -> latents.add(encode(picture, height, width)));
+    return latents;
+  }
+
+  /**
    * Decodes one latent.
    *
    * @param latent [channels, latentH, latentW]
-   * @return [3, latentH·factor, latentW·factor], about [-1, 1], not clamped
+   * @return [3, latentH·factor, latentW·factor], about [-1, 1], not clamped, all finite
+   * @throws NonFiniteDecodeException if the picture holds NaN or infinity even when it is computed
+   *     in single precision
    */
   float[] decode(float[] latent, int latentH, int latentW);
 
-  /** The manifest entry that {@link Codecs#of} makes this codec from again. */
-  ObjectNode toNode();
+  /**
+   * Decodes latents of one size, together where that is faster.
+   *
+   * @param latents each as {@link #decode} takes it
+   * @return their pictures, in the same order
+   * @throws NonFiniteDecodeException as {@link #decode}
+   */
+  default List<Decoded> decodeBatch(List<float[]> latents, int latentH, int latentW) {
+    List<Decoded> pictures = new ArrayList<>();
+    latents.forEach(latent -> pictures.add(Decoded.of(decode(latent, latentH, latentW))));
+    return pictures;
+  }
 
-  /** Frees what the codec holds; nothing for a plain one. Safe to call twice. */
+  /** Frees what the codec holds; nothing for a plain one. */
   @Override
   default void close() {}
 }

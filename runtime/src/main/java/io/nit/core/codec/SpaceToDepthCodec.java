@@ -2,6 +2,7 @@ package io.nit.core.codec;
 
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.Optional;
 
 /**
  * A codec without learned weights: every factor×factor block of pixels becomes the channels of one
@@ -12,7 +13,8 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
  * @param scale brings pixels to about unit spread
  * @param shift mean pixel value, in [-1, 1]
  */
-public record SpaceToDepthCodec(int factor, float scale, float shift) implements LatentCodec {
+public record SpaceToDepthCodec(int factor, float scale, float shift)
+    implements CodecSpec, LatentCodec {
   /** The name in manifests. */
   public static final String TYPE = "space-to-depth";
 
@@ -33,8 +35,23 @@ public record SpaceToDepthCodec(int factor, float scale, float shift) implements
   }
 
   @Override
+  public CodecSpec spec() {
+    return this;
+  }
+
+  @Override
+  public Optional<LatentCodec> plain() {
+    return Optional.of(this);
+  }
+
+  @Override
   public String type() {
     return TYPE;
+  }
+
+  @Override
+  public String describe() {
+    return TYPE + " f" + factor + "c" + channels() + ", scale " + scale + ", shift " + shift;
   }
 
   @Override

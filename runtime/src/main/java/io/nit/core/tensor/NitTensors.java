@@ -1,9 +1,6 @@
 package io.nit.core.tensor;
 
-import static java.util.stream.Collectors.joining;
-
 import io.nit.core.config.NitConfig;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -73,31 +70,7 @@ public final class NitTensors {
       NitConfig config, Map<String, TensorSpec> found, String where) {
     boolean projector = found.keySet().stream().anyMatch(name -> name.startsWith("projector."));
     Map<String, TensorSpec> expected = of(config, projector);
-    List<String> lines = new ArrayList<>();
-    for (TensorSpec want : expected.values()) {
-      TensorSpec have = found.get(want.name());
-      if (have == null) {
-        lines.add(want.name() + ": expected " + want.shape() + ", found nothing in " + where);
-      } else if (!have.shape().equals(want.shape())) {
-        lines.add(
-            want.name()
-                + ": expected "
-                + want.shape()
-                + ", found "
-                + have.shape()
-                + " in "
-                + where);
-      } else if (!have.dtype().isFloat()) {
-        lines.add(want.name() + ": expected a float type, found " + have.dtype() + " in " + where);
-      }
-    }
-    for (TensorSpec have : found.values()) {
-      if (!expected.containsKey(have.name())) {
-        lines.add(
-            have.name() + ": expected no such tensor, found " + have.shape() + " in " + where);
-      }
-    }
-    return lines;
+    return TensorDifferences.of(expected, found, where);
   }
 
   /**
@@ -107,20 +80,7 @@ public final class NitTensors {
    *     what was expected and found
    */
   public static void require(NitConfig config, Map<String, TensorSpec> found, String where) {
-    List<String> lines = differences(config, found, where);
-    if (!lines.isEmpty()) {
-      int shown = Math.min(20, lines.size());
-      List<String> more = lines.subList(shown, lines.size());
-      String names =
-          more.stream().map(line -> line.substring(0, line.indexOf(": "))).collect(joining(", "));
-      throw new IllegalArgumentException(
-          where
-              + " does not fit the config ("
-              + lines.size()
-              + (lines.size() == 1 ? " difference):\n  " : " differences):\n  ")
-              + String.join("\n  ", lines.subList(0, shown))
-              + (more.isEmpty() ? "" : "\n  and " + more.size() + " more: " + names));
-    }
+    TensorDifferences.require(differences(config, found, where), where);
   }
 
   private static final class Builder {

@@ -7,6 +7,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.cli.Cli;
 import io.nit.core.cli.CommonOptions;
+import io.nit.core.codec.CodecSpec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.tensor.NitTensors;
 import io.nit.runtime.RequestValidator;
@@ -69,7 +70,8 @@ final class Info implements Callable<Integer> {
       node.put(
           "largest_square_guided", (int) Math.sqrt(bundle.maxTokens() / 2) * rules.sizeMultiple());
     }
-    bundle.codec().ifPresent(codec -> node.set("codec", codec));
+    bundle.codec().ifPresent(codec -> node.set("codec", codec.toNode()));
+    bundle.autoencoder().ifPresent(files -> node.set("autoencoder", files.toNode()));
     ArrayNode labels = node.putArray("labels");
     bundle.labels().forEach(labels::add);
     node.set("defaults", bundle.defaults().toNode());
@@ -126,7 +128,7 @@ final class Info implements Callable<Integer> {
             + (info.has("largest_square_guided")
                 ? ", with guidance " + square(info.get("largest_square_guided"))
                 : ""));
-    line(text, "codec", bundle.codec().map(Object::toString).orElse("none: latents only"));
+    line(text, "codec", bundle.codec().map(CodecSpec::describe).orElse("none: latents only"));
     line(
         text,
         "labels",

@@ -1,6 +1,7 @@
 package io.nit.runtime.cli;
 
 import io.nit.core.bundle.Bundle;
+import io.nit.core.codec.CodecSpec;
 import io.nit.core.io.Sha256;
 import java.util.List;
 
@@ -12,7 +13,10 @@ final class ModelHash {
   static String of(List<Bundle> bundles) {
     StringBuilder text = new StringBuilder();
     for (Bundle bundle : bundles) {
-      text.append(bundle.config().toNode()).append('\n').append(bundle.codec()).append('\n');
+      text.append(bundle.config().toNode())
+          .append('\n')
+          .append(bundle.codec().map(CodecSpec::toNode))
+          .append('\n');
       for (Bundle.FileEntry file : bundle.files()) {
         text.append(file.name()).append(' ').append(file.sha256()).append('\n');
       }

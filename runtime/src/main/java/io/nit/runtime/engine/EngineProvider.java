@@ -1,6 +1,7 @@
 package io.nit.runtime.engine;
 
 import io.nit.core.bundle.Bundle;
+import io.nit.core.codec.LatentCodec;
 import java.io.IOException;
 import java.util.Optional;
 
@@ -36,4 +37,16 @@ public interface EngineProvider {
    * @throws EngineException if the backend does not take the model; names what does not fit
    */
   VelocityEngine open(Bundle bundle, EngineOptions options) throws IOException, EngineException;
+
+  /**
+   * Loads the bundle's learned autoencoder.
+   *
+   * @return the codec, which the caller closes
+   * @throws IOException if a file of the bundle cannot be read
+   * @throws EngineException if the backend runs no autoencoders, or does not take this one
+   */
+  default LatentCodec openCodec(Bundle bundle, EngineOptions options)
+      throws IOException, EngineException {
+    throw new EngineException("backend " + name() + " runs no learned autoencoders");
+  }
 }

@@ -1,6 +1,7 @@
 package io.nit.runtime.engine;
 
 import io.nit.core.bundle.Bundle;
+import io.nit.core.codec.LatentCodec;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -46,9 +47,40 @@ public final class Engines {
     return open(bundle, backend, options, providers());
   }
 
+  /**
+   * Opens a bundle's codec: a plain one as it is, a learned one on the backend that {@link #open}
+   * takes for the model.
+   *
+   * @param backend a backend's name, or {@link #AUTO}
+   * @return the codec, which the caller closes; empty if the bundle has none
+   * @throws IllegalArgumentException if no backend has that name
+   * @throws EngineException if the backend cannot run the autoencoder
+   * @throws IOException if a file of the bundle cannot be read
+   */
+  public static Optional<LatentCodec> openCodec(
+      Bundle bundle, String backend, EngineOptions options) throws IOException, EngineException {
+    if (bundle.codec().isEmpty()) {
+      return Optional.empty();
+    }
+    Optional<LatentCodec> plain = bundle.codec().get().plain();
+    return plain.isPresent()
+        ? plain
+        : Optional.of(chosen(bundle, backend, providers()).provider.openCodec(bundle, options));
+  }
+
   static VelocityEngine open(
       Bundle bundle, String backend, EngineOptions options, List<EngineProvider> providers)
       throws IOException, EngineException {
+    Choice choice = chosen(bundle, backend, providers);
+    VelocityEngine engine = choice.provider.open(bundle, options);
+    LOG.info("backend {} ({}): {}", engine.backend(), choice.reason, engine.description());
+    return engine;
+  }
+
+  private record Choice(EngineProvider provider, String reason) {}
+
+  private static Choice chosen(Bundle bundle, String backend, List<EngineProvider> providers)
+      throws EngineException {
     if (!backend.equals(AUTO)) {
       EngineProvider named = named(backend, providers);
       Optional<String> refusal = named.refusal(bundle);
@@ -56,7 +88,7 @@ public final class Engines {
         throw new EngineException(
             "backend " + backend + " cannot run " + bundle.folder() + ": " + refusal.get());
       }
-      return opened(named, bundle, options, "asked for");
+      return new Choice(named, "asked for");
     }
     List<String> passedOver = new ArrayList<>();
     for (EngineProvider provider : providers) {
@@ -69,7 +101,7 @@ public final class Engines {
             passedOver.isEmpty()
                 ? "auto: the preferred one"
                 : "auto: the next after " + String.join("; ", passedOver);
-        return opened(provider, bundle, options, reason);
+        return new Choice(provider, reason);
       }
       passedOver.add(provider.name() + " (" + refusal.get() + ")");
     }
@@ -78,14 +110,6 @@ public final class Engines {
             + bundle.folder()
             + ": "
             + (passedOver.isEmpty() ? "none on the class path" : String.join("; ", passedOver)));
-  }
-
-  private static VelocityEngine opened(
-      EngineProvider provider, Bundle bundle, EngineOptions options, String reason)
-      throws IOException, EngineException {
-    VelocityEngine engine = provider.open(bundle, options);
-    LOG.info("backend {} ({}): {}", engine.backend(), reason, engine.description());
-    return engine;
   }
 
   private static EngineProvider named(String backend, List<EngineProvider> providers) {

@@ -7,12 +7,16 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nit.core.codec.DcAeSpec;
 import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.config.NitConfig;
+import io.nit.core.tensor.DType;
+import io.nit.testing.GeneratedDcAe;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -26,6 +30,45 @@ class BundleTest {
       NitConfig.s().with(Map.of("in_channels", 48, "patch_size", 2, "num_classes", 3));
 
   @TempDir Path folder;
+
+  @Test
+  void aLearnedCodecNeedsItsFiles() throws IOException {
+    DcAeSpec spec = new DcAeSpec(GeneratedDcAe.small(), Optional.empty());
+    Bundle plain = written();
+    for (String name : List.of("decoder.onnx", "encoder.onnx")) {
+      Files.writeString(folder.resolve(name), name);
+    }
+    AutoencoderFiles files =
+        new AutoencoderFiles(
+            Optional.of("encoder.onnx"), "decoder.onnx", Optional.empty(), DType.F16, DType.F32);
+    List<Bundle.FileEntry> listed = new ArrayList<>(plain.files());
+    listed.add(Bundle.describe(folder.resolve("decoder.onnx")));
+    learned(plain, spec, Optional.of(files), listed).write();
+    assertTrue(
+        assertThrows(IllegalArgumentException.class, () -> Bundle.open(folder))
+            .getMessage()
+            .contains("autoencoder: expected names listed in files, found 'encoder.onnx'"));
+    listed.add(Bundle.describe(folder.resolve("encoder.onnx")));
+    learned(plain, spec, Optional.of(files), listed).write();
+    Bundle opened = Bundle.open(folder);
+    assertEquals(Optional.of(spec), opened.codec());
+    assertEquals(Optional.of(files), opened.autoencoder());
+    assertEquals(Optional.of(8), opened.sizeMultiple());
+    learned(plain, spec, Optional.empty(), listed).write();
+    assertTrue(
+        assertThrows(IllegalArgumentException.class, () -> Bundle.open(folder))
+            .getMessage()
+            .contains("autoencoder: expected the files of the dc-ae codec, found null"));
+  }
+
+  @Test
+  void aDecoderThatCanOverflowNeedsOneThatCannot() {
+    assertThrows(
+        IllegalArgumentException.class,
+        () ->
+            new AutoencoderFiles(
+                Optional.empty(), "decoder.onnx", Optional.empty(), DType.F16, DType.F16));
+  }
 
   @Test
   void aManifestRoundTrips() throws IOException {
@@ -42,7 +85,7 @@ class BundleTest {
     assertEquals(written.verification(), opened.verification());
     assertEquals(written.provenance(), opened.provenance());
     assertEquals(Optional.of(8), opened.sizeMultiple()); // factor 4 × patch 2
-    assertEquals(new SpaceToDepthCodec(4, 2, 0.5f), opened.openCodec().orElseThrow());
+    assertEquals(new SpaceToDepthCodec(4, 2, 0.5f), opened.codec().orElseThrow());
     opened.verifyHashes();
   }
 
@@ -52,7 +95,7 @@ class BundleTest {
     change("codec", "null");
     Bundle opened = Bundle.open(folder);
     assertEquals(Optional.empty(), opened.sizeMultiple());
-    assertTrue(opened.openCodec().isEmpty());
+    assertTrue(opened.codec().isEmpty());
   }
 
   @Test
@@ -105,7 +148,8 @@ class BundleTest {
         "config | null | config: expected a JSON object",
         "config | {\"depth\": 1} | config: hidden_size: expected an integer, found nothing",
         "config | {\"depth\": 1, \"hidden_size\": 8, \"num_heads\": 1} | codec: expected 32 channels (config.in_channels), found 48",
-        "codec | {\"type\": \"dc-ae\"} | codec.type: expected space-to-depth, found dc-ae",
+        "codec | {\"type\": \"vae\"} | codec.type: expected space-to-depth or dc-ae, found vae",
+        "autoencoder | {\"decoder\": \"d.onnx\"} | autoencoder: expected none, found {",
         "max_tokens | 0 | max_tokens: expected 1 or more, found 0",
         "max_tokens | -5 | max_tokens: expected 1 or more, found -5",
         "model | {\"file\": \"../model.onnx\"} | expected a file name in the bundle's folder, found '../model.onnx'",
@@ -150,7 +194,8 @@ class BundleTest {
             "model.onnx",
             "BF16",
             18,
-            Optional.of(new SpaceToDepthCodec(4, 2, 0.5f).toNode()),
+            Optional.of(new SpaceToDepthCodec(4, 2, 0.5f)),
+            Optional.empty(),
             List.of("cat", "é", "zebra"),
             4096,
             new Bundle.SamplingDefaults(20, "heun", 1.5, 0.1, 0.8),
@@ -159,6 +204,28 @@ class BundleTest {
             json.objectNode().put("tool", "test"));
     bundle.write();
     return bundle;
+  }
+
+  /** The bundle with a learned codec. */
+  private static Bundle learned(
+      Bundle bundle,
+      DcAeSpec spec,
+      Optional<AutoencoderFiles> autoencoder,
+      List<Bundle.FileEntry> files) {
+    return new Bundle(
+        bundle.folder(),
+        bundle.config().with(Map.of("in_channels", spec.channels(), "patch_size", 1)),
+        bundle.modelFile(),
+        bundle.weights(),
+        bundle.opset(),
+        Optional.of(spec),
+        autoencoder,
+        bundle.labels(),
+        bundle.maxTokens(),
+        bundle.defaults(),
+        files,
+        bundle.verification(),
+        bundle.provenance());
   }
 
   private void change(String field, String value) throws IOException {

@@ -8,8 +8,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.testing.Errors;
+import io.nit.testing.GeneratedDcAe;
 import java.util.Arrays;
+import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -75,8 +78,10 @@ class CodecTest {
       delimiter = '|',
       quoteCharacter = '`',
       value = {
-        "{} | codec.type: expected space-to-depth, found nothing",
-        "{\"type\": \"dc-ae\", \"factor\": 4} | codec.type: expected space-to-depth, found dc-ae",
+        "{} | codec.type: expected space-to-depth or dc-ae, found nothing",
+        "{\"type\": \"vae\", \"factor\": 4} | codec.type: expected space-to-depth or dc-ae, found vae",
+        "{\"type\": \"dc-ae\"} | codec.config: expected a JSON object, found null",
+        "{\"type\": \"dc-ae\", \"config\": {}} | codec.config: in_channels: expected an integer",
         "{\"type\": \"space-to-depth\"} | codec.factor: expected an integer",
         "{\"type\": \"space-to-depth\", \"factor\": \"4\"} | codec.factor: expected an integer",
         "{\"type\": \"space-to-depth\", \"factor\": 0} | codec factor: expected 1..64, found 0",
@@ -91,6 +96,20 @@ class CodecTest {
     String found =
         assertThrows(IllegalArgumentException.class, () -> Codecs.of(node, "b.json")).getMessage();
     assertTrue(found.startsWith("b.json: ") && found.contains(message), found);
+  }
+
+  @Test
+  void learnedCodecsAreReadAsTheyAreWritten() {
+    DcAeSpec spec = new DcAeSpec(GeneratedDcAe.small(), Optional.of("ab".repeat(32)));
+    assertEquals(spec, Codecs.of(spec.toNode(), "bundle.json"));
+    assertEquals(8, spec.factor());
+    assertEquals(8, spec.channels());
+    assertTrue(spec.plain().isEmpty());
+    ObjectNode torn = spec.toNode().put("weights_sha256", "123");
+    assertTrue(
+        assertThrows(IllegalArgumentException.class, () -> Codecs.of(torn, "b.json"))
+            .getMessage()
+            .contains("codec.weights_sha256: expected 64 hexadecimal digits"));
   }
 
   @Test

@@ -23,6 +23,7 @@ class EnginesTest {
           "F32",
           18,
           Optional.empty(),
+          Optional.empty(),
           List.of(),
           64,
           Bundle.SamplingDefaults.STANDARD,

@@ -59,6 +59,7 @@ public final class ExportedModel implements AutoCloseable {
             storage.name(),
             NitGraph.OPSET,
             Optional.empty(),
+            Optional.empty(),
             List.of(),
             Integer.MAX_VALUE,
             Bundle.SamplingDefaults.STANDARD,

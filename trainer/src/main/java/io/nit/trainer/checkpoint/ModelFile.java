@@ -1,7 +1,7 @@
 package io.nit.trainer.checkpoint;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
-import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.CodecSpec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.safetensors.SafetensorsWriter;
 import io.nit.trainer.model.Weights;
@@ -21,7 +21,7 @@ import org.bytedeco.pytorch.Tensor;
  * @param codec what made the latents, where it is known
  * @param labels class names by label; empty where there are none
  */
-public record ModelFile(NitConfig config, Optional<LatentCodec> codec, List<String> labels) {
+public record ModelFile(NitConfig config, Optional<CodecSpec> codec, List<String> labels) {
   private static final String TOOL = "nit-train";
 
   /**

@@ -1,5 +1,6 @@
 package io.nit.trainer.cli;
 
+import io.nit.core.codec.LatentCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.flow.Guidance;
 import io.nit.core.flow.Philox;
@@ -64,12 +65,18 @@ final class SampleFlags {
       description = "Guidance of the samples (default: ${DEFAULT-VALUE}).")
   double guidance;
 
-  /** The grid, or nothing where the data set has no codec that could decode it. */
-  Optional<SampleGrid> grid(NitConfig config, TrainingData data, long seed) throws IOException {
+  /**
+   * The grid, or nothing where no codec can decode it.
+   *
+   * @param codec decodes the data set's latents; closed by the caller
+   */
+  Optional<SampleGrid> grid(
+      NitConfig config, TrainingData data, Optional<LatentCodec> codec, long seed)
+      throws IOException {
     if (classes < 1) {
       throw new IllegalArgumentException("--sample-classes: expected 1 or more, found " + classes);
     }
-    if (data.codec().isEmpty()) {
+    if (codec.isEmpty()) {
       if (!sizes.isEmpty()) {
         throw new IllegalArgumentException(
             "--sample-size: expected a data set whose codec is known, found none: samples cannot be"
@@ -78,7 +85,7 @@ final class SampleFlags {
       LOG.info("no sample grids: the data set does not say which codec made its latents");
       return Optional.empty();
     }
-    int multiple = data.codec().get().factor() * config.patchSize();
+    int multiple = codec.get().factor() * config.patchSize();
     List<int[]> hw = new ArrayList<>();
     for (String size : sizes) {
       hw.add(parse(size, multiple));
@@ -90,7 +97,8 @@ final class SampleFlags {
             labels,
             steps,
             new Guidance(guidance, 0, 1),
-            seed));
+            seed,
+            codec.get()));
   }
 
   private static int[] parse(String size, int multiple) {

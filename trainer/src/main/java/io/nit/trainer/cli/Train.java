@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.cli.Cli;
 import io.nit.core.cli.CommonOptions;
 import io.nit.core.cli.StopSignal;
+import io.nit.core.codec.CodecSpec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
 import io.nit.core.io.FolderLock;
@@ -175,7 +176,8 @@ public final class Train implements Callable<Integer> {
         dataFlags.options(asked, options.loss().projCoeff() > 0, common.quiet());
     try (TrainingData set = TrainingDataSets.open(data, dataOptions)) {
       NitConfig config = fitted(asked, set);
-      Optional<SampleGrid> grid = samples.grid(config, set, options.seed());
+      Optional<SampleGrid> grid =
+          samples.grid(config, set, set.codec().flatMap(CodecSpec::plain), options.seed());
       try (Trainer trainer = new Trainer(config, options, set, folder, target, workers);
           FolderLock lock = folder.lock()) {
         if (from.isPresent()) {

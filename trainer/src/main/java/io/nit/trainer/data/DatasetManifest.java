@@ -4,8 +4,8 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.Codecs;
-import io.nit.core.codec.LatentCodec;
 import io.nit.core.io.AtomicFile;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -23,13 +23,13 @@ import java.util.Optional;
  * <pre>{"format": 1, "tool": …, "codec": {…}, "labels": [name, …], "patch_size": 1,
  *  "latent_dirs": {TYPE: folder}, …counts and settings, for people…}</pre>
  *
- * @param codec the codec's node, where it is known
+ * @param codec what made the latents, where it is known
  * @param labels class names by label; empty where they have none
  * @param patchSize the patch size that the sampler meta files count tokens with
  * @param latentDirs folder of latents by type, inside the data set
  */
 record DatasetManifest(
-    Optional<JsonNode> codec,
+    Optional<CodecSpec> codec,
     List<String> labels,
     int patchSize,
     Map<DataType, String> latentDirs) {
@@ -67,21 +67,18 @@ record DatasetManifest(
       }
     }
     return new DatasetManifest(
-        node.path("codec").isObject() ? Optional.of(node.get("codec")) : Optional.empty(),
+        Optional.ofNullable(node.get("codec"))
+            .filter(JsonNode::isObject)
+            .map(entry -> Codecs.of(entry, file.toString())),
         labels,
         node.path("patch_size").asInt(1),
         dirs);
   }
 
-  /** Makes the codec; the caller closes it. */
-  Optional<LatentCodec> openCodec(Path folder) {
-    return codec.map(node -> Codecs.of(node, folder.resolve(FILE).toString()));
-  }
-
   /** Writes the manifest with more facts for people, atomically. */
   void write(Path folder, String tool, ObjectNode facts) throws IOException {
     ObjectNode node = JSON.createObjectNode().put("format", FORMAT).put("tool", tool);
-    codec.ifPresent(value -> node.set("codec", value));
+    codec.ifPresent(value -> node.set("codec", value.toNode()));
     labels.forEach(node.putArray("labels")::add);
     node.put("patch_size", patchSize);
     ObjectNode dirs = node.putObject("latent_dirs");

@@ -2,6 +2,7 @@ package io.nit.trainer.data;
 
 import io.nit.core.cli.Progress;
 import io.nit.core.cli.StopSignal;
+import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.LatentCodec;
 import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.flow.Philox;
@@ -216,8 +217,8 @@ final class ImageFolderData implements TrainingData {
   }
 
   @Override
-  public Optional<LatentCodec> codec() {
-    return Optional.of(codec);
+  public Optional<CodecSpec> codec() {
+    return Optional.of(codec.spec());
   }
 
   @Override

@@ -1,6 +1,6 @@
 package io.nit.trainer.data;
 
-import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.CodecSpec;
 import io.nit.core.flow.Philox;
 import io.nit.core.packing.Lpfhp;
 import io.nit.core.packing.PackLayout;
@@ -48,7 +48,7 @@ final class LatentData implements TrainingData {
   private final int[] widths;
   private final List<int[]> packs;
   private final List<String> labels;
-  private final Optional<LatentCodec> codec;
+  private final Optional<CodecSpec> codec;
   private final int channels;
 
   /**
@@ -93,7 +93,7 @@ final class LatentData implements TrainingData {
     this.packs = packs(folder, manifest, tokens);
     this.labels = manifest.labels();
     this.channels = open(packs.get(0)[0], 0).channels();
-    this.codec = manifest.openCodec(folder);
+    this.codec = manifest.codec();
     if (codec.isPresent() && codec.get().channels() != channels) {
       throw new IllegalArgumentException(
           folder.resolve(DatasetManifest.FILE)
@@ -275,7 +275,7 @@ final class LatentData implements TrainingData {
   }
 
   @Override
-  public Optional<LatentCodec> codec() {
+  public Optional<CodecSpec> codec() {
     return codec;
   }
 
@@ -290,7 +290,5 @@ final class LatentData implements TrainingData {
   }
 
   @Override
-  public void close() {
-    codec.ifPresent(LatentCodec::close);
-  }
+  public void close() {}
 }

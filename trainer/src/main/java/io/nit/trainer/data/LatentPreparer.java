@@ -312,7 +312,7 @@ public final class LatentPreparer {
     ObjectNode facts = JSON.createObjectNode();
     facts.put("pictures", folder.entries().size()).put("latents", rows).put("skipped", skipped);
     facts.put("dtype", options.dtype().name());
-    new DatasetManifest(Optional.of(codec.toNode()), folder.labels(), options.patchSize(), folders)
+    new DatasetManifest(Optional.of(codec.spec()), folder.labels(), options.patchSize(), folders)
         .write(options.output(), tool, facts);
   }
 

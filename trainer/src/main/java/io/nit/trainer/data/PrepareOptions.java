@@ -1,6 +1,7 @@
 package io.nit.trainer.data;
 
 import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.codec.LatentCodec;
 import io.nit.core.codec.SpaceToDepthCodec;
@@ -93,8 +94,8 @@ public record PrepareOptions(
 
   /** What the latents on disk depend on, and nothing else: a resumed run must agree with it. */
   ObjectNode settings(LatentCodec codec) {
-    ObjectNode node = codec.toNode().objectNode();
-    node.set("codec", codec.toNode());
+    ObjectNode node = JsonNodeFactory.instance.objectNode();
+    node.set("codec", codec.spec().toNode());
     node.put("patch_size", patchSize);
     ArrayNode names = node.putArray("types");
     types.forEach(type -> names.add(type.key()));

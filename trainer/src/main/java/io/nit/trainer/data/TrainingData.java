@@ -1,6 +1,6 @@
 package io.nit.trainer.data;
 
-import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.CodecSpec;
 import io.nit.core.flow.Philox;
 import java.io.IOException;
 import java.util.List;
@@ -33,8 +33,8 @@ public interface TrainingData extends AutoCloseable {
    */
   TrainingPack load(int pack, Philox choice) throws IOException;
 
-  /** The codec that made the latents, where it is known. Closed with the data set. */
-  Optional<LatentCodec> codec();
+  /** What made the latents, where it is known. */
+  Optional<CodecSpec> codec();
 
   /** Class names by label; empty where the data set names none. */
   List<String> labels();

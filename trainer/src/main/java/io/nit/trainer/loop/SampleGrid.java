@@ -29,9 +29,10 @@ import org.bytedeco.pytorch.Tensor;
  * @param steps Euler steps
  * @param guidance classifier-free guidance
  * @param seed first picture's seed; the next ones count on
+ * @param codec decodes the pictures; closed by the caller
  */
 public record SampleGrid(
-    List<int[]> sizes, long[] labels, int steps, Guidance guidance, long seed) {
+    List<int[]> sizes, long[] labels, int steps, Guidance guidance, long seed, LatentCodec codec) {
   private static final int SHEET_WIDTH = 1024;
   private static final int ENLARGED_BELOW = 128;
 
@@ -50,7 +51,7 @@ public record SampleGrid(
    *
    * @param names class names by label, for the captions; may be empty
    */
-  public RgbImage draw(NitModel model, LatentCodec codec, List<String> names) {
+  public RgbImage draw(NitModel model, List<String> names) {
     List<Cell> cells = new ArrayList<>();
     for (int[] size : sizes) {
       for (long label : labels) {

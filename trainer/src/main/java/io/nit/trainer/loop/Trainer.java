@@ -394,7 +394,7 @@ public final class Trainer implements AutoCloseable {
   }
 
   private void sample(SampleGrid grid, MetricsLog metrics) throws IOException {
-    RgbImage sheet = grid.draw(average, data.codec().orElseThrow(), data.labels());
+    RgbImage sheet = grid.draw(average, data.labels());
     Path file = folder.writeSamples(step, sheet);
     metrics.image(step, "samples", sheet);
     LOG.debug("samples {}", file);

@@ -5,7 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.CodecSpec;
 import io.nit.core.flow.Philox;
 import io.nit.core.packing.PackLayout;
 import java.io.IOException;
@@ -73,7 +73,7 @@ class PrefetchingLoaderTest {
     }
 
     @Override
-    public Optional<LatentCodec> codec() {
+    public Optional<CodecSpec> codec() {
       return Optional.empty();
     }
 

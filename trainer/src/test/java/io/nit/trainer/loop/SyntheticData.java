@@ -1,6 +1,6 @@
 package io.nit.trainer.loop;
 
-import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.flow.Philox;
 import io.nit.core.packing.PackLayout;
@@ -64,7 +64,7 @@ final class SyntheticData implements TrainingData {
   }
 
   @Override
-  public Optional<LatentCodec> codec() {
+  public Optional<CodecSpec> codec() {
     return Optional.of(new SpaceToDepthCodec(2));
   }
 

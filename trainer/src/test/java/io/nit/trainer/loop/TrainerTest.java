@@ -8,7 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.nit.core.cli.StopSignal;
-import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.CodecSpec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.flow.Guidance;
 import io.nit.core.image.RgbImage;
@@ -314,17 +314,17 @@ class TrainerTest {
             new long[] {0, 2},
             3,
             new Guidance(2, 0, 1),
-            5);
+            5,
+            data.codec().flatMap(CodecSpec::plain).orElseThrow());
     try (Trainer trainer = trainer(data, options(2, 1, 100), "a");
         MetricsLog metrics = MetricsLog.open(folder.resolve("a"), 0)) {
       Weights.load(trainer.model(), new SyntheticWeights(config(), false));
       trainer.run(metrics, Optional.of(grid), StopSignal.none(), true);
       BufferedImage file = ImageIO.read(folder.resolve("a/samples/step-0000002.png").toFile());
-      LatentCodec codec = data.codec().orElseThrow();
       byte[] drawn = RgbImage.of(file).rgb();
-      assertArrayEquals(grid.draw(trainer.average(), codec, data.labels()).rgb(), drawn);
+      assertArrayEquals(grid.draw(trainer.average(), data.labels()).rgb(), drawn);
       assertFalse(
-          Arrays.equals(grid.draw(trainer.model(), codec, data.labels()).rgb(), drawn),
+          Arrays.equals(grid.draw(trainer.model(), data.labels()).rgb(), drawn),
           "the weights in training and their average draw other pictures");
     }
   }

@@ -1,0 +1,175 @@
+package io.nit.core.codec;
+
+/**
+ * How large pictures are decoded in overlapping tiles, after diffusers' rule for {@code
+ * AutoencoderDC}. Tiles begin every {@code stride} pixels; where two overlap, one fades into the
+ * other linearly. A tile sees only itself, and a DC-AE's attention sees the whole picture, so a
+ * tiled decode is close to the whole one and not equal to it.
+ *
+ * <p>Legend: T tile, S stride, e = T - S the overlap, all in pixels; Tl and Sl the first two in
+ * latent pixels.
+ *
+ * @param tile side T of a tile in pixels
+ * @param stride pixels S from one tile to the next, at most T
+ * @param maxPixels pictures of more pixels than this are decoded in tiles
+ */
+public record Tiling(int tile, int stride, long maxPixels) {
+  /**
+   * Tiles of 1024 pixels, which show less than diffusers' 512 in flat areas, an eighth of them
+   * overlap, for pictures above 1024×1024.
+   */
+  public static final Tiling STANDARD = new Tiling(1024, 896, 1024L * 1024);
+
+  /** Checks the values against each other. */
+  public Tiling {
+    if (tile < 1 || tile > 1 << 15) {
+      throw new IllegalArgumentException("tile: expected 1..32768 pixels, found " + tile);
+    }
+    if (stride < 1 || stride > tile) {
+      throw new IllegalArgumentException(
+          "tile stride: expected 1.."
+              + tile
+              + " pixels (the tile), found "
+              + stride
+              + "; a larger one would leave pixels out");
+    }
+    if (maxPixels < 1) {
+      throw new IllegalArgumentException(
+          "pixels above which pictures are tiled: expected 1 or more, found " + maxPixels);
+    }
+  }
+
+  /** Decodes one tile: [C, h, w] to [3, h·factor, w·factor]. */
+  @FunctionalInterface
+  public interface TileDecoder {
+    /** Decodes a latent of h×w. */
+    float[] decode(float[] latent, int h, int w);
+  }
+
+  /**
+   * Checks that tile and stride are whole latent pixels.
+   *
+   * @param factor the codec's factor
+   * @return this
+   * @throws IllegalArgumentException if one is no multiple of the factor
+   */
+  public Tiling require(int factor) {
+    if (tile % factor != 0 || stride % factor != 0) {
+      throw new IllegalArgumentException(
+          "tile and tile stride: expected multiples of "
+              + factor
+              + " pixels (the codec's factor), found "
+              + tile
+              + " and "
+              + stride);
+    }
+    return this;
+  }
+
+  /** Whether a picture is decoded in tiles. */
+  public boolean applies(int height, int width) {
+    return (long) height * width > maxPixels && (height > tile || width > tile);
+  }
+
+  /** Tiles along a side of so many pixels. */
+  public int tilesAlong(int side) {
+    return (side + stride - 1) / stride;
+  }
+
+  /**
+   * Decodes a latent tile by tile.
+   *
+   * @param latent [C, latentH, latentW]
+   * @param factor the codec's factor
+   * @param decoder decodes a tile; what it returns is changed
+   * @return [3, latentH·factor, latentW·factor]
+   */
+  public float[] decode(float[] latent, int latentH, int latentW, int factor, TileDecoder decoder) {
+    require(factor);
+    int channels = latent.length / (latentH * latentW);
+    int tl = tile / factor;
+    int sl = stride / factor;
+    int width = latentW * factor;
+    int height = latentH * factor;
+    float[] picture = new float[3 * height * width];
+    Tile[] above = new Tile[tilesAlong(width)];
+    for (int top = 0; top < latentH; top += sl) {
+      Tile left = null;
+      for (int start = 0, column = 0; start < latentW; start += sl, column++) {
+        int h = Math.min(tl, latentH - top);
+        int w = Math.min(tl, latentW - start);
+        float[] rgb =
+            decoder.decode(cut(latent, channels, latentH, latentW, top, start, h, w), h, w);
+        Tile tile = new Tile(rgb, h * factor, w * factor);
+        if (top > 0) {
+          tile.fadeInBelow(above[column], this.tile - stride);
+        }
+        if (start > 0) {
+          tile.fadeInRightOf(left, this.tile - stride);
+        }
+        tile.copyTo(picture, height, width, top * factor, start * factor, stride);
+        left = tile;
+        above[column] = tile; // as it is now: what a later one fades from is itself faded
+      }
+    }
+    return picture;
+  }
+
+  private static float[] cut(
+      float[] latent, int channels, int latentH, int latentW, int top, int left, int h, int w) {
+    float[] part = new float[channels * h * w];
+    for (int c = 0; c < channels; c++) {
+      for (int y = 0; y < h; y++) {
+        int from = (c * latentH + top + y) * latentW + left;
+        System.arraycopy(latent, from, part, (c * h + y) * w, w);
+      }
+    }
+    return part;
+  }
+
+  private record Tile(float[] rgb, int height, int width) {
+    void fadeInBelow(Tile above, int overlap) {
+      int n = Math.min(Math.min(above.height, height), overlap);
+      for (int c = 0; c < 3; c++) {
+        for (int y = 0; y < n; y++) {
+          float share = (float) y / n;
+          int from = (c * above.height + above.height - n + y) * above.width;
+          int to = (c * height + y) * width;
+          for (int x = 0; x < width; x++) {
+            rgb[to + x] = above.rgb[from + x] * (1 - share) + rgb[to + x] * share;
+          }
+        }
+      }
+    }
+
+    void fadeInRightOf(Tile left, int overlap) {
+      int n = Math.min(Math.min(left.width, width), overlap);
+      for (int c = 0; c < 3; c++) {
+        for (int y = 0; y < height; y++) {
+          int from = (c * left.height + y) * left.width + left.width - n;
+          int to = (c * height + y) * width;
+          for (int x = 0; x < n; x++) {
+            float share = (float) x / n;
+            rgb[to + x] = left.rgb[from + x] * (1 - share) + rgb[to + x] * share;
+          }
+        }
+      }
+    }
+
+    /** Copies at most {@code most} rows and columns; what lies beyond belongs to the next tile. */
+    void copyTo(float[] picture, int fullHeight, int fullWidth, int top, int left, int most) {
+      int h = Math.min(height, most);
+      int w = Math.min(width, most);
+      for (int c = 0; c < 3; c++) {
+        for (int y = 0; y < h; y++) {
+          System.arraycopy(
+              rgb,
+              (c * height + y) * width,
+              picture,
+              (c * fullHeight + top + y) * fullWidth + left,
+              w);
+        }
+      }
+    }
+  }
+}
