@@ -86,6 +86,7 @@ class ModuleArrowsTest {
               "io.nit.core.codec..",
               "io.nit.core.flow..",
               "io.nit.core.io..",
+              "io.nit.core.safetensors..",
               "io.nit.core.tensor.."),
           Arrow.of("io.nit.core.cli..", new Object[] {CLI}),
           Arrow.of("io.nit.runtime.engine..", "io.nit.core.."),
