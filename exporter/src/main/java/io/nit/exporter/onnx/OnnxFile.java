@@ -6,7 +6,6 @@ import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.DType;
 import io.nit.core.tensor.Half;
 import io.nit.core.tensor.HostTensor;
-import io.nit.core.tensor.NitTensors;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.Channels;
@@ -56,7 +55,7 @@ public record OnnxFile(Path model, Optional<Path> data) {
    * @throws IOException if a file cannot be read or written; {@code target} is then as it was
    */
   public static OnnxFile write(
-      NitGraph graph,
+      OnnxGraph graph,
       TensorSource checkpoint,
       Path target,
       long externalDataAbove,
@@ -69,7 +68,7 @@ public record OnnxFile(Path model, Optional<Path> data) {
               + " bytes, found "
               + externalDataAbove);
     }
-    NitTensors.require(graph.config(), checkpoint.specs(), checkpoint.where());
+    graph.require(checkpoint);
     Path folder = target.toAbsolutePath().getParent();
     Files.createDirectories(folder);
     Path staging = Files.createTempDirectory(folder, "." + target.getFileName() + ".tmp-");
@@ -111,12 +110,12 @@ public record OnnxFile(Path model, Optional<Path> data) {
   }
 
   private static final class Writer {
-    private final NitGraph graph;
+    private final OnnxGraph graph;
     private final TensorSource checkpoint;
     private final LongConsumer progress;
     private final List<Long> offsets = new ArrayList<>();
 
-    Writer(NitGraph graph, TensorSource checkpoint, LongConsumer progress) {
+    Writer(OnnxGraph graph, TensorSource checkpoint, LongConsumer progress) {
       this.graph = graph;
       this.checkpoint = checkpoint;
       this.progress = progress;
