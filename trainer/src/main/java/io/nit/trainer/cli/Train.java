@@ -18,6 +18,7 @@ import io.nit.trainer.loop.RunFolder;
 import io.nit.trainer.loop.SampleGrid;
 import io.nit.trainer.loop.TrainOptions;
 import io.nit.trainer.loop.Trainer;
+import io.nit.trainer.loop.TrainingLoop;
 import io.nit.trainer.metrics.MetricsLog;
 import io.nit.trainer.model.Devices;
 import java.io.IOException;
@@ -205,13 +206,13 @@ public final class Train implements Callable<Integer> {
     return threads == 0 ? Runtime.getRuntime().availableProcessors() : threads;
   }
 
-  private int finish(Trainer.Outcome outcome, long step) {
+  private int finish(TrainingLoop.Outcome outcome, long step) {
     switch (outcome) {
       case DONE -> LOG.info("done: {} steps", step);
       case OUT_OF_TIME -> LOG.info("--max-minutes is over: {} steps", step);
       case STOPPED -> LOG.info("stopped at step {}; the same command goes on from there", step);
     }
-    return outcome == Trainer.Outcome.STOPPED ? Cli.INTERRUPTED : Cli.DONE;
+    return outcome == TrainingLoop.Outcome.STOPPED ? Cli.INTERRUPTED : Cli.DONE;
   }
 
   private static void require(String flag, Path value) {
