@@ -693,7 +693,12 @@ public final class DcAe implements AutoCloseable {
     this(config, device, Precision.F32);
   }
 
-  private DcAe(DcAeConfig config, Device device, Precision precision) {
+  /**
+   * A model of weights that are all zero.
+   *
+   * @param precision the type that weights are held in; training wants {@link Precision#F32}
+   */
+  public DcAe(DcAeConfig config, Device device, Precision precision) {
     this.config = config;
     this.precision = precision;
     try (PointerScope scope = new PointerScope()) {
