@@ -9,6 +9,7 @@ import io.nit.core.config.DcAeConfig.Stage;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.DcAeTensors;
 import io.nit.core.tensor.TensorSpec;
+import io.nit.trainer.model.Network;
 import io.nit.trainer.model.Weights;
 import java.io.IOException;
 import java.util.ArrayList;
@@ -50,7 +51,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * <p>The model owns its native memory until {@link #close}, which may be called twice; everything
  * else throws {@link IllegalStateException} after it. One forward at a time.
  */
-public final class DcAe implements AutoCloseable {
+public final class DcAe implements Network, AutoCloseable {
   private static final double NORM_EPS = 1e-5;
   private static final double ATTENTION_EPS = 1e-15;
 
@@ -790,6 +791,11 @@ public final class DcAe implements AutoCloseable {
     }
   }
 
+  @Override
+  public void restore(TensorSource source) throws IOException {
+    load(source);
+  }
+
   /**
    * Encodes pictures. The result belongs to the open {@code PointerScope}.
    *
@@ -873,7 +879,7 @@ public final class DcAe implements AutoCloseable {
     run.channelsLast = channelsLast;
   }
 
-  /** Parameters by checkpoint key, in forward order; owned by the model. */
+  @Override
   public Map<String, Tensor> parameters() {
     return parameters;
   }
