@@ -29,7 +29,8 @@ import org.slf4j.LoggerFactory;
  * checkpoints/step-0000100 {@link io.nit.trainer.checkpoint.Checkpoint}
  * metrics.jsonl, events/, loss.png   {@link io.nit.trainer.metrics.MetricsLog}
  * samples/step-0000100.png sample grids
- * model.safetensors        the averaged weights, once the training is done
+ * model.safetensors        the averaged weights, once the training is done; of an autoencoder:
+ * autoencoder/             the same in diffusers' layout
  * .lock                    held while a training is at work
  * </pre>
  *
@@ -64,6 +65,11 @@ public record RunFolder(Path root) {
   /** The result. */
   public Path model() {
     return root.resolve("model.safetensors");
+  }
+
+  /** The result of an autoencoder's training. */
+  public Path autoencoder() {
+    return root.resolve("autoencoder");
   }
 
   /**

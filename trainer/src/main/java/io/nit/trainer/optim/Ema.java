@@ -47,12 +47,16 @@ public final class Ema {
   }
 
   /**
-   * As {@link #update(Network, double)}, by a share that is on the device.
+   * As {@link #update(Network, double)} on parameters that lie in one tensor each, by a share that
+   * is on the device.
    *
-   * @param towards 1 - decay, a float scalar; 0 leaves the average as it is
+   * @param towards 1 - decay, a float32 scalar; 0 leaves the average as it is
    */
-  public void update(Network model, Tensor towards) {
-    each(model, (ema, weight) -> ema.lerp_(weight, towards));
+  public static void update(FlatParameters average, FlatParameters weights, Tensor towards) {
+    try (PointerScope scope = new PointerScope();
+        NoGradGuard guard = new NoGradGuard()) {
+      average.values().lerp_(weights.values(), towards);
+    }
   }
 
   /**

@@ -26,11 +26,12 @@ public final class FlatParameters implements AutoCloseable {
   private boolean closed;
 
   /**
-   * Moves parameters, with their values; gradients begin as 0.
+   * Moves parameters, with their values.
    *
    * @param parameters by checkpoint key, all float32 on one device
+   * @param trained whether there are gradients too, which begin as 0
    */
-  public FlatParameters(Map<String, Tensor> parameters) {
+  public FlatParameters(Map<String, Tensor> parameters, boolean trained) {
     this.parameters = parameters;
     long size = 0;
     for (Tensor parameter : parameters.values()) {
@@ -41,17 +42,18 @@ public final class FlatParameters implements AutoCloseable {
       scope.detach(guard);
       Tensor first = parameters.values().iterator().next();
       values = torch.zeros(size).to(first.device(), torch.ScalarType.Float);
-      Tensor gradients = torch.zeros_like(values);
-      Map<String, Tensor> gradientViews = views(gradients);
       views(values)
           .forEach(
               (name, view) -> {
                 Tensor parameter = parameters.get(name);
                 view.copy_(parameter.detach());
                 parameter.set_data(view);
-                parameter.mutable_grad().put(gradientViews.get(name));
               });
-      values.mutable_grad().put(gradients);
+      if (trained) {
+        Tensor gradients = torch.zeros_like(values);
+        views(gradients).forEach((name, view) -> parameters.get(name).mutable_grad().put(view));
+        values.mutable_grad().put(gradients);
+      }
       owned = scope.extend();
     }
   }
