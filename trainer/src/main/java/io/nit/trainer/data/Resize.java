@@ -17,7 +17,12 @@ public final class Resize {
    * @param width 1 or more
    * @param height 1 or more
    */
-  public record Size(int width, int height) {}
+  public record Size(int width, int height) {
+    /** That of a picture. */
+    static Size of(RgbImage image) {
+      return new Size(image.width(), image.height());
+    }
+  }
 
   /**
    * The native-resolution size of a picture: each side floored to a multiple, after shrinking to an
