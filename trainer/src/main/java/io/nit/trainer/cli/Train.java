@@ -4,14 +4,13 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.cli.Cli;
 import io.nit.core.cli.CommonOptions;
 import io.nit.core.cli.StopSignal;
-import io.nit.core.codec.CodecSpec;
+import io.nit.core.codec.LatentCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
 import io.nit.core.io.FolderLock;
 import io.nit.core.tensor.NitTensors;
 import io.nit.trainer.checkpoint.Checkpoint;
 import io.nit.trainer.checkpoint.CheckpointStore;
-import io.nit.trainer.data.DataOptions;
 import io.nit.trainer.data.TrainingData;
 import io.nit.trainer.data.TrainingDataSets;
 import io.nit.trainer.loop.RunFolder;
@@ -47,13 +46,15 @@ import picocli.CommandLine.Option;
       "The output folder holds config.json, train.json, dataset.json,",
       "checkpoints/, metrics.jsonl, events/ (TensorBoard), loss.png, samples/ and,",
       "at the end, model.safetensors: the averaged weights, which nit-export takes",
-      "as they are. Ctrl-C ends after the running step with a checkpoint; the same",
+      "as they are. Latents of a DC-AE need it for the samples only: --autoencoder DIR,",
+      "unless the folder that made them is still where it was. Ctrl-C ends after the running step with a checkpoint; the same",
       "command again goes on from there.",
       "",
       "Examples:",
       "  nit-train --preset s --data pictures --output run --max-tokens 2048",
       "  nit-train --config tiny.json --data pictures --output run --max-minutes 30",
       "  nit-train --preset xl --data latents --output run --proj-coeff 1",
+      "  nit-train --preset s --data pictures --autoencoder dc-ae --output run",
       "  nit-train --config tiny.json --data pictures --output other \\",
       "      --resume run/checkpoints/step-0000500",
       "",
@@ -100,6 +101,8 @@ public final class Train implements Callable<Integer> {
   @Mixin OptimizerFlags optimizer;
 
   @Mixin DataFlags dataFlags;
+
+  @Mixin AutoencoderFlags autoencoder;
 
   @Mixin SampleFlags samples;
 
@@ -172,12 +175,20 @@ public final class Train implements Callable<Integer> {
     int workers = threads();
     Device target = Devices.choose(device);
 
-    DataOptions dataOptions =
-        dataFlags.options(asked, options.loss().projCoeff() > 0, common.quiet());
-    try (TrainingData set = TrainingDataSets.open(data, dataOptions)) {
+    try (LatentCodec learned = autoencoder.open(target).orElse(null);
+        TrainingData set =
+            TrainingDataSets.open(
+                data,
+                dataFlags.options(
+                    asked,
+                    options.loss().projCoeff() > 0,
+                    common.quiet(),
+                    Optional.ofNullable(learned)));
+        LatentCodec decoder =
+            SampleCodec.find(set, Optional.ofNullable(learned), autoencoder, target).orElse(null)) {
       NitConfig config = fitted(asked, set);
       Optional<SampleGrid> grid =
-          samples.grid(config, set, set.codec().flatMap(CodecSpec::plain), options.seed());
+          samples.grid(config, set, Optional.ofNullable(decoder), options.seed());
       try (Trainer trainer = new Trainer(config, options, set, folder, target, workers);
           FolderLock lock = folder.lock()) {
         if (from.isPresent()) {
@@ -289,7 +300,9 @@ public final class Train implements Callable<Integer> {
         .put("data", data.toAbsolutePath().normalize().toString())
         .put("max-tokens", dataFlags.maxTokens)
         .put("max-images", dataFlags.maxImages)
-        .put("codec-factor", dataFlags.codecFactor)
+        .put("codec-factor", dataFlags.codecFactor())
+        .put("autoencoder", autoencoder.folder == null ? null : autoencoder.folder.toString())
+        .put("autoencoder-precision", autoencoder.precision)
         .put("max-side", dataFlags.maxSide)
         .put("crop-alpha", dataFlags.cropAlpha)
         .put(
