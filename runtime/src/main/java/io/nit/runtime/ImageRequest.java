@@ -39,10 +39,7 @@ public record ImageRequest(
 
   /** Checks what can be checked without a model; {@link RequestValidator} checks the rest. */
   public ImageRequest {
-    if (id.isPresent() && !ID.matcher(id.get()).matches()) {
-      throw new IllegalArgumentException(
-          "id: expected 1 to 128 letters, digits or . _ - (not first), found '" + id.get() + "'");
-    }
+    id.ifPresent(ImageRequest::checkId);
     if (label == null || label.isBlank()) {
       throw new IllegalArgumentException("label: expected a class by number or name, found none");
     }
@@ -55,6 +52,20 @@ public record ImageRequest(
       throw new IllegalArgumentException(
           "rope_reference: expected 2 tokens or more, or 0, found " + ropeReference);
     }
+  }
+
+  /**
+   * Checks a name for reports and files.
+   *
+   * @return the name
+   * @throws IllegalArgumentException if it holds other characters, such as those of paths
+   */
+  public static String checkId(String id) {
+    if (!ID.matcher(id).matches()) {
+      throw new IllegalArgumentException(
+          "id: expected 1 to 128 letters, digits or . _ - (not first), found '" + id + "'");
+    }
+    return id;
   }
 
   /** A builder that starts from sampling defaults, such as a bundle's. */

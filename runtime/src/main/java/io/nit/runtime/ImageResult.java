@@ -14,7 +14,10 @@ import java.util.Optional;
  * @param forwards forwards of the model it took part in
  * @param waitingSeconds from the submit until it joined a pack
  * @param samplingSeconds from then until its latent was done; others shared that time
- * @param decodingSeconds decoding of the latent
+ * @param decodingSeconds decoding of the latent; those decoded with it share that time
+ * @param tiles tiles that the picture was decoded in; 1 for one decoded whole, 0 without a picture
+ * @param decodeRetried whether the picture came out with NaN or infinity first and was decoded
+ *     again in single precision
  */
 public record ImageResult(
     ImageRequest request,
@@ -25,4 +28,6 @@ public record ImageResult(
     int forwards,
     double waitingSeconds,
     double samplingSeconds,
-    double decodingSeconds) {}
+    double decodingSeconds,
+    int tiles,
+    boolean decodeRetried) {}

@@ -3,11 +3,11 @@ package io.nit.runtime;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.Bundle.SamplingDefaults;
 import io.nit.core.codec.LatentCodec;
-import io.nit.core.codec.Tokens;
+import io.nit.core.codec.Tiling;
 import io.nit.core.config.NitConfig;
-import io.nit.core.image.RgbImage;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
+import io.nit.runtime.engine.EngineOptions.DecodeOptions;
 import io.nit.runtime.engine.Engines;
 import io.nit.runtime.engine.VelocityEngine;
 import io.nit.runtime.sample.PackedSampler;
@@ -16,34 +16,29 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 
 /**
  * A model bundle, loaded and ready to sample. Requests may come from any thread at any time; those
  * under way share packs under a token budget, and each result depends on its own request alone. One
- * thread samples, another decodes.
+ * thread samples, another decodes; where decoding falls behind, sampling waits.
  *
- * <p>The pipeline owns the model's native memory: close it. Closing ends what is under way, waits
- * for the forward in progress, and may be done twice and from any thread.
+ * <p>The pipeline owns the model's native memory: close it. Closing ends what is under way, be it
+ * sampled or decoded, waits for the forward in progress, and may be done twice and from any thread.
  */
 public final class NitPipeline implements AutoCloseable {
-  private static final int DECODES_WAITING = 16;
-
   private final Bundle bundle;
   private final RequestValidator rules;
   private final VelocityEngine engine;
   private final Optional<VelocityEngine> guide;
-  private final Optional<LatentCodec> codec;
   private final SamplingLoop loop;
+  private final DecodingLoop decoding;
   private final Thread samplingThread;
-  private final ThreadPoolExecutor decoder;
-  private volatile Thread decodingThread;
+  private final Thread decodingThread;
 
   NitPipeline(
       Bundle bundle,
@@ -54,27 +49,15 @@ public final class NitPipeline implements AutoCloseable {
     this.bundle = bundle;
     this.engine = engine;
     this.guide = guide;
-    this.codec = codec;
     this.rules = new RequestValidator(bundle, maxTokens, guide.isPresent());
-    this.decoder =
-        new ThreadPoolExecutor(
-            1,
-            1,
-            0,
-            TimeUnit.SECONDS,
-            new ArrayBlockingQueue<>(DECODES_WAITING),
-            work -> decodingThread = daemon(work, "nit-decoding"),
-            // Where decoding falls behind, the sampling thread decodes too rather than pile up
-            // latents.
-            new ThreadPoolExecutor.CallerRunsPolicy());
+    this.decoding = new DecodingLoop(codec, bundle.config());
     this.loop =
         new SamplingLoop(
-            new PackedSampler(engine, guide),
-            bundle.config(),
-            rules.maxTokens(),
-            ticket -> decoder.execute(() -> decode(ticket)));
+            new PackedSampler(engine, guide), bundle.config(), rules.maxTokens(), decoding::add);
     this.samplingThread = daemon(this::sample, "nit-sampling");
+    this.decodingThread = daemon(decoding, "nit-decoding");
     samplingThread.start();
+    decodingThread.start();
   }
 
   /**
@@ -100,6 +83,8 @@ public final class NitPipeline implements AutoCloseable {
     private int threads;
     private int maxTokens;
     private Path autoGuidance;
+    private Tiling decodeTiling = Tiling.STANDARD;
+    private long decodeBatchPixels = DecodeOptions.STANDARD.batchPixels();
 
     private Builder(Path folder) {
       this.folder = folder;
@@ -129,6 +114,21 @@ public final class NitPipeline implements AutoCloseable {
       return this;
     }
 
+    /** How a learned autoencoder decodes large pictures; by default {@link Tiling#STANDARD}. */
+    public Builder decodeTiling(Tiling tiling) {
+      decodeTiling = tiling;
+      return this;
+    }
+
+    /**
+     * Pixels of the pictures of one size that a learned autoencoder decodes together; 0, the
+     * default, for each alone, so that a picture never depends on what is decoded beside it.
+     */
+    public Builder decodeBatchPixels(long pixels) {
+      decodeBatchPixels = pixels;
+      return this;
+    }
+
     /**
      * Loads the model.
      *
@@ -138,8 +138,12 @@ public final class NitPipeline implements AutoCloseable {
      * @throws EngineException if the backend cannot run the model
      */
     public NitPipeline open() throws IOException, EngineException {
-      EngineOptions options = new EngineOptions(threads);
+      EngineOptions options =
+          new EngineOptions(threads, new DecodeOptions(decodeTiling, decodeBatchPixels));
       Bundle bundle = Bundle.open(folder);
+      if (bundle.autoencoder().isPresent()) {
+        decodeTiling.require(bundle.codec().orElseThrow().factor());
+      }
       new RequestValidator(bundle, maxTokens, autoGuidance != null); // refused before loading
       Optional<Bundle> guideBundle =
           autoGuidance == null ? Optional.empty() : Optional.of(Bundle.open(autoGuidance));
@@ -191,7 +195,7 @@ public final class NitPipeline implements AutoCloseable {
 
   /** What has been done so far. */
   public PipelineStats stats() {
-    return loop.stats();
+    return loop.stats().withDecoding(decoding.seconds(), decoding.retried());
   }
 
   /** {@link #submit(ImageRequest, ProgressListener)} without a listener. */
@@ -286,48 +290,14 @@ public final class NitPipeline implements AutoCloseable {
     } finally {
       engine.close();
       guide.ifPresent(VelocityEngine::close);
-      decoder.execute(() -> codec.ifPresent(LatentCodec::close)); // behind all that is decoded
-      decoder.shutdown();
-    }
-  }
-
-  private void decode(Ticket ticket) {
-    NitConfig config = bundle.config();
-    int patch = config.patchSize();
-    long start = System.nanoTime();
-    try {
-      float[] latent =
-          Tokens.unpatchify(
-              ticket.image.trajectory().x(), 0, config.inChannels(), ticket.h, ticket.w, patch);
-      Optional<RgbImage> image =
-          codec.map(
-              made ->
-                  RgbImage.ofPlanes(
-                      made.decode(latent, ticket.h * patch, ticket.w * patch),
-                      ticket.request.height(),
-                      ticket.request.width()));
-      long end = System.nanoTime();
-      ticket.future.complete(
-          new ImageResult(
-              ticket.request,
-              image,
-              latent,
-              ticket.h * patch,
-              ticket.w * patch,
-              ticket.forwards,
-              (ticket.admitted - ticket.submitted) * 1e-9,
-              (start - ticket.admitted) * 1e-9,
-              (end - start) * 1e-9));
-    } catch (RuntimeException | OutOfMemoryError e) {
-      ticket.future.completeExceptionally(
-          new SamplingException(
-              ticket.request.describe() + ": decoding failed: " + e.getMessage(), e));
+      decoding.close();
     }
   }
 
   @Override
   public void close() {
     loop.close();
+    decoding.close();
     Thread current = Thread.currentThread();
     if (current == samplingThread || current == decodingThread) {
       return; // called by a callback: the threads end by themselves once it returns
@@ -336,7 +306,8 @@ public final class NitPipeline implements AutoCloseable {
     for (boolean ended = false; !ended; ) {
       try {
         samplingThread.join();
-        ended = decoder.awaitTermination(1, TimeUnit.MINUTES);
+        decodingThread.join();
+        ended = true;
       } catch (InterruptedException e) {
         interrupted = true;
       }

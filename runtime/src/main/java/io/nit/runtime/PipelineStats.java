@@ -9,6 +9,22 @@ package io.nit.runtime;
  * @param modelSeconds time inside the model
  * @param javaSeconds the sampling thread's time outside the model while it had work: packing,
  *     rotary tables, sampler updates, starting noise
+ * @param decodeSeconds the decoding thread's time, which runs beside the others
+ * @param retriedDecodes pictures that were decoded again in single precision
  */
 public record PipelineStats(
-    long images, long forwards, long tokens, double modelSeconds, double javaSeconds) {}
+    long images,
+    long forwards,
+    long tokens,
+    double modelSeconds,
+    double javaSeconds,
+    double decodeSeconds,
+    long retriedDecodes) {
+  /** Of a pipeline that has done nothing. */
+  static final PipelineStats NONE = new PipelineStats(0, 0, 0, 0, 0, 0, 0);
+
+  /** With what the decoding thread has done. */
+  PipelineStats withDecoding(double seconds, long retried) {
+    return new PipelineStats(images, forwards, tokens, modelSeconds, javaSeconds, seconds, retried);
+  }
+}

@@ -31,15 +31,16 @@ final class SamplingLoop implements Runnable {
   private final Deque<Ticket> waiting = new ArrayDeque<>(); // guarded by this
   private final List<Ticket> active = new ArrayList<>();
   private boolean closing; // guarded by this
-  private PipelineStats stats = new PipelineStats(0, 0, 0, 0, 0); // guarded by this
+  private PipelineStats stats = PipelineStats.NONE; // guarded by this
   private long images;
   private long busyNanos;
+  private long waitingNanos;
   private long activeTokens;
 
   /**
    * A loop over a sampler.
    *
-   * @param decode takes a ticket whose latent is done
+   * @param decode takes a ticket whose latent is done; may wait until it has room
    */
   SamplingLoop(PackedSampler sampler, NitConfig config, int maxTokens, Consumer<Ticket> decode) {
     this.sampler = sampler;
@@ -93,8 +94,8 @@ final class SamplingLoop implements Runnable {
 
   private synchronized void publish() {
     double model = sampler.forwardNanos() * 1e-9;
-    double java = Math.max(0, busyNanos * 1e-9 - model);
-    stats = new PipelineStats(images, sampler.forwards(), sampler.tokens(), model, java);
+    double java = Math.max(0, (busyNanos - waitingNanos) * 1e-9 - model);
+    stats = new PipelineStats(images, sampler.forwards(), sampler.tokens(), model, java, 0, 0);
   }
 
   /** Waits until there is something to do; false when closing. */
@@ -129,7 +130,7 @@ final class SamplingLoop implements Runnable {
         try {
           begin(next);
         } catch (RuntimeException | OutOfMemoryError e) {
-          fail(next, "it could not be started: " + e.getMessage(), e);
+          next.fail("it could not be started: " + e.getMessage(), e);
         }
       }
     }
@@ -163,7 +164,7 @@ final class SamplingLoop implements Runnable {
       sampler.advance(pack);
     } catch (EngineException | RuntimeException | OutOfMemoryError e) {
       LOG.warn("a forward of {} images failed: {}", pack.size(), e.getMessage());
-      active.forEach(ticket -> fail(ticket, "the forward failed: " + e.getMessage(), e));
+      active.forEach(ticket -> ticket.fail("the forward failed: " + e.getMessage(), e));
       return;
     }
     for (int i = 0; i < before.length; i++) {
@@ -171,8 +172,7 @@ final class SamplingLoop implements Runnable {
       Trajectory trajectory = ticket.image.trajectory();
       ticket.forwards++;
       if (!finite(trajectory.x())) {
-        fail(
-            ticket,
+        ticket.fail(
             "the latent holds NaN or infinity after step "
                 + trajectory.step()
                 + " of "
@@ -194,7 +194,12 @@ final class SamplingLoop implements Runnable {
     active.removeAll(done);
     images += done.size();
     publish(); // before anyone can learn that an image is done
-    done.forEach(decode);
+    long handing = System.nanoTime();
+    for (Ticket ticket : done) {
+      ticket.sampled = handing;
+      decode.accept(ticket);
+    }
+    waitingNanos += System.nanoTime() - handing;
   }
 
   private static void report(Ticket ticket, Trajectory trajectory) {
@@ -203,11 +208,6 @@ final class SamplingLoop implements Runnable {
     } catch (RuntimeException e) {
       LOG.warn("a progress listener failed: {}", e.toString());
     }
-  }
-
-  private static void fail(Ticket ticket, String reason, Throwable cause) {
-    ticket.future.completeExceptionally(
-        new SamplingException(ticket.request.describe() + ": " + reason, cause));
   }
 
   private static boolean finite(double[] values) {

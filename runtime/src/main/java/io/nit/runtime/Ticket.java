@@ -16,6 +16,7 @@ final class Ticket {
 
   SampledImage image;
   long admitted;
+  long sampled;
   int forwards;
 
   Ticket(ImageRequest request, RequestValidator rules, ProgressListener listener) {
@@ -25,5 +26,10 @@ final class Ticket {
     h = rules.tokensHigh(request);
     w = rules.tokensWide(request);
     forwardTokens = rules.forwardTokens(request);
+  }
+
+  /** Ends the request with a {@link SamplingException}. */
+  void fail(String reason, Throwable cause) {
+    future.completeExceptionally(new SamplingException(request.describe() + ": " + reason, cause));
   }
 }

@@ -10,13 +10,18 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import io.nit.core.bundle.Bundle;
+import io.nit.core.codec.CodecException;
 import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.NonFiniteDecodeException;
 import io.nit.core.codec.SpaceToDepthCodec;
+import io.nit.core.codec.Tiling;
 import io.nit.core.config.CustomFreqs;
 import io.nit.core.config.NitConfig;
 import io.nit.core.flow.Guidance;
 import io.nit.core.flow.SamplerKind;
+import io.nit.testing.TinyAutoencoder;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -33,6 +38,7 @@ import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
 
 @Timeout(60)
 class NitPipelineTest {
@@ -269,6 +275,191 @@ class NitPipelineTest {
   }
 
   @Test
+  void latentsOfOneSizeThatWaitAreDecodedTogetherInTheirOrder() throws Exception {
+    FakeCodec codec = new FakeCodec();
+    codec.limit = 3;
+    codec.permits = new Semaphore(0);
+    NitPipeline pipeline = pipeline(codec);
+    List<CompletableFuture<ImageResult>> futures = new ArrayList<>();
+    futures.add(pipeline.submit(request().label(0).size(2, 2).steps(1).build()));
+    codec.awaitRuns(1); // it is being decoded; the rest piles up behind it
+    int[][] sizes = {{4, 4}, {8, 4}, {4, 4}, {4, 4}, {8, 4}, {4, 4}, {6, 6}};
+    for (int[] size : sizes) {
+      // One after the other, so that their order is known.
+      futures.add(pipeline.submit(request().label(0).size(size[0], size[1]).steps(1).build()));
+      while (pipeline.stats().images() < futures.size()) {
+        Thread.sleep(1);
+      }
+    }
+    codec.permits.release(1000);
+    for (CompletableFuture<ImageResult> future : futures) {
+      assertTrue(future.get().image().isPresent());
+    }
+    assertEquals(
+        List.of("1 of 1x1", "3 of 2x2", "2 of 4x2", "1 of 2x2", "1 of 3x3"),
+        codec.runs.stream().toList());
+    for (int i = 0; i < sizes.length; i++) {
+      assertEquals(sizes[i][0], futures.get(i + 1).get().image().orElseThrow().width());
+    }
+  }
+
+  @Test
+  void decodingOverlapsTheSamplingOfTheNextPack() throws Exception {
+    FakeCodec codec = new FakeCodec();
+    codec.permits = new Semaphore(0);
+    NitPipeline pipeline = pipeline(codec);
+    CompletableFuture<ImageResult> first =
+        pipeline.submit(request().label(0).size(4, 4).steps(1).build());
+    codec.awaitRuns(1);
+    pipeline.submit(request().label(1).size(4, 4).steps(6).build());
+    awaitPacks(1 + 6); // while the first is being decoded
+    assertFalse(first.isDone());
+    engine.permits = new Semaphore(0);
+    pipeline.submit(request().label(2).size(4, 4).steps(3).build());
+    awaitPacks(1 + 6 + 1);
+    codec.permits.release(1);
+    assertTrue(first.get().image().isPresent(), "decoded while a forward runs");
+  }
+
+  @Test
+  void samplingWaitsWhereDecodingFallsBehind() throws Exception {
+    FakeCodec codec = new FakeCodec();
+    codec.permits = new Semaphore(0);
+    NitPipeline pipeline = pipeline(codec);
+    List<CompletableFuture<ImageResult>> futures = new ArrayList<>();
+    int all = 2 * DecodingLoop.MOST_WAITING;
+    for (int i = 0; i < all; i++) {
+      // A pack holds one of them.
+      futures.add(pipeline.submit(request().label(0).size(16, 16).seed(i).steps(1).build()));
+    }
+    int most = 1 + DecodingLoop.MOST_WAITING + 1; // decoded, waiting, and the one not taken yet
+    awaitPacks(most);
+    Thread.sleep(100);
+    assertEquals(most, engine.packs.size());
+    codec.permits.release(1000);
+    for (CompletableFuture<ImageResult> future : futures) {
+      assertTrue(future.get().image().isPresent());
+    }
+    assertEquals(all, engine.packs.size());
+  }
+
+  @Test
+  void oneThatCannotBeDecodedFailsAloneAndTheRestOfItsBatchIsDelivered() throws Exception {
+    for (Throwable failure :
+        List.of(
+            new NonFiniteDecodeException(new float[48], 2, 2),
+            new CodecException("no memory left", null),
+            new OutOfMemoryError("Java heap space"))) {
+      FakeCodec codec = new FakeCodec();
+      codec.limit = 8;
+      codec.permits = new Semaphore(0);
+      NitPipeline pipeline = pipeline(codec);
+      pipeline.submit(request().label(0).size(2, 2).steps(1).build());
+      codec.awaitRuns(1);
+      List<CompletableFuture<ImageResult>> futures = new ArrayList<>();
+      for (int i = 0; i < 4; i++) {
+        ImageRequest request = request().id("r" + i).label(0).size(4, 4).seed(i).steps(1).build();
+        futures.add(pipeline.submit(request));
+      }
+      while (pipeline.stats().images() < 5) {
+        Thread.sleep(1);
+      }
+      codec.failure = failure;
+      codec.failing = 1; // of each batch that has so many, the second
+      codec.permits.release(1000);
+      for (int i : new int[] {0, 2, 3}) {
+        assertTrue(futures.get(i).get().image().isPresent());
+      }
+      ExecutionException failed = assertThrows(ExecutionException.class, futures.get(1)::get);
+      assertInstanceOf(SamplingException.class, failed.getCause());
+      assertTrue(
+          failed.getMessage().contains("r1: decoding failed: " + failure.getMessage()),
+          failed.getMessage());
+      codec.failure = null;
+      ImageRequest next = request().label(0).size(4, 4).steps(1).build();
+      assertTrue(pipeline.submit(next).get().image().isPresent(), "the pipeline goes on");
+    }
+  }
+
+  @Test
+  void resultsAndStatsTellOfRetriesAndTiles() throws Exception {
+    FakeCodec codec = new FakeCodec();
+    NitPipeline pipeline = pipeline(codec);
+    ImageResult plain = pipeline.submit(request().label(0).size(4, 4).steps(1).build()).get();
+    assertFalse(plain.decodeRetried());
+    assertEquals(1, plain.tiles());
+    codec.retried = true;
+    codec.tiles = 6;
+    ImageResult retried = pipeline.submit(request().label(0).size(4, 4).steps(1).build()).get();
+    assertTrue(retried.decodeRetried());
+    assertEquals(6, retried.tiles());
+    assertEquals(1, pipeline.stats().retriedDecodes());
+    assertTrue(pipeline.stats().decodeSeconds() >= plain.decodingSeconds());
+    assertTrue(plain.decodingSeconds() > 0);
+  }
+
+  @Test
+  void closingDuringADecodeEndsItAndWhatWaitsBehindIt() throws Exception {
+    FakeCodec codec = new FakeCodec();
+    codec.permits = new Semaphore(0);
+    NitPipeline pipeline = pipeline(codec);
+    List<CompletableFuture<ImageResult>> futures = new ArrayList<>();
+    for (int i = 0; i < 40; i++) { // more than may wait, so that sampling waits too
+      futures.add(pipeline.submit(request().label(0).size(16, 16).steps(1).build()));
+    }
+    codec.awaitRuns(1);
+    awaitPacks(1 + DecodingLoop.MOST_WAITING);
+    pipeline.close();
+    assertTrue(codec.closed);
+    assertTrue(engine.closed);
+    assertEquals(1, codec.runs.size());
+    for (CompletableFuture<ImageResult> future : futures) {
+      assertTrue(future.isDone());
+      assertThrows(CancellationException.class, future::get);
+    }
+    pipeline.close();
+  }
+
+  @Test
+  void whatIsCancelledWhileItWaitsIsNotDecoded() throws Exception {
+    FakeCodec codec = new FakeCodec();
+    codec.permits = new Semaphore(0);
+    NitPipeline pipeline = pipeline(codec);
+    List<CompletableFuture<ImageResult>> futures = new ArrayList<>();
+    for (int i = 0; i < 3; i++) {
+      futures.add(pipeline.submit(request().label(0).size(4, 4).seed(i).steps(1).build()));
+    }
+    codec.awaitRuns(1);
+    while (pipeline.stats().images() < 3) {
+      Thread.sleep(1);
+    }
+    futures.get(1).cancel(true);
+    codec.permits.release(1000);
+    assertTrue(futures.get(2).get().image().isPresent());
+    assertEquals(2, codec.runs.size());
+  }
+
+  @Test
+  void tilesThatDoNotFitTheCodecAreRefusedBeforeAModelIsLoaded(@TempDir Path folder)
+      throws Exception {
+    Bundle bundle = TinyAutoencoder.bundle(folder);
+    Files.write(bundle.model(), new byte[(int) Files.size(bundle.model())]); // does not load
+    NitPipeline.Builder builder =
+        NitPipeline.builder(folder).decodeTiling(new Tiling(1000, 900, 1));
+    String message = assertThrows(IllegalArgumentException.class, builder::open).getMessage();
+    assertTrue(message.contains("multiples of 8 pixels"), message);
+  }
+
+  @Test
+  void aPictureBelowOneLatentCellIsRefused(@TempDir Path folder) throws Exception {
+    RequestValidator rules = new RequestValidator(TinyAutoencoder.bundle(folder), 0, false);
+    ImageRequest small = request().label(0).size(4, 4).build();
+    String message =
+        assertThrows(IllegalArgumentException.class, () -> rules.check(small)).getMessage();
+    assertTrue(message.contains("multiples of 8, found 4x4; nearest: 8x8"), message);
+  }
+
+  @Test
   void closingWhileRunningEndsEverythingAndMayBeDoneTwice() throws Exception {
     engine.permits = new Semaphore(1);
     NitPipeline pipeline = pipeline(64);
@@ -447,6 +638,12 @@ class NitPipelineTest {
   private NitPipeline pipeline(int maxTokens) {
     engine.closed = false;
     return keep(new NitPipeline(bundle(256, CONFIG), engine, Optional.empty(), codec(), maxTokens));
+  }
+
+  private NitPipeline pipeline(LatentCodec decoding) {
+    engine.closed = false;
+    return keep(
+        new NitPipeline(bundle(64, CONFIG), engine, Optional.empty(), Optional.of(decoding), 0));
   }
 
   private NitPipeline keep(NitPipeline pipeline) {

@@ -30,6 +30,8 @@ public interface LatentCodec extends AutoCloseable {
    * @param width pixels, a multiple of {@link #factor}
    * @return [channels, height/factor, width/factor]
    * @throws IllegalArgumentException if a side is no multiple of the factor
+   * @throws UnsupportedOperationException if the codec only decodes
+   * @throws CodecException if what computes it fails
    */
   float[] encode(float[] rgb, int height, int width);
 
@@ -53,6 +55,7 @@ public interface LatentCodec extends AutoCloseable {
    * @return [3, latentH·factor, latentW·factor], about [-1, 1], not clamped, all finite
    * @throws NonFiniteDecodeException if the picture holds NaN or infinity even when it is computed
    *     in single precision
+   * @throws CodecException if what computes it fails
    */
   float[] decode(float[] latent, int latentH, int latentW);
 
@@ -61,12 +64,22 @@ public interface LatentCodec extends AutoCloseable {
    *
    * @param latents each as {@link #decode} takes it
    * @return their pictures, in the same order
-   * @throws NonFiniteDecodeException as {@link #decode}
+   * @throws NonFiniteDecodeException as {@link #decode}; none is returned then
+   * @throws CodecException if what computes them fails
    */
   default List<Decoded> decodeBatch(List<float[]> latents, int latentH, int latentW) {
     List<Decoded> pictures = new ArrayList<>();
     latents.forEach(latent -> pictures.add(Decoded.of(decode(latent, latentH, latentW))));
     return pictures;
+  }
+
+  /**
+   * Most latents of a size that are worth a {@link #decodeBatch}; more are decoded all the same. 1
+   * where decoding together gains nothing, or where a picture would depend on what is decoded
+   * beside it.
+   */
+  default int decodeBatchLimit(int latentH, int latentW) {
+    return 1;
   }
 
   /** Frees what the codec holds; nothing for a plain one. */

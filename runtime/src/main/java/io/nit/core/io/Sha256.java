@@ -2,6 +2,7 @@ package io.nit.core.io;
 
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -28,6 +29,13 @@ public final class Sha256 {
   /** Of a text's UTF-8 bytes. */
   public static String of(String text) {
     return HexFormat.of().formatHex(digest().digest(text.getBytes(StandardCharsets.UTF_8)));
+  }
+
+  /** Of a buffer's bytes, from position to limit. */
+  public static String of(ByteBuffer bytes) {
+    MessageDigest digest = digest();
+    digest.update(bytes.duplicate());
+    return HexFormat.of().formatHex(digest.digest());
   }
 
   private static MessageDigest digest() {

@@ -4,11 +4,14 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nit.core.bundle.AutoencoderFiles;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.cli.Cli;
 import io.nit.core.cli.CommonOptions;
 import io.nit.core.codec.CodecSpec;
+import io.nit.core.codec.DcAeSpec;
 import io.nit.core.config.NitConfig;
+import io.nit.core.tensor.DcAeTensors;
 import io.nit.core.tensor.NitTensors;
 import io.nit.runtime.RequestValidator;
 import io.nit.runtime.engine.EngineProvider;
@@ -25,7 +28,8 @@ import picocli.CommandLine.Option;
 @Command(
     name = "info",
     mixinStandardHelpOptions = true,
-    description = "Shows a bundle: its config, sizes, labels, codec, verification, and backends.",
+    description =
+        "Shows a bundle: its config, sizes, labels, codec, autoencoder, verification, and backends.",
     footer = {"", "Example:", "  nit-run info --bundle bundle --json | jq .config.hidden_size"})
 final class Info implements Callable<Integer> {
   @Mixin private CommonOptions common;
@@ -71,7 +75,7 @@ final class Info implements Callable<Integer> {
           "largest_square_guided", (int) Math.sqrt(bundle.maxTokens() / 2) * rules.sizeMultiple());
     }
     bundle.codec().ifPresent(codec -> node.set("codec", codec.toNode()));
-    bundle.autoencoder().ifPresent(files -> node.set("autoencoder", files.toNode()));
+    bundle.autoencoder().ifPresent(files -> node.set("autoencoder", autoencoder(bundle, files)));
     ArrayNode labels = node.putArray("labels");
     bundle.labels().forEach(labels::add);
     node.set("defaults", bundle.defaults().toNode());
@@ -85,6 +89,35 @@ final class Info implements Callable<Integer> {
       refusal.ifPresent(reason -> backend.put("reason", reason));
     }
     return node;
+  }
+
+  private static ObjectNode autoencoder(Bundle bundle, AutoencoderFiles files) {
+    ObjectNode node = files.toNode();
+    if (bundle.codec().orElseThrow() instanceof DcAeSpec spec) {
+      node.put("parameters", DcAeTensors.parameters(spec.config()));
+      node.put("scaling_factor", spec.config().scalingFactor());
+      spec.weightsSha256().ifPresent(hash -> node.put("weights_sha256", hash));
+    }
+    return node;
+  }
+
+  private static String autoencoder(JsonNode node) {
+    String fallback =
+        node.has("decoder_f32")
+            ? ", and in F32 by " + node.get("decoder_f32").asText() + " where it overflows"
+            : "";
+    return String.format(
+        Locale.ROOT,
+        "%,d parameters, %s weights, scaling factor %s; encoder %s; decoder %s in %s%s; weights"
+            + " sha256 %s",
+        node.get("parameters").asLong(),
+        node.get("weights").asText(),
+        node.get("scaling_factor").asText(),
+        node.path("encoder").asText("none"),
+        node.get("decoder").asText(),
+        node.get("compute").asText(),
+        fallback,
+        node.path("weights_sha256").asText("not known"));
   }
 
   private static String text(Bundle bundle, ObjectNode info) {
@@ -129,6 +162,9 @@ final class Info implements Callable<Integer> {
                 ? ", with guidance " + square(info.get("largest_square_guided"))
                 : ""));
     line(text, "codec", bundle.codec().map(CodecSpec::describe).orElse("none: latents only"));
+    if (info.has("autoencoder")) {
+      line(text, "autoencoder", autoencoder(info.get("autoencoder")));
+    }
     line(
         text,
         "labels",

@@ -2,6 +2,7 @@ package io.nit.runtime.cli;
 
 import io.nit.core.bundle.Bundle;
 import io.nit.core.codec.CodecSpec;
+import io.nit.core.codec.Tiling;
 import io.nit.core.io.Sha256;
 import java.util.List;
 
@@ -9,8 +10,11 @@ import java.util.List;
 final class ModelHash {
   private ModelHash() {}
 
-  /** A hash over config, codec and the files' hashes of the model and of the one that guides it. */
-  static String of(List<Bundle> bundles) {
+  /**
+   * A hash over config, codec and the files' hashes of the model and of the one that guides it, and
+   * over how a learned autoencoder decodes.
+   */
+  static String of(List<Bundle> bundles, Tiling tiling) {
     StringBuilder text = new StringBuilder();
     for (Bundle bundle : bundles) {
       text.append(bundle.config().toNode())
@@ -20,6 +24,9 @@ final class ModelHash {
       for (Bundle.FileEntry file : bundle.files()) {
         text.append(file.name()).append(' ').append(file.sha256()).append('\n');
       }
+    }
+    if (bundles.get(0).autoencoder().isPresent()) {
+      text.append(tiling).append('\n');
     }
     return Sha256.of(text.toString()).substring(0, 32);
   }

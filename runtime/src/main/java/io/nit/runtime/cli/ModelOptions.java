@@ -1,12 +1,15 @@
 package io.nit.runtime.cli;
 
 import io.nit.core.bundle.Bundle;
+import io.nit.core.codec.LatentCodec;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
+import io.nit.runtime.engine.EngineOptions.DecodeOptions;
 import io.nit.runtime.engine.Engines;
 import io.nit.runtime.engine.VelocityEngine;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Optional;
 import picocli.CommandLine.Option;
 
 /** Which model and what runs it (a picocli mixin). */
@@ -49,6 +52,16 @@ final class ModelOptions {
     } catch (IllegalArgumentException e) {
       throw new IllegalArgumentException("--" + e.getMessage(), e);
     }
+  }
+
+  /**
+   * Opens a bundle's codec, a learned one on the backend.
+   *
+   * @return the codec, which the caller closes; empty if the bundle has none
+   */
+  Optional<LatentCodec> openCodec(Bundle model, DecodeOptions decode)
+      throws IOException, EngineException {
+    return Engines.openCodec(model, backend, new EngineOptions(threads(), decode));
   }
 
   VelocityEngine open(Bundle model) throws IOException, EngineException {

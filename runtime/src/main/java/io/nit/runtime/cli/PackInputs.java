@@ -24,16 +24,7 @@ record PackInputs(PackLayout layout, HostTensor x, long[] y) {
    * @throws IllegalArgumentException if one is missing or does not fit the model
    */
   static PackInputs read(TensorSource file, NitConfig config) throws IOException {
-    HostTensor hwList = integers(file, "hw_list");
-    if (hwList.shape().rank() != 2 || hwList.shape().dim(1) != 2 || hwList.shape().dim(0) == 0) {
-      throw mismatch(file, "hw_list", "[images, 2]", hwList.shape());
-    }
-    PackLayout layout;
-    try {
-      layout = PackLayout.ofHwList(hwList.toLongs());
-    } catch (IllegalArgumentException e) {
-      throw new IllegalArgumentException(file.where() + ": " + e.getMessage(), e);
-    }
+    PackLayout layout = layout(file);
     HostTensor x = floats(file, "x", tokenShape(layout, config));
     HostTensor y = integers(file, "y");
     if (!y.shape().equals(Shape.of(layout.images()))) {
@@ -51,6 +42,23 @@ record PackInputs(PackLayout layout, HostTensor x, long[] y) {
       }
     }
     return new PackInputs(layout, x, labels);
+  }
+
+  /**
+   * The sizes of a file's images, from {@code hw_list [B, 2]} (h first).
+   *
+   * @throws IllegalArgumentException if it is missing or of another shape
+   */
+  static PackLayout layout(TensorSource file) throws IOException {
+    HostTensor hwList = integers(file, "hw_list");
+    if (hwList.shape().rank() != 2 || hwList.shape().dim(1) != 2 || hwList.shape().dim(0) == 0) {
+      throw mismatch(file, "hw_list", "[images, 2]", hwList.shape());
+    }
+    try {
+      return PackLayout.ofHwList(hwList.toLongs());
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException(file.where() + ": " + e.getMessage(), e);
+    }
   }
 
   /** A float tensor of a given shape. */

@@ -23,7 +23,7 @@ import picocli.CommandLine.Option;
 @Command(
     name = "nit-run",
     mixinStandardHelpOptions = true,
-    subcommands = {Forward.class, SampleLatents.class, Info.class},
+    subcommands = {Decode.class, Encode.class, Forward.class, SampleLatents.class, Info.class},
     description = {
       "Samples pictures of any sizes, packed together, from a bundle.",
       "Writes ID.png (with its request in its metadata), a contact-sheet.png and a"
@@ -53,6 +53,7 @@ public final class Run implements Callable<Integer> {
   @Mixin private CommonOptions common;
   @Mixin private ModelOptions model;
   @Mixin private SamplerOptions sampling;
+  @Mixin private TilingOptions tiling;
 
   @Option(
       names = "--label",
@@ -122,7 +123,8 @@ public final class Run implements Callable<Integer> {
         NitPipeline.builder(bundle.folder())
             .backend(model.backend())
             .threads(model.threads())
-            .maxTokens(maxTokens);
+            .maxTokens(maxTokens)
+            .decodeTiling(tiling.tiling(bundle));
     if (sampling.autoGuidance().isPresent()) {
       Bundle guide = Bundle.open(sampling.autoGuidance().get());
       PackedSampler.checkGuide(bundle.config(), guide.config());
@@ -130,7 +132,7 @@ public final class Run implements Callable<Integer> {
       pipeline.autoGuidanceModel(guide.folder());
     }
     List<ImageRequest> wanted = wanted(bundle, models.size() > 1);
-    PictureFolder folder = PictureFolder.open(to, ModelHash.of(models));
+    PictureFolder folder = PictureFolder.open(to, ModelHash.of(models, tiling.tiling(bundle)));
     StopSignal stop = StopSignal.install();
     return new SampleJob(to, folder, wanted, pipeline, common.quiet()).run(stop);
   }

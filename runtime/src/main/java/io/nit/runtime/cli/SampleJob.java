@@ -126,6 +126,8 @@ final class SampleJob {
           .put("waiting_seconds", rounded(result.waitingSeconds()))
           .put("decoding_seconds", rounded(result.decodingSeconds()))
           .put("forwards", result.forwards())
+          .put("tiles", result.tiles())
+          .put("decode_retried", result.decodeRetried())
           .put("backend", backend);
       folder.add(request, result.image().orElseThrow(), row);
       written.incrementAndGet();

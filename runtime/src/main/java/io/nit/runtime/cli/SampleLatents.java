@@ -41,7 +41,8 @@ import picocli.CommandLine.Option;
       "Runs a sampler from given start noise, all images in one pack, so that samplers can be compared"
           + " number by number.",
       "Reads x [tokens, C, p, p], y [B], hw_list [B, 2] (h first), and for sde eps [steps-1, tokens, C,"
-          + " p, p], without which the noise comes from --seed; writes latents [tokens, C, p, p], F64."
+          + " p, p], without which the noise comes from --seed; writes latents [tokens, C, p, p], F64, and"
+          + " hw_list again, which nit-run decode takes."
     },
     footer = {
       "",
@@ -164,12 +165,16 @@ final class SampleLatents implements Callable<Integer> {
   private static void write(Path to, PackInputs pack, List<SampledImage> images, NitConfig config)
       throws IOException {
     double[] latents = new double[Math.toIntExact(pack.x().shape().elements())];
+    long[] sides = new long[2 * images.size()];
     for (int i = 0; i < images.size(); i++) {
       double[] x = images.get(i).trajectory().x();
+      sides[2 * i] = pack.layout().h(i);
+      sides[2 * i + 1] = pack.layout().w(i);
       System.arraycopy(x, 0, latents, pack.layout().start(i) * config.tokenSize(), x.length);
     }
     new SafetensorsWriter()
         .add(HostTensor.of("latents", latents, pack.x().shape().dims()))
+        .add(HostTensor.of("hw_list", sides, pack.layout().images(), 2))
         .write(to);
   }
 

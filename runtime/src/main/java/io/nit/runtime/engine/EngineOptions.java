@@ -1,11 +1,14 @@
 package io.nit.runtime.engine;
 
+import io.nit.core.codec.Tiling;
+
 /**
  * How a backend is to run.
  *
  * @param threads CPU threads of a forward; 0 for the backend's own choice, which is every core
+ * @param decode how a learned autoencoder decodes
  */
-public record EngineOptions(int threads) {
+public record EngineOptions(int threads, DecodeOptions decode) {
   /** The backend's own choices. */
   public static final EngineOptions DEFAULT = new EngineOptions(0);
 
@@ -13,6 +16,31 @@ public record EngineOptions(int threads) {
   public EngineOptions {
     if (threads < 0 || threads > 1024) {
       throw new IllegalArgumentException("threads: expected 0..1024, found " + threads);
+    }
+  }
+
+  /** With so many threads, and the standard way to decode. */
+  public EngineOptions(int threads) {
+    this(threads, DecodeOptions.STANDARD);
+  }
+
+  /**
+   * How a learned autoencoder decodes.
+   *
+   * @param tiling how pictures are decoded in tiles, and above which size
+   * @param batchPixels pictures of one size are decoded together up to so many pixels in all; 0 for
+   *     each alone
+   */
+  public record DecodeOptions(Tiling tiling, long batchPixels) {
+    /** Standard tiles, and what the backend's own measurements speak for: see each backend. */
+    public static final DecodeOptions STANDARD = new DecodeOptions(Tiling.STANDARD, 0);
+
+    /** Checks the values. */
+    public DecodeOptions {
+      if (batchPixels < 0) {
+        throw new IllegalArgumentException(
+            "pixels decoded together: expected 0 or more, found " + batchPixels);
+      }
     }
   }
 }

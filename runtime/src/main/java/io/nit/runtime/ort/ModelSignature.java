@@ -12,14 +12,14 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
-/** What a NiT model file takes and gives: names, element types and shapes, -1 where dynamic. */
+/** What a model file takes and gives: names, element types and shapes, -1 where dynamic. */
 final class ModelSignature {
   private record Port(OnnxJavaType type, long... shape) {}
 
   private ModelSignature() {}
 
   /**
-   * Compares a loaded file with what its config calls for.
+   * Compares a loaded NiT model with what its config calls for.
    *
    * @throws EngineException naming the first input or output that is missing, unknown or different
    */
@@ -38,6 +38,22 @@ final class ModelSignature {
         Map.of("v", new Port(OnnxJavaType.FLOAT, -1, config.inChannels(), p, p));
     compare("input", inputs, session.getInputInfo(), file);
     compare("output", outputs, session.getOutputInfo(), file);
+  }
+
+  /**
+   * Compares a loaded network between planes, such as a decoder, with what it should be: {@code
+   * from} [batch, fromChannels, h, w] to {@code to} [batch, toChannels, h', w'], single precision,
+   * every extent but the channels dynamic.
+   *
+   * @throws EngineException naming the first input or output that is missing, unknown or different
+   */
+  static void checkPlanes(
+      OrtSession session, String from, int fromChannels, String to, int toChannels, Path file)
+      throws EngineException, OrtException {
+    Port input = new Port(OnnxJavaType.FLOAT, -1, fromChannels, -1, -1);
+    Port output = new Port(OnnxJavaType.FLOAT, -1, toChannels, -1, -1);
+    compare("input", Map.of(from, input), session.getInputInfo(), file);
+    compare("output", Map.of(to, output), session.getOutputInfo(), file);
   }
 
   private static void compare(

@@ -3,7 +3,6 @@ package io.nit.runtime.ort;
 import ai.onnxruntime.OnnxTensor;
 import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
-import ai.onnxruntime.OrtLoggingLevel;
 import ai.onnxruntime.OrtSession;
 import io.nit.core.config.NitConfig;
 import io.nit.core.packing.PackLayout;
@@ -16,7 +15,6 @@ import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
-import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -55,33 +53,15 @@ public final class OrtEngine implements VelocityEngine {
    */
   static OrtEngine open(Path model, NitConfig config, EngineOptions options)
       throws NoSuchFileException, EngineException {
-    if (!Files.isRegularFile(model)) {
-      throw new NoSuchFileException(model.toString(), null, "no such model file");
-    }
-    OrtEnvironment environment = OrtNative.environment();
-    OrtSession session = null;
-    try (OrtSession.SessionOptions settings = new OrtSession.SessionOptions()) {
-      settings.setSessionLogLevel(OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR);
-      if (options.threads() > 0) {
-        settings.setIntraOpNumThreads(options.threads());
-      }
-      // ONNX Runtime keeps one memory plan per set of input shapes; nearly every pack has a new
-      // one, so the plans would only pile up.
-      settings.setMemoryPatternOptimization(false);
-      session = environment.createSession(model.toString(), settings);
-      ModelSignature.check(session, config, model);
-      String threads = options.threads() > 0 ? options.threads() + " threads" : "all cores";
-      return new OrtEngine(
-          environment,
-          session,
-          config,
-          "ONNX Runtime " + environment.getVersion() + ", CPU, " + threads);
-    } catch (OrtException | EngineException e) {
-      closeQuietly(session, e);
-      throw e instanceof EngineException mismatch
-          ? mismatch
-          : new EngineException("ONNX Runtime does not take " + model + ": " + e.getMessage(), e);
-    }
+    OrtSession session =
+        OrtSessions.open(
+            model,
+            options,
+            // ONNX Runtime keeps one memory plan per set of input shapes; nearly every pack has a
+            // new one, so the plans would only pile up.
+            settings -> settings.setMemoryPatternOptimization(false),
+            opened -> ModelSignature.check(opened, config, model));
+    return new OrtEngine(OrtNative.environment(), session, config, OrtSessions.describe(options));
   }
 
   @Override
@@ -187,24 +167,8 @@ public final class OrtEngine implements VelocityEngine {
 
   @Override
   public synchronized void close() {
-    if (session != null) {
-      try {
-        session.close();
-      } catch (OrtException e) {
-        throw new IllegalStateException("ONNX Runtime did not close its session", e);
-      } finally {
-        session = null;
-      }
-    }
-  }
-
-  private static void closeQuietly(OrtSession session, Exception cause) {
-    try {
-      if (session != null) {
-        session.close();
-      }
-    } catch (OrtException e) {
-      cause.addSuppressed(e);
-    }
+    OrtSession open = session;
+    session = null;
+    OrtSessions.close(open);
   }
 }

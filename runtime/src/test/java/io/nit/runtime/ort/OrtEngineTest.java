@@ -12,6 +12,7 @@ import io.nit.core.rope.RopeSpec;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.ForwardInputs;
+import io.nit.testing.TinyModel;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;

@@ -9,6 +9,7 @@ import io.nit.core.config.DcAeConfig.Stage;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.DcAeTensors;
 import io.nit.core.tensor.TensorSpec;
+import io.nit.trainer.model.Network;
 import io.nit.trainer.model.Weights;
 import java.io.IOException;
 import java.util.ArrayList;
@@ -50,7 +51,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * <p>The model owns its native memory until {@link #close}, which may be called twice; everything
  * else throws {@link IllegalStateException} after it. One forward at a time.
  */
-public final class DcAe implements AutoCloseable {
+public final class DcAe implements Network, AutoCloseable {
   private static final double NORM_EPS = 1e-5;
   private static final double ATTENTION_EPS = 1e-15;
 
@@ -58,22 +59,18 @@ public final class DcAe implements AutoCloseable {
    * Where a module stands and how its tensors are made.
    *
    * @param key its name in checkpoints
-   * @param watcher sees every output
+   * @param run what all modules of a model share
    */
-  private record Place(String key, TensorOptions options, Watcher watcher) {
+  private record Place(String key, TensorOptions options, Run run) {
     Place at(String child) {
-      return new Place(key + "." + child, options, watcher);
+      return new Place(key + "." + child, options, run);
     }
   }
 
-  private static final class Watcher {
-    private BiConsumer<String, Tensor> sink;
-
-    void saw(Place place, Tensor output) {
-      if (sink != null) {
-        sink.accept(place.key, output);
-      }
-    }
+  /** How forwards are run. */
+  private static final class Run {
+    private boolean channelsLast;
+    private BiConsumer<String, Tensor> observer;
   }
 
   // ---------------------------------------------------------------- What blocks are built of
@@ -97,6 +94,11 @@ public final class DcAe implements AutoCloseable {
       return DcAe.parameter(this, place, name, dims);
     }
 
+    /** In the layout that this model's convolutions are fastest in. */
+    final Tensor laidOut(Tensor x) {
+      return place.run.channelsLast ? x.contiguous(MemoryFormat.ChannelsLast) : x;
+    }
+
     /** The output as a tensor that owns itself: what an in-place call returns does not. */
     abstract Tensor compute(Tensor x);
 
@@ -104,7 +106,9 @@ public final class DcAe implements AutoCloseable {
       PointerScope outer = PointerScope.getInnerScope();
       try (PointerScope scope = new PointerScope()) {
         Tensor y = compute(x);
-        place.watcher.saw(place, y);
+        if (place.run.observer != null) {
+          place.run.observer.accept(place.key, y);
+        }
         outer.attach(y);
         return y;
       }
@@ -312,7 +316,6 @@ public final class DcAe implements AutoCloseable {
    */
   static final class Attention extends Step {
     private final long headDim;
-    private final Place place;
     private final Linear toQ;
     private final Linear toK;
     private final Linear toV;
@@ -322,7 +325,6 @@ public final class DcAe implements AutoCloseable {
 
     Attention(Place place, Stage stage, long headDim) {
       super(place);
-      this.place = place;
       this.headDim = headDim;
       long c = stage.channels();
       toQ = register_module("to_q", new Linear(place, c, c));
@@ -347,7 +349,7 @@ public final class DcAe implements AutoCloseable {
       for (Multiscale scale : scales) {
         heads.push_back(attend(scale.forward(qkv)));
       }
-      Tensor o = laidOut(torch.cat(heads, 1), x.is_cuda()); // [batch, (1+scales)·C, h, w]
+      Tensor o = laidOut(torch.cat(heads, 1)); // [batch, (1+scales)·C, h, w]
       Tensor y = normOut.forward(Linear.forward(o, toOut.weight)); // [batch, C, h, w]
       y.add_(x);
       return y;
@@ -436,14 +438,12 @@ public final class DcAe implements AutoCloseable {
   static final class Down extends Step {
     private final boolean unshuffle;
     private final boolean shortcut;
-    private final long out;
     private final Conv conv;
 
     Down(Place place, long in, long out, boolean unshuffle, boolean shortcut) {
       super(place);
       this.unshuffle = unshuffle;
       this.shortcut = shortcut;
-      this.out = out;
       Place at = place.at("conv");
       conv =
           register_module(
@@ -454,27 +454,27 @@ public final class DcAe implements AutoCloseable {
     Tensor compute(Tensor x) {
       Tensor y = conv.forward(x);
       if (unshuffle) {
-        y = laidOut(torch.pixel_unshuffle(y, 2), x.is_cuda());
+        y = laidOut(torch.pixel_unshuffle(y, 2));
       }
       if (shortcut) {
-        addMeans(y, x);
+        addMeans(x, y);
       }
       return y; // [batch, out, h/2, w/2]
     }
 
     /**
-     * Adds x, pixel-unshuffled, averaged over every {@code 4·C/out} channels. The two transitions
-     * of the published encoders are written without the shuffle, which changes no bit.
+     * Adds x, pixel-unshuffled, averaged over every 4·C/out channels, to y. The two transitions of
+     * the published encoders are written without the shuffle, which changes no bit.
      */
-    private void addMeans(Tensor y, Tensor x) {
-      long group = 4 * x.size(1) / out;
+    static void addMeans(Tensor x, Tensor y) {
+      long group = 4 * x.size(1) / y.size(1);
       if (group == 4) {
         y.add_(torch.avg_pool2d(x, 2, 2));
       } else if (group == 2) { // output channel 2c+i: the mean of x[c]'s neighbours in row 2h+i
         Tensor rows = torch.avg_pool2d(x, 1, 2); // [batch, C, h, w/2]
         y.unflatten(1, -1, 2).add_(rows.unflatten(2, -1, 2).transpose(2, 3));
       } else {
-        y.add_(torch.pixel_unshuffle(x, 2).unflatten(1, out, group).mean(2));
+        y.add_(torch.pixel_unshuffle(x, 2).unflatten(1, y.size(1), group).mean(2));
       }
     }
   }
@@ -483,14 +483,12 @@ public final class DcAe implements AutoCloseable {
   static final class Up extends Step {
     private final boolean interpolate;
     private final boolean shortcut;
-    private final long out;
     private final Conv conv;
 
     Up(Place place, long in, long out, boolean interpolate, boolean shortcut) {
       super(place);
       this.interpolate = interpolate;
       this.shortcut = shortcut;
-      this.out = out;
       conv = register_module("conv", new Conv(place.at("conv"), in, interpolate ? out : 4 * out));
     }
 
@@ -502,20 +500,20 @@ public final class DcAe implements AutoCloseable {
         y = conv.forward(wide);
         wide.close();
       } else {
-        y = laidOut(torch.pixel_shuffle(conv.forward(x), 2), x.is_cuda());
+        y = laidOut(torch.pixel_shuffle(conv.forward(x), 2));
       }
       if (shortcut) {
-        addRepeats(y, x);
+        addRepeats(x, y);
       }
       return y; // [batch, out, 2·h, 2·w]
     }
 
     /**
-     * Adds x, each channel {@code 4·out/C} times in a row, pixel-shuffled. The two transitions of
-     * the published decoders are written without the shuffle, which changes no bit.
+     * Adds x, each channel 4·out/C times in a row, pixel-shuffled, to y. The two transitions of the
+     * published decoders are written without the shuffle, which changes no bit.
      */
-    private void addRepeats(Tensor y, Tensor x) {
-      long repeats = 4 * out / x.size(1);
+    static void addRepeats(Tensor x, Tensor y) {
+      long repeats = 4 * y.size(1) / x.size(1);
       Tensor pixels = y.unflatten(3, -1, 2).unflatten(2, -1, 2); // [batch, out, h, 2, w, 2]
       if (repeats == 4) {
         pixels.add_(x.unsqueeze(3).unsqueeze(5));
@@ -526,11 +524,6 @@ public final class DcAe implements AutoCloseable {
         y.add_(torch.pixel_shuffle(repeated, 2));
       }
     }
-  }
-
-  /** In the layout that convolutions are fastest in: channels last on CUDA, else as it is. */
-  private static Tensor laidOut(Tensor x, boolean cuda) {
-    return cuda ? x.contiguous(MemoryFormat.ChannelsLast) : x;
   }
 
   // ---------------------------------------------------------------- Encoder
@@ -689,7 +682,7 @@ public final class DcAe implements AutoCloseable {
   private final Precision precision;
   private final Device device;
   private final PointerScope owned;
-  private final Watcher watcher = new Watcher();
+  private final Run run = new Run();
   private final Encoder encoder;
   private final Decoder decoder;
   private final Map<String, Tensor> parameters;
@@ -701,17 +694,24 @@ public final class DcAe implements AutoCloseable {
     this(config, device, Precision.F32);
   }
 
-  private DcAe(DcAeConfig config, Device device, Precision precision) {
+  /**
+   * A model of weights that are all zero.
+   *
+   * @param precision the type that weights are held in; training wants {@link Precision#F32}
+   */
+  public DcAe(DcAeConfig config, Device device, Precision precision) {
     this.config = config;
     this.precision = precision;
     try (PointerScope scope = new PointerScope()) {
       this.device = new Device(device);
+      run.channelsLast =
+          device.is_cuda(); // what cuDNN is fastest with, in half precision above all
       TensorOptions options =
           new TensorOptions(precision.scalarType()).device(new DeviceOptional(this.device));
       Module root = new Module("DcAe");
-      Place encoderPlace = new Place("encoder", options, watcher);
+      Place encoderPlace = new Place("encoder", options, run);
       encoder = root.register_module("encoder", new Encoder(encoderPlace, config));
-      Place decoderPlace = new Place("decoder", options, watcher);
+      Place decoderPlace = new Place("decoder", options, run);
       decoder = root.register_module("decoder", new Decoder(decoderPlace, config));
       state = checked(root);
       Map<String, Tensor> trained = new LinkedHashMap<>(state);
@@ -791,6 +791,11 @@ public final class DcAe implements AutoCloseable {
     }
   }
 
+  @Override
+  public void restore(TensorSource source) throws IOException {
+    load(source);
+  }
+
   /**
    * Encodes pictures. The result belongs to the open {@code PointerScope}.
    *
@@ -849,7 +854,7 @@ public final class DcAe implements AutoCloseable {
   private Tensor run(Step network, Tensor x) {
     PointerScope outer = PointerScope.getInnerScope();
     try (PointerScope scope = new PointerScope()) {
-      Tensor y = network.forward(laidOut(x, x.is_cuda())).contiguous();
+      Tensor y = network.forward(network.laidOut(x)).contiguous();
       if (outer == null) {
         y.retainReference();
       } else {
@@ -860,16 +865,21 @@ public final class DcAe implements AutoCloseable {
   }
 
   /**
-   * Has {@code sink} called with every module's name and output in the forwards to come, for parity
-   * checks and to find where values overflow. What it is given lives for the call alone.
+   * Has every module's name and output shown in the forwards to come, for parity checks and to find
+   * where values overflow. What is shown lives for the call alone.
    *
-   * @param sink the observer, or null for none
+   * @param observer what it is shown to, or null for none
    */
-  public void observe(BiConsumer<String, Tensor> sink) {
-    watcher.sink = sink;
+  public void observe(BiConsumer<String, Tensor> observer) {
+    run.observer = observer;
   }
 
-  /** Parameters by checkpoint key, in forward order; owned by the model. */
+  /** Whether activations lie channels last in memory; the numbers are the same up to rounding. */
+  void setChannelsLast(boolean channelsLast) {
+    run.channelsLast = channelsLast;
+  }
+
+  @Override
   public Map<String, Tensor> parameters() {
     return parameters;
   }

@@ -113,7 +113,12 @@ public final class Weights {
    */
   public static void load(NitModel model, TensorSource source) throws IOException {
     NitTensors.require(model.config(), source.specs(), source.where());
-    for (Map.Entry<String, Tensor> entry : model.parameters().entrySet()) {
+    load(model.parameters(), source);
+  }
+
+  /** Fills those of the tensors that the source has; it is known to fit. */
+  public static void load(Map<String, Tensor> tensors, TensorSource source) throws IOException {
+    for (Map.Entry<String, Tensor> entry : tensors.entrySet()) {
       if (source.has(entry.getKey())) {
         copy(source.tensor(entry.getKey()), entry.getValue());
       }

@@ -8,6 +8,7 @@ import io.nit.core.tensor.Shape;
 import io.nit.testing.DcAeGolden;
 import io.nit.testing.DcAeGolden.Facts;
 import io.nit.testing.GeneratedDcAe;
+import io.nit.trainer.model.Devices;
 import io.nit.trainer.model.Weights;
 import java.io.IOException;
 import java.util.LinkedHashMap;
@@ -34,6 +35,7 @@ class DcAeGoldenTest {
 
   @BeforeAll
   static void fill() throws IOException {
+    Devices.setThreads(Runtime.getRuntime().availableProcessors());
     model = new DcAe(CONFIG, CPU);
     model.load(new GeneratedDcAe(CONFIG));
   }
@@ -41,6 +43,7 @@ class DcAeGoldenTest {
   @AfterAll
   static void close() {
     model.close();
+    Devices.setThreads(1); // as the other tests expect
   }
 
   static Stream<int[]> sizes() {

@@ -1,0 +1,224 @@
+package io.nit.runtime;
+
+import io.nit.core.codec.Decoded;
+import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.Tokens;
+import io.nit.core.config.NitConfig;
+import io.nit.core.image.RgbImage;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.Iterator;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.CancellationException;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Decodes finished latents: the one that waits longest, together with those of its size that wait
+ * already, as far as the codec takes them together. Never waits for more to come.
+ */
+final class DecodingLoop implements Runnable {
+  private static final Logger LOG = LoggerFactory.getLogger(DecodingLoop.class);
+
+  /** Latents that may wait; the next one's giver waits too, so that none pile up. */
+  static final int MOST_WAITING = 16;
+
+  private final Optional<LatentCodec> codec;
+  private final NitConfig config;
+  private final Deque<Ticket> waiting = new ArrayDeque<>(); // guarded by this
+  private boolean closing; // guarded by this
+  private long retried; // guarded by this
+  private long nanos; // guarded by this
+
+  DecodingLoop(Optional<LatentCodec> codec, NitConfig config) {
+    this.codec = codec;
+    this.config = config;
+  }
+
+  /** Queues a ticket whose latent is done, once there is room. */
+  void add(Ticket ticket) {
+    if (!queued(ticket)) {
+      abandon(ticket);
+    }
+  }
+
+  private synchronized boolean queued(Ticket ticket) {
+    try {
+      while (!closing && waiting.size() >= MOST_WAITING) {
+        wait();
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      return false;
+    }
+    if (!closing) {
+      waiting.add(ticket);
+      notifyAll();
+    }
+    return !closing;
+  }
+
+  /** Ends what waits and what is being decoded, and makes {@link #run} end; frees the codec. */
+  void close() {
+    synchronized (this) {
+      closing = true;
+      notifyAll();
+    }
+    codec.ifPresent(LatentCodec::close);
+  }
+
+  /** Decodes that were retried in single precision. */
+  synchronized long retried() {
+    return retried;
+  }
+
+  /** Time spent decoding. */
+  synchronized double seconds() {
+    return nanos * 1e-9;
+  }
+
+  @Override
+  public void run() {
+    try {
+      Optional<Ticket> oldest = awaitTicket();
+      while (oldest.isPresent()) {
+        decode(takeWith(oldest.get()));
+        oldest = awaitTicket();
+      }
+    } catch (InterruptedException e) {
+      LOG.debug("the decoding thread was interrupted", e);
+    } finally {
+      close();
+      List<Ticket> left;
+      synchronized (this) {
+        left = new ArrayList<>(waiting);
+        waiting.clear();
+      }
+      left.forEach(DecodingLoop::abandon);
+    }
+  }
+
+  /** The ticket that waits longest, left where it is; empty when closing. */
+  private synchronized Optional<Ticket> awaitTicket() throws InterruptedException {
+    while (!closing && waiting.isEmpty()) {
+      wait();
+    }
+    return closing ? Optional.empty() : Optional.of(waiting.peek());
+  }
+
+  /** Takes the ticket that waits longest and others of its size that wait, in their order. */
+  private List<Ticket> takeWith(Ticket oldest) {
+    int patch = config.patchSize();
+    int most =
+        codec.map(made -> made.decodeBatchLimit(oldest.h * patch, oldest.w * patch)).orElse(1);
+    List<Ticket> taken = new ArrayList<>();
+    synchronized (this) {
+      Iterator<Ticket> each = waiting.iterator();
+      while (each.hasNext() && taken.size() < most) {
+        Ticket ticket = each.next();
+        if (ticket.future.isDone()) { // cancelled
+          each.remove();
+        } else if (ticket.h == oldest.h && ticket.w == oldest.w) {
+          each.remove();
+          taken.add(ticket);
+        }
+      }
+      notifyAll();
+    }
+    return taken;
+  }
+
+  /** Decodes tickets of one size. */
+  private void decode(List<Ticket> tickets) {
+    if (tickets.isEmpty()) {
+      return;
+    }
+    long start = System.nanoTime();
+    double seconds;
+    List<float[]> latents = new ArrayList<>();
+    List<Optional<Decoded>> pictures = new ArrayList<>();
+    try {
+      int patch = config.patchSize();
+      int h = tickets.get(0).h;
+      int w = tickets.get(0).w;
+      for (Ticket ticket : tickets) {
+        double[] x = ticket.image.trajectory().x();
+        latents.add(Tokens.unpatchify(x, 0, config.inChannels(), h, w, patch));
+      }
+      if (codec.isPresent()) {
+        codec
+            .get()
+            .decodeBatch(latents, h * patch, w * patch)
+            .forEach(picture -> pictures.add(Optional.of(picture)));
+      } else {
+        latents.forEach(latent -> pictures.add(Optional.empty()));
+      }
+      seconds = count(start, pictures);
+    } catch (RuntimeException | OutOfMemoryError e) {
+      count(start, List.of());
+      if (tickets.size() == 1) {
+        fail(tickets.get(0), e);
+      } else {
+        // One of them may be to blame, or they are too many for the memory there is.
+        LOG.warn(
+            "{} latents could not be decoded together, and are decoded one by one: {}",
+            tickets.size(),
+            e.getMessage());
+        tickets.forEach(ticket -> decode(List.of(ticket)));
+      }
+      return;
+    }
+    for (int i = 0; i < tickets.size(); i++) {
+      complete(tickets.get(i), latents.get(i), pictures.get(i), seconds);
+    }
+  }
+
+  /** Adds to the statistics, before anyone can learn that a picture is done; tells the time. */
+  private synchronized double count(long start, List<Optional<Decoded>> pictures) {
+    long taken = System.nanoTime() - start;
+    nanos += taken;
+    retried += pictures.stream().flatMap(Optional::stream).filter(Decoded::retried).count();
+    return taken * 1e-9;
+  }
+
+  private void complete(Ticket ticket, float[] latent, Optional<Decoded> picture, double seconds) {
+    ImageRequest request = ticket.request;
+    try {
+      ticket.future.complete(
+          new ImageResult(
+              request,
+              picture.map(made -> RgbImage.ofPlanes(made.rgb(), request.height(), request.width())),
+              latent,
+              ticket.h * config.patchSize(),
+              ticket.w * config.patchSize(),
+              ticket.forwards,
+              (ticket.admitted - ticket.submitted) * 1e-9,
+              (ticket.sampled - ticket.admitted) * 1e-9,
+              seconds,
+              picture.map(Decoded::tiles).orElse(0),
+              picture.map(Decoded::retried).orElse(false)));
+    } catch (RuntimeException | OutOfMemoryError e) {
+      fail(ticket, e);
+    }
+  }
+
+  private void fail(Ticket ticket, Throwable e) {
+    boolean closed;
+    synchronized (this) {
+      closed = closing;
+    }
+    if (closed) {
+      abandon(ticket); // closing is what ended the decode
+    } else {
+      ticket.fail("decoding failed: " + e.getMessage(), e);
+    }
+  }
+
+  private static void abandon(Ticket ticket) {
+    ticket.future.completeExceptionally(
+        new CancellationException(
+            ticket.request.describe() + ": the pipeline was closed before it was decoded"));
+  }
+}
