@@ -40,6 +40,7 @@ public interface LatentCodec extends AutoCloseable {
    *
    * @param rgb each as {@link #encode} takes it
    * @return their latents, in the same order
+   * @throws ArithmeticException if a latent holds NaN or infinity; some codecs return it as it is
    */
   default List<float[]> encodeBatch(List<float[]> rgb, int height, int width) {
     List<float[]> latents = new ArrayList<>();

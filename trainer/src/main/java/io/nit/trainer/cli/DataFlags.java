@@ -1,12 +1,16 @@
 package io.nit.trainer.cli;
 
+import io.nit.core.codec.LatentCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.trainer.data.DataOptions;
 import java.nio.file.Path;
+import java.util.Optional;
 import picocli.CommandLine.Option;
 
 /** How the training reads and packs its data set (a picocli mixin). */
 final class DataFlags {
+  private static final int DEFAULT_FACTOR = 4;
+
   @Option(
       names = {"--max-tokens", "--batch-tokens"},
       paramLabel = "N",
@@ -24,11 +28,12 @@ final class DataFlags {
   @Option(
       names = {"--codec-factor", "--factor"},
       paramLabel = "F",
-      defaultValue = "4",
       description =
           "Picture folders: pixels on a side of a latent pixel of the space-to-depth codec, which "
-              + "has 3·F·F channels (default: ${DEFAULT-VALUE}). Prepared latents bring their own.")
-  int codecFactor;
+              + "has 3·F·F channels (default: "
+              + DEFAULT_FACTOR
+              + "). Prepared latents and --autoencoder bring their own.")
+  Integer codecFactor;
 
   @Option(
       names = "--max-side",
@@ -66,6 +71,28 @@ final class DataFlags {
       description = "Threads that decode pictures; 0 for one a core (default: ${DEFAULT-VALUE}).")
   int workers;
 
+  /** Factor of the space-to-depth codec. */
+  int codecFactor() {
+    return codecFactor == null ? DEFAULT_FACTOR : codecFactor;
+  }
+
+  /** The options with a learned codec where one is given. */
+  DataOptions options(
+      NitConfig config, boolean features, boolean quiet, Optional<LatentCodec> learned) {
+    DataOptions options = options(config, features, quiet);
+    if (learned.isEmpty()) {
+      return options;
+    }
+    if (codecFactor != null) {
+      throw new IllegalArgumentException(
+          "--codec-factor: expected none with --autoencoder, whose factor is "
+              + learned.get().factor()
+              + ", found "
+              + codecFactor);
+    }
+    return options.withCodec(learned.get());
+  }
+
   DataOptions options(NitConfig config, boolean features, boolean quiet) {
     if (workers < 0) {
       throw new IllegalArgumentException("--workers: expected 0 or more, found " + workers);
@@ -78,7 +105,7 @@ final class DataFlags {
     DataOptions options =
         defaults
             .withPatchSize(config.patchSize())
-            .withCodecFactor(codecFactor)
+            .withCodecFactor(codecFactor())
             .withPacks(maxTokens, maxImages)
             .withPictures(maxSide, defaults.maxPixels(), cropAlpha)
             .withMemoryBudget(memoryBudgetMib << 20)

@@ -1,20 +1,30 @@
 package io.nit.trainer.cli;
 
+import io.nit.core.bundle.DcAeFolder;
 import io.nit.core.cli.Cli;
 import io.nit.core.cli.CommonOptions;
 import io.nit.core.cli.StopSignal;
+import io.nit.core.codec.DcAeSpec;
+import io.nit.core.codec.LatentCodec;
 import io.nit.core.codec.SpaceToDepthCodec;
+import io.nit.core.codec.Tiling;
 import io.nit.core.tensor.DType;
+import io.nit.trainer.autoencoder.DcAeCodec;
 import io.nit.trainer.data.DataOptions;
 import io.nit.trainer.data.DataType;
 import io.nit.trainer.data.LatentPreparer;
 import io.nit.trainer.data.PrepareOptions;
+import io.nit.trainer.model.Devices;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.concurrent.Callable;
+import org.bytedeco.pytorch.Device;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -37,11 +47,16 @@ import picocli.CommandLine.Spec;
       "  nit-train prepare --data photos --output latents",
       "  nit-train prepare --data photos --output latents --factor 16 \\",
       "      --types native-resolution,fixed-256x256 --dtype f16",
+      "  nit-train prepare --data photos --output latents --autoencoder dc-ae-f32c32 \\",
+      "      --types native-resolution,fixed-256x256,fixed-512x512 --dtype bf16",
       "  nit-train prepare --data icons --output latents --crop-alpha --max-side 128",
       "  nit-train prepare --data photos --output latents --world-size 4 --rank 0",
       "      (and the same with --rank 1, 2 and 3, at the same time or not)"
     })
 public final class Prepare implements Callable<Integer> {
+  private static final Logger LOG = LoggerFactory.getLogger(Prepare.class);
+  private static final int DEFAULT_FACTOR = 4;
+
   @Option(
       names = "--data",
       required = true,
@@ -59,16 +74,42 @@ public final class Prepare implements Callable<Integer> {
   @Option(
       names = "--codec",
       paramLabel = "NAME",
-      defaultValue = SpaceToDepthCodec.TYPE,
-      description = "What encodes the pictures (default: ${DEFAULT-VALUE}, the only one yet).")
+      description =
+          "What encodes the pictures: "
+              + SpaceToDepthCodec.TYPE
+              + ", or "
+              + DcAeSpec.TYPE
+              + " of --autoencoder (default: what fits).")
   String codec;
 
   @Option(
       names = {"--factor", "--codec-factor"},
       paramLabel = "N",
-      defaultValue = "4",
-      description = "Pixels a side of a latent pixel (default: ${DEFAULT-VALUE}).")
-  int factor;
+      description =
+          "Pixels a side of a latent pixel of "
+              + SpaceToDepthCodec.TYPE
+              + " (default: "
+              + DEFAULT_FACTOR
+              + "); --autoencoder has its own.")
+  Integer factor;
+
+  @Mixin AutoencoderFlags autoencoder;
+
+  @Option(
+      names = "--device",
+      paramLabel = "auto|cpu|cuda",
+      defaultValue = "auto",
+      description = "Where the autoencoder computes (default: ${DEFAULT-VALUE}).")
+  String device;
+
+  @Option(
+      names = "--batch",
+      paramLabel = "N",
+      defaultValue = "2",
+      description =
+          "The autoencoder takes as many pictures of one size at once as have the pixels of N "
+              + "pictures of 512x512 (default: ${DEFAULT-VALUE}).")
+  int batch;
 
   @Option(
       names = "--patch-size",
@@ -150,17 +191,30 @@ public final class Prepare implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    if (!codec.equals(SpaceToDepthCodec.TYPE)) {
-      throw new IllegalArgumentException(
-          "--codec: expected " + SpaceToDepthCodec.TYPE + ", found '" + codec + "'");
+    boolean learned = autoencoder.folder != null;
+    checkCodec(learned);
+    StopSignal stop = StopSignal.install();
+    LatentPreparer.Report report;
+    if (learned) {
+      Device target = Devices.choose(device);
+      PrepareOptions.Learned how =
+          new PrepareOptions.Learned(
+              autoencoder.folder,
+              autoencoder.precision(target).dtype().name().toLowerCase(Locale.ROOT),
+              batch);
+      // Before the weights are read, which takes its time.
+      PrepareOptions options =
+          options(DcAeFolder.open(autoencoder.folder).config().factor(), Optional.of(how));
+      DcAeCodec.Limits limits = new DcAeCodec.Limits(Tiling.STANDARD, how.pixels());
+      try (LatentCodec network = autoencoder.open(autoencoder.folder, target, limits)) {
+        LOG.info("{} in {}", network.spec().describe(), how.precision());
+        report = prepare(options, network, stop);
+      }
+    } else {
+      int f = factor == null ? DEFAULT_FACTOR : factor;
+      PrepareOptions options = options(f, Optional.empty());
+      report = prepare(options, new SpaceToDepthCodec(f), stop);
     }
-    LatentPreparer.Report report =
-        LatentPreparer.prepare(
-            options(),
-            new SpaceToDepthCodec(factor),
-            Cli.tool("nit-train prepare", Prepare.class),
-            StopSignal.install(),
-            common.quiet());
     PrintWriter out = spec.commandLine().getOut();
     out.printf(
         Locale.ROOT,
@@ -188,7 +242,30 @@ public final class Prepare implements Callable<Integer> {
     return Cli.DONE;
   }
 
-  private PrepareOptions options() {
+  private void checkCodec(boolean learned) {
+    String expected = learned ? DcAeSpec.TYPE : SpaceToDepthCodec.TYPE;
+    if (codec != null && !codec.equals(expected)) {
+      throw new IllegalArgumentException(
+          "--codec: expected "
+              + expected
+              + (learned ? " with --autoencoder" : "; dc-ae needs --autoencoder DIR")
+              + ", found '"
+              + codec
+              + "'");
+    }
+    if (learned && factor != null) {
+      throw new IllegalArgumentException(
+          "--factor: expected none with --autoencoder, which has its own, found " + factor);
+    }
+  }
+
+  private LatentPreparer.Report prepare(
+      PrepareOptions options, LatentCodec encoder, StopSignal stop) throws IOException {
+    return LatentPreparer.prepare(
+        options, encoder, Cli.tool("nit-train prepare", Prepare.class), stop, common.quiet());
+  }
+
+  private PrepareOptions options(int codecFactor, Optional<PrepareOptions.Learned> learned) {
     List<DataType> parsed;
     DType type;
     try {
@@ -203,7 +280,19 @@ public final class Prepare implements Callable<Integer> {
           "--dtype: expected f32, f16 or bf16, found '" + dtype + "'", e);
     }
     return new PrepareOptions(
-        data, output, factor, patchSize, parsed, maxSide, maxTokens, cropAlpha, type, maxPixels,
-        workers, rank, worldSize);
+        data,
+        output,
+        codecFactor,
+        patchSize,
+        parsed,
+        maxSide,
+        maxTokens,
+        cropAlpha,
+        type,
+        maxPixels,
+        workers,
+        rank,
+        worldSize,
+        learned);
   }
 }

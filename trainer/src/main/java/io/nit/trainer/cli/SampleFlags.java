@@ -79,10 +79,10 @@ final class SampleFlags {
     if (codec.isEmpty()) {
       if (!sizes.isEmpty()) {
         throw new IllegalArgumentException(
-            "--sample-size: expected a data set whose codec is known, found none: samples cannot be"
-                + " decoded");
+            "--sample-size: expected a codec that decodes samples, found none: "
+                + SampleCodec.reason(data));
       }
-      LOG.info("no sample grids: the data set does not say which codec made its latents");
+      LOG.info("no sample grids: {}", SampleCodec.reason(data));
       return Optional.empty();
     }
     int multiple = codec.get().factor() * config.patchSize();

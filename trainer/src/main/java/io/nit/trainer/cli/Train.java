@@ -4,13 +4,12 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.cli.Cli;
 import io.nit.core.cli.CommonOptions;
 import io.nit.core.cli.StopSignal;
-import io.nit.core.codec.CodecSpec;
+import io.nit.core.codec.LatentCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
 import io.nit.core.io.FolderLock;
 import io.nit.core.tensor.NitTensors;
 import io.nit.trainer.checkpoint.Checkpoint;
-import io.nit.trainer.data.DataOptions;
 import io.nit.trainer.data.TrainingData;
 import io.nit.trainer.data.TrainingDataSets;
 import io.nit.trainer.loop.RunFolder;
@@ -46,13 +45,15 @@ import picocli.CommandLine.Option;
       "The output folder holds config.json, train.json, dataset.json,",
       "checkpoints/, metrics.jsonl, events/ (TensorBoard), loss.png, samples/ and,",
       "at the end, model.safetensors: the averaged weights, which nit-export takes",
-      "as they are. Ctrl-C ends after the running step with a checkpoint; the same",
+      "as they are. Latents of a DC-AE need it for the samples only: --autoencoder DIR,",
+      "unless the folder that made them is still where it was. Ctrl-C ends after the running step with a checkpoint; the same",
       "command again goes on from there.",
       "",
       "Examples:",
       "  nit-train --preset s --data pictures --output run --max-tokens 2048",
       "  nit-train --config tiny.json --data pictures --output run --max-minutes 30",
       "  nit-train --preset xl --data latents --output run --proj-coeff 1",
+      "  nit-train --preset s --data pictures --autoencoder dc-ae --output run",
       "  nit-train --config tiny.json --data pictures --output other \\",
       "      --resume run/checkpoints/step-0000500",
       "",
@@ -91,6 +92,8 @@ public final class Train implements Callable<Integer> {
 
   @Mixin DataFlags dataFlags;
 
+  @Mixin AutoencoderFlags autoencoder;
+
   @Mixin SampleFlags samples;
 
   @Mixin RunFlags run;
@@ -117,12 +120,20 @@ public final class Train implements Callable<Integer> {
     int workers = run.threads();
     Device target = Devices.choose(run.device);
 
-    DataOptions dataOptions =
-        dataFlags.options(asked, options.loss().projCoeff() > 0, common.quiet());
-    try (TrainingData set = TrainingDataSets.open(data, dataOptions)) {
+    try (LatentCodec learned = autoencoder.open(target).orElse(null);
+        TrainingData set =
+            TrainingDataSets.open(
+                data,
+                dataFlags.options(
+                    asked,
+                    options.loss().projCoeff() > 0,
+                    common.quiet(),
+                    Optional.ofNullable(learned)));
+        LatentCodec decoder =
+            SampleCodec.find(set, Optional.ofNullable(learned), autoencoder, target).orElse(null)) {
       NitConfig config = fitted(asked, set);
       Optional<SampleGrid> grid =
-          samples.grid(config, set, set.codec().flatMap(CodecSpec::plain), options.seed());
+          samples.grid(config, set, Optional.ofNullable(decoder), options.seed());
       try (Trainer trainer = new Trainer(config, options, set, folder, target, workers);
           FolderLock lock = folder.lock()) {
         if (from.isPresent()) {
@@ -193,7 +204,9 @@ public final class Train implements Callable<Integer> {
             .put("data", data.toAbsolutePath().normalize().toString())
             .put("max-tokens", dataFlags.maxTokens)
             .put("max-images", dataFlags.maxImages)
-            .put("codec-factor", dataFlags.codecFactor)
+            .put("codec-factor", dataFlags.codecFactor())
+            .put("autoencoder", autoencoder.folder == null ? null : autoencoder.folder.toString())
+            .put("autoencoder-precision", autoencoder.precision)
             .put("max-side", dataFlags.maxSide)
             .put("crop-alpha", dataFlags.cropAlpha)
             .put(

@@ -293,10 +293,18 @@ final class BatchEncoder implements LatentMaker {
   private List<float[]> encode(List<float[]> planes, Resize.Size size) throws IOException {
     int most = options.rows(size);
     if (planes.size() > most) {
-      return halves(planes, Math.min(most, planes.size() / 2), size);
+      return parts(planes, Math.min(most, planes.size() / 2), size);
     }
     try {
       return codec.encodeBatch(planes, size.height(), size.width());
+    } catch (ArithmeticException e) {
+      // One of them is not finite, and it is not said which.
+      if (planes.size() == 1) {
+        float[] none = new float[codec.channels() * latentArea(size)];
+        Arrays.fill(none, Float.NaN);
+        return List.of(none);
+      }
+      return parts(planes, planes.size() / 2, size);
     } catch (RuntimeException e) {
       if (!outOfMemory(e)) {
         throw e;
@@ -319,15 +327,19 @@ final class BatchEncoder implements LatentMaker {
             size.width(),
             size.height());
       }
-      return halves(planes, planes.size() / 2, size);
+      return parts(planes, planes.size() / 2, size);
     }
   }
 
-  private List<float[]> halves(List<float[]> planes, int first, Resize.Size size)
+  private List<float[]> parts(List<float[]> planes, int first, Resize.Size size)
       throws IOException {
     List<float[]> latents = new ArrayList<>(encode(planes.subList(0, first), size));
     latents.addAll(encode(planes.subList(first, planes.size()), size));
     return latents;
+  }
+
+  private int latentArea(Resize.Size size) {
+    return size.width() / codec.factor() * (size.height() / codec.factor());
   }
 
   private static boolean outOfMemory(RuntimeException e) {

@@ -3,6 +3,8 @@ package io.nit.trainer.data;
 import io.nit.core.image.RgbImage;
 import java.awt.image.BufferedImage;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Iterator;
@@ -63,6 +65,9 @@ public final class ImageFile {
   private static Picture read(
       Path file, ImageInputStream in, ImageReader reader, long maxPixels, boolean cropAlpha)
       throws IOException {
+    if (format(reader).equals("webp")) {
+      requireWholeRiff(file, in);
+    }
     int orientation = format(reader).equals("jpeg") ? ExifOrientation.read(in) : 1;
     in.seek(0);
     reader.setInput(in, false, true);
@@ -91,6 +96,22 @@ public final class ImageFile {
           file + ": " + pixels + " pixels need a larger heap (NIT_JAVA_OPTS=-Xmx…)", e);
     } finally {
       DecodeMemory.release(room);
+    }
+  }
+
+  /** The WebP decoder takes what is missing for zeros, so the length in the header is checked. */
+  private static void requireWholeRiff(Path file, ImageInputStream in) throws IOException {
+    in.seek(0);
+    byte[] header = new byte[8];
+    in.readFully(header);
+    long expected =
+        header.length
+            + Integer.toUnsignedLong(
+                ByteBuffer.wrap(header).order(ByteOrder.LITTLE_ENDIAN).getInt(4));
+    long found = Files.size(file);
+    if (found + 1 < expected) { // the last byte may be padding, which some writers leave out
+      throw new IOException(
+          file + ": truncated: expected " + expected + " bytes, found " + found);
     }
   }
 

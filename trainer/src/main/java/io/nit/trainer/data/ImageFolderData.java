@@ -127,14 +127,15 @@ final class ImageFolderData implements TrainingData {
     if (options.codec().isEmpty()) {
       return PictureLatents.encodeBoth(codec, image);
     }
-    float[] latents;
-    synchronized (codec) { // a learned codec has all of the device for itself
-      latents = PictureLatents.encodeBoth(codec, image);
+    try {
+      float[] latents = PictureLatents.encodeBoth(codec, image);
+      if (Decoded.finite(latents)) {
+        return latents;
+      }
+    } catch (ArithmeticException e) {
+      LOG.debug("{}", entry.imageFile(), e);
     }
-    if (!Decoded.finite(latents)) {
-      throw new IOException(folder.file(entry) + ": the latent holds NaN or infinity");
-    }
-    return latents;
+    throw new IOException(folder.file(entry) + ": the latent holds NaN or infinity");
   }
 
   private RgbImage read(ImageFolder.Entry entry) throws IOException {

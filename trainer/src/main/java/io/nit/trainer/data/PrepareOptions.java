@@ -59,6 +59,11 @@ public record PrepareOptions(
       require("--batch", batch, 1, 1 << 12);
       folder = folder.toAbsolutePath().normalize();
     }
+
+    /** Pixels of the pictures, mirrored ones counted, that are encoded at once. */
+    public long pixels() {
+      return 2 * BATCH_SQUARE * batch;
+    }
   }
 
   /** With a codec that has no weights. */
@@ -179,8 +184,8 @@ public record PrepareOptions(
 
   /** Pictures of a size, mirrored ones counted, that it takes in at once: 1 or more. */
   int rows(Resize.Size size) {
-    long pixels = 2 * BATCH_SQUARE * learned.orElseThrow().batch;
-    return (int) Math.max(1, pixels / ((long) size.width() * size.height()));
+    return (int)
+        Math.max(1, learned.orElseThrow().pixels() / ((long) size.width() * size.height()));
   }
 
   /** What the latents on disk depend on, and nothing else: a resumed run must agree with it. */

@@ -25,6 +25,7 @@ final class BatchCodec implements LatentCodec {
   private final CodecSpec spec;
   private final int mostAtOnce;
   private Runnable beforeBatch = () -> {};
+  private boolean refusing;
 
   BatchCodec() {
     this('a', Integer.MAX_VALUE);
@@ -44,6 +45,12 @@ final class BatchCodec implements LatentCodec {
   /** Runs something before every batch. */
   BatchCodec before(Runnable action) {
     beforeBatch = action;
+    return this;
+  }
+
+  /** Throws in place of giving back what is not finite. */
+  BatchCodec refusing() {
+    refusing = true;
     return this;
   }
 
@@ -82,6 +89,9 @@ final class BatchCodec implements LatentCodec {
       }
       // A picture that begins with pure red stands for one that the network makes NaN of.
       if (picture[0] == 1 && picture[height * width] == -1 && picture[2 * height * width] == -1) {
+        if (refusing) {
+          throw new ArithmeticException("NaN in single precision too");
+        }
         latent[latent.length - 1] = Float.NaN;
       }
       latents.add(latent);

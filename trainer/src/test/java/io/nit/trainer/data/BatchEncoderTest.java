@@ -256,14 +256,18 @@ class BatchEncoderTest {
       red.setRGB(i % 16, i / 16, 0xff0000);
     }
     ImageIO.write(red, "png", pictures.resolve("cat/red.png").toFile());
-    LatentPreparer.Report report = prepare("set");
-    assertEquals(PICTURES, report.written());
-    assertEquals(1, report.skipped());
-    assertFalse(Files.exists(latent(folder.resolve("set"), "cat/red")));
-    JsonNode row = JSON.readTree(Files.readString(folder.resolve("set/skipped.jsonl")));
-    assertEquals("cat/red.png", row.get("image_file").asText());
-    assertEquals(
-        "the latent of native-resolution holds NaN or infinity", row.get("reason").asText());
+    List<BatchCodec> codecs = List.of(new BatchCodec(), new BatchCodec().refusing());
+    for (int i = 0; i < codecs.size(); i++) {
+      LatentPreparer.Report report = prepare(options("set" + i, 0, 1, NATIVE), codecs.get(i));
+      Path set = folder.resolve("set" + i);
+      assertEquals(PICTURES, report.written());
+      assertEquals(1, report.skipped());
+      assertFalse(Files.exists(latent(set, "cat/red")));
+      JsonNode row = JSON.readTree(Files.readString(set.resolve("skipped.jsonl")));
+      assertEquals("cat/red.png", row.get("image_file").asText());
+      assertEquals(
+          "the latent of native-resolution holds NaN or infinity", row.get("reason").asText());
+    }
   }
 
   @Test

@@ -9,25 +9,34 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.nit.core.image.RgbImage;
 import java.awt.Color;
 import java.awt.Point;
+import java.awt.Transparency;
+import java.awt.color.ColorSpace;
 import java.awt.image.BufferedImage;
+import java.awt.image.ColorModel;
+import java.awt.image.ComponentColorModel;
+import java.awt.image.DataBuffer;
 import java.awt.image.IndexColorModel;
 import java.awt.image.Raster;
 import java.awt.image.WritableRaster;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
-import java.util.Base64;
+import java.util.BitSet;
 import java.util.zip.CRC32;
 import javax.imageio.IIOImage;
 import javax.imageio.ImageIO;
+import javax.imageio.ImageWriteParam;
 import javax.imageio.ImageWriter;
 import javax.imageio.stream.ImageOutputStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 class ImageFileTest {
   @TempDir Path folder;
@@ -213,23 +222,32 @@ class ImageFileTest {
     assertEquals(64, pixel(read(save(image, "jpg")), 8, 8)[1], 1);
   }
 
-  @Test
-  void cmykJpegsBecomeRgb() throws IOException {
-    // As Photoshop writes it: an Adobe segment without a transform, and 255 for no ink.
-    WritableRaster raster = Raster.createInterleavedRaster(0, 16, 16, 4, new Point());
-    for (int y = 0; y < 16; y++) {
-      for (int x = 0; x < 16; x++) {
-        raster.setPixel(x, y, new int[] {0, 255, 255, 255});
-      }
-    }
-    Path file = folder.resolve("cmyk.jpg");
-    ImageWriter writer = null;
+  private static ImageWriter jpegWriter() {
     for (var all = ImageIO.getImageWritersByFormatName("jpeg"); all.hasNext(); ) {
       ImageWriter candidate = all.next();
       if (candidate.getClass().getName().startsWith("com.sun")) {
-        writer = candidate;
+        return candidate;
       }
     }
+    throw new AssertionError("the JDK has no JPEG writer");
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "CMYK, 0, 0, 255, 255", // 255 stands for no ink
+    "YCCK, 2, 76, 85, 255" // red, which stands for the ink that is its opposite
+  })
+  void jpegsOfFourInksBecomeRgb(String name, int transform, int a, int b, int c)
+      throws IOException {
+    // As Photoshop writes them: an Adobe segment, which says what the bands are.
+    WritableRaster raster = Raster.createInterleavedRaster(0, 16, 16, 4, new Point());
+    for (int y = 0; y < 16; y++) {
+      for (int x = 0; x < 16; x++) {
+        raster.setPixel(x, y, new int[] {a, b, c, 255});
+      }
+    }
+    Path file = folder.resolve(name + ".jpg");
+    ImageWriter writer = jpegWriter();
     try (ImageOutputStream out = ImageIO.createImageOutputStream(file.toFile())) {
       writer.setOutput(out);
       writer.write(null, new IIOImage(raster, null, null), null);
@@ -237,18 +255,130 @@ class ImageFileTest {
     byte[] bytes = Files.readAllBytes(file);
     ByteBuffer marked = ByteBuffer.allocate(bytes.length + 16).put(bytes, 0, 2);
     marked.putShort((short) 0xffee).putShort((short) 14);
-    marked.put("Adobe\0d\0\0\0\0\0".getBytes(StandardCharsets.US_ASCII));
+    marked.put("Adobe\0d\0\0\0\0".getBytes(StandardCharsets.US_ASCII)).put((byte) transform);
     Files.write(file, marked.put(bytes, 2, bytes.length - 2).array());
     int[] cyan = pixel(read(file), 8, 8);
     assertTrue(cyan[0] < 60 && cyan[1] > 120 && cyan[2] > 180, Arrays.toString(cyan));
   }
 
   @Test
-  void webpIsRead() throws IOException {
-    Path lossless = folder.resolve("one.webp");
-    Files.write(
-        lossless, Base64.getDecoder().decode("UklGRhoAAABXRUJQVlA4TA0AAAAvAAAAEAcQERGIiP4HAA=="));
-    assertEquals(1, read(lossless).width());
+  void aProgressiveJpegIsTurnedUpright() throws IOException {
+    BufferedImage stored = new BufferedImage(32, 64, BufferedImage.TYPE_INT_RGB);
+    for (int i = 0; i < 32 * 64; i++) {
+      stored.setRGB(i % 32, i / 32, i / 32 < 32 ? 0xff0000 : 0x0000ff);
+    }
+    Path file = folder.resolve("progressive.jpg");
+    ImageWriter writer = jpegWriter();
+    ImageWriteParam progressive = writer.getDefaultWriteParam();
+    progressive.setProgressiveMode(ImageWriteParam.MODE_DEFAULT);
+    try (ImageOutputStream out = ImageIO.createImageOutputStream(file.toFile())) {
+      writer.setOutput(out);
+      writer.write(null, new IIOImage(stored, null, null), progressive);
+    }
+    String scans = new String(Files.readAllBytes(file), StandardCharsets.ISO_8859_1);
+    assertTrue(scans.contains("\u00ff\u00c2"), "a progressive frame");
+    RgbImage read = read(withOrientation(file, 6)); // row 0 on the right
+    assertEquals(64, read.width());
+    int[] right = pixel(read, 60, 16);
+    int[] left = pixel(read, 4, 16);
+    assertTrue(right[0] > 240 && right[2] < 15, Arrays.toString(right));
+    assertTrue(left[2] > 240 && left[0] < 15, Arrays.toString(left));
+  }
+
+  @Test
+  void sixteenBitsWithAlphaAreRoundedAndLaidOnWhite() throws IOException {
+    ColorModel model =
+        new ComponentColorModel(
+            ColorSpace.getInstance(ColorSpace.CS_sRGB),
+            true,
+            false,
+            Transparency.TRANSLUCENT,
+            DataBuffer.TYPE_USHORT);
+    WritableRaster raster = model.createCompatibleWritableRaster(2, 1);
+    raster.setPixel(0, 0, new int[] {100 * 257 + 129, 64 * 257, 0, 65535});
+    raster.setPixel(1, 0, new int[] {65535, 0, 0, 51 * 257}); // a fifth
+    Path file = save(new BufferedImage(model, raster, false, null), "png");
+    assertEquals(16, Files.readAllBytes(file)[24], "bits of a sample");
+    RgbImage read = read(file);
+    assertArrayEquals(new int[] {101, 64, 0}, pixel(read, 0, 0));
+    assertArrayEquals(new int[] {255, 204, 204}, pixel(read, 1, 0));
+  }
+
+  @Test
+  void transparentPaletteEntriesAreLaidOnWhite() throws IOException {
+    byte[] r = {10, (byte) 200};
+    byte[] g = {20, 100};
+    byte[] b = {30, 0};
+    byte[] alpha = {0, (byte) 255};
+    IndexColorModel palette = new IndexColorModel(8, 2, r, g, b, alpha);
+    BufferedImage image = new BufferedImage(2, 1, BufferedImage.TYPE_BYTE_INDEXED, palette);
+    image.getRaster().setSample(1, 0, 0, 1);
+    for (String format : new String[] {"png", "gif"}) {
+      RgbImage read = read(save(image, format));
+      assertArrayEquals(new int[] {255, 255, 255}, pixel(read, 0, 0), format);
+      assertArrayEquals(new int[] {200, 100, 0}, pixel(read, 1, 0), format);
+    }
+  }
+
+  /** Lossless WebP of red whose alpha alternates between 51 and 255, and where the data ends. */
+  private static byte[] webp(int width, int height) {
+    BitSet bits = new BitSet();
+    int at = 0;
+    long[][] fields = {
+      {0x2f, 8},
+      {width - 1, 14},
+      {height - 1, 14},
+      {1, 1},
+      {0, 3}, // alpha is used, version 0
+      {0, 1},
+      {0, 1},
+      {0, 1}, // no transform, no colour cache, one group of codes
+      {1, 1},
+      {0, 1},
+      {1, 1},
+      {0, 8}, // green: always 0
+      {1, 1},
+      {0, 1},
+      {1, 1},
+      {255, 8}, // red: always 255
+      {1, 1},
+      {0, 1},
+      {1, 1},
+      {0, 8}, // blue
+      {1, 1},
+      {1, 1},
+      {1, 1},
+      {51, 8},
+      {255, 8}, // alpha: a bit says which
+      {1, 1},
+      {0, 1},
+      {0, 1},
+      {0, 1}, // no distances
+    };
+    for (long[] field : fields) {
+      for (int i = 0; i < field[1]; i++) {
+        bits.set(at++, (field[0] >> i & 1) == 1);
+      }
+    }
+    for (int i = 0; i < width * height; i++) {
+      bits.set(at++, i % 2 == 1);
+    }
+    int length = (at + 7) / 8;
+    int padded = length + length % 2;
+    ByteBuffer file = ByteBuffer.allocate(20 + padded).order(ByteOrder.LITTLE_ENDIAN);
+    file.put("RIFF".getBytes(StandardCharsets.US_ASCII)).putInt(12 + padded);
+    file.put("WEBPVP8L".getBytes(StandardCharsets.US_ASCII)).putInt(length);
+    return file.put(bits.toByteArray()).array();
+  }
+
+  @Test
+  void losslessWebpIsReadAndItsAlphaLaidOnWhite() throws IOException {
+    Path file = Files.write(folder.resolve("alpha.webp"), webp(30, 20));
+    RgbImage read = read(file);
+    assertEquals(30, read.width());
+    assertEquals(20, read.height());
+    assertArrayEquals(new int[] {255, 204, 204}, pixel(read, 28, 19));
+    assertArrayEquals(new int[] {255, 0, 0}, pixel(read, 29, 19));
   }
 
   @Test
@@ -301,6 +431,10 @@ class ImageFileTest {
         Files.write(file, Arrays.copyOf(whole, Math.max(1, (int) (whole.length * share))));
         refusal(file, 10_000);
       }
+    }
+    byte[] webp = webp(30, 20);
+    for (int length : new int[] {1, 15, 25, 60}) {
+      refusal(Files.write(folder.resolve("cut.webp"), Arrays.copyOf(webp, length)), 10_000);
     }
   }
 

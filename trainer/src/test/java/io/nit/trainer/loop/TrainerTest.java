@@ -9,6 +9,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.nit.core.cli.StopSignal;
 import io.nit.core.codec.CodecSpec;
+import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.NonFiniteDecodeException;
 import io.nit.core.config.NitConfig;
 import io.nit.core.flow.Guidance;
 import io.nit.core.image.RgbImage;
@@ -327,6 +329,46 @@ class TrainerTest {
       assertFalse(
           Arrays.equals(grid.draw(trainer.model(), data.labels()).rgb(), drawn),
           "the weights in training and their average draw other pictures");
+    }
+  }
+
+  @Test
+  void aSampleThatCannotBeDecodedIsDrawnGreyAndTheTrainingGoesOn() throws IOException {
+    SyntheticData data = new SyntheticData(3, 1);
+    LatentCodec real = data.codec().flatMap(CodecSpec::plain).orElseThrow();
+    LatentCodec overflowing =
+        new LatentCodec() {
+          @Override
+          public CodecSpec spec() {
+            return real.spec();
+          }
+
+          @Override
+          public float[] encode(float[] rgb, int height, int width) {
+            return real.encode(rgb, height, width);
+          }
+
+          @Override
+          public float[] decode(float[] latent, int latentH, int latentW) {
+            throw new NonFiniteDecodeException(latent, latentH, latentW);
+          }
+        };
+    SampleGrid grid =
+        new SampleGrid(
+            List.of(new int[] {16, 16}), new long[] {0}, 1, new Guidance(1, 0, 1), 5, overflowing);
+    try (Trainer trainer = trainer(data, options(2, 1, 1), "a");
+        MetricsLog metrics = MetricsLog.open(folder.resolve("a"), 0)) {
+      assertEquals(
+          TrainingLoop.Outcome.DONE,
+          trainer.run(metrics, Optional.of(grid), StopSignal.none(), true));
+      BufferedImage file = ImageIO.read(folder.resolve("a/samples/step-0000002.png").toFile());
+      int grey = 0;
+      for (int i = 0; i < file.getWidth() * file.getHeight(); i++) {
+        int rgb = file.getRGB(i % file.getWidth(), i / file.getWidth()) & 0xffffff;
+        grey += rgb == 0x808080 || rgb == 0x7f7f7f ? 1 : 0;
+      }
+      int side = 16 * real.factor();
+      assertTrue(grey >= side * side, grey + " grey pixels");
     }
   }
 
