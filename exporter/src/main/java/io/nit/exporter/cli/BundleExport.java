@@ -6,7 +6,6 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.Bundle.SamplingDefaults;
 import io.nit.core.cli.Cli;
-import io.nit.core.cli.Progress;
 import io.nit.core.cli.StopSignal;
 import io.nit.core.config.NitConfig;
 import io.nit.core.safetensors.TensorSource;
@@ -18,7 +17,6 @@ import io.nit.exporter.verify.Verification;
 import io.nit.exporter.verify.VerificationPack;
 import io.nit.runtime.engine.EngineException;
 import java.io.IOException;
-import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
@@ -53,85 +51,76 @@ final class BundleExport {
    * @throws CancellationException if the stop was asked for
    */
   Bundle run() throws IOException, EngineException {
-    try (TensorSource checkpoint = TensorSource.open(options.checkpoint())) {
-      CheckpointDescription description = CheckpointDescription.of(options, checkpoint);
-      NitConfig config = description.config();
-      NitTensors.require(config, checkpoint.specs(), checkpoint.where());
-      LOG.info(
-          "{}: {} parameters, config from {}, position order {}",
-          checkpoint.where(),
-          NitTensors.parameters(config, false),
-          description.configFrom(),
-          config.positionOrder().key());
-      try (BundleFolder folder = new BundleFolder(options.output(), options.overwrite())) {
-        OnnxFile file = write(new NitGraph(config, options.storage()), checkpoint, folder);
-        List<Bundle.FileEntry> entries = new ArrayList<>();
-        for (Optional<Path> part : List.of(file.data(), Optional.of(file.model()))) {
-          if (part.isPresent()) {
-            requireGoOn();
-            entries.add(Bundle.describe(part.get()));
-          }
-        }
-        ArrayNode verification = JsonNodeFactory.instance.arrayNode();
-        if (options.verify()) {
-          Bundle staged = bundle(folder.staging(), description, entries, verification);
-          verify(staged, checkpoint, folder.staging(), verification);
-        }
-        requireGoOn();
-        Bundle bundle = bundle(folder.target(), description, entries, verification);
-        folder.complete(bundle);
-        return bundle;
-      }
+    AutoencoderOptions learned = options.autoencoder().orElse(null);
+    // Null, which a try statement passes over, where there is none.
+    try (AutoencoderExport autoencoder = learned == null ? null : AutoencoderExport.open(learned);
+        TensorSource checkpoint = TensorSource.open(options.checkpoint())) {
+      return run(checkpoint, Optional.ofNullable(autoencoder));
     }
   }
 
-  private OnnxFile write(NitGraph graph, TensorSource checkpoint, BundleFolder folder)
-      throws IOException {
-    try (Progress progress =
-        Progress.start("export", graph.weightBytes() >> 20, 0, " MiB", options.quiet())) {
-      long[] written = {0};
-      return OnnxFile.write(
-          graph,
-          checkpoint,
-          folder.staging().resolve(MODEL_FILE),
-          OnnxFile.EXTERNAL_DATA_ABOVE,
-          bytes -> {
-            requireGoOn();
-            long before = written[0] >> 20;
-            written[0] += bytes;
-            progress.step((written[0] >> 20) - before);
-          });
-    } catch (FileSystemException e) {
-      throw e;
-    } catch (IOException e) {
-      // A full disk has no name of its own in Java's message.
-      throw new IOException(
-          "cannot write " + folder.target().resolve(MODEL_FILE) + ": " + e.getMessage(), e);
-    }
-  }
-
-  private void verify(Bundle staged, TensorSource checkpoint, Path scratch, ArrayNode into)
+  private Bundle run(TensorSource checkpoint, Optional<AutoencoderExport> autoencoder)
       throws IOException, EngineException {
-    LOG.info("comparing with the plain Java reference");
-    List<String> failures = new ArrayList<>();
-    for (Verification result :
-        ExportVerifier.verify(staged, checkpoint, VerificationPack.of(staged.config()), scratch)) {
-      LOG.info("{}", result);
-      into.add(result.toNode());
-      if (!result.passed()) {
-        failures.add(result.toString());
+    CheckpointDescription description =
+        CheckpointDescription.of(options, checkpoint, autoencoder.map(AutoencoderExport::spec));
+    NitConfig config = description.config();
+    NitTensors.require(config, checkpoint.specs(), checkpoint.where());
+    LOG.info(
+        "{}: {} parameters, config from {}, position order {}",
+        checkpoint.where(),
+        NitTensors.parameters(config, false),
+        description.configFrom(),
+        config.positionOrder().key());
+    try (BundleFolder folder =
+        new BundleFolder(options.output(), options.overwrite(), BundleFolder.Kind.MODEL, stop)) {
+      List<Bundle.FileEntry> entries =
+          folder.describe(
+              write(new NitGraph(config, options.storage()), checkpoint, autoencoder, folder));
+      ArrayNode verification = JsonNodeFactory.instance.arrayNode();
+      if (options.verify()) {
+        Bundle staged = bundle(folder.staging(), description, autoencoder, entries, verification);
+        LOG.info("comparing with the plain Java reference");
+        List<Verification> results =
+            new ArrayList<>(
+                ExportVerifier.verify(
+                    staged, checkpoint, VerificationPack.of(config), folder.staging()));
+        WeightProgress.requireGoOn(stop);
+        if (autoencoder.isPresent()) {
+          results.addAll(autoencoder.get().verify(folder.staging()));
+        }
+        VerificationResults.take(results, verification);
+      }
+      Bundle bundle = bundle(folder.target(), description, autoencoder, entries, verification);
+      folder.complete(entries, bundle::write);
+      return bundle;
+    }
+  }
+
+  /** Writes all files; data files come before those that use them. */
+  private List<Path> write(
+      NitGraph graph,
+      TensorSource checkpoint,
+      Optional<AutoencoderExport> autoencoder,
+      BundleFolder folder)
+      throws IOException {
+    List<Path> written = new ArrayList<>();
+    long bytes = graph.weightBytes() + autoencoder.map(AutoencoderExport::weightBytes).orElse(0L);
+    try (WeightProgress progress = new WeightProgress(bytes, stop, options.quiet())) {
+      OnnxFile file =
+          folder.write(graph, checkpoint, MODEL_FILE, OnnxFile.EXTERNAL_DATA_ABOVE, progress);
+      file.data().ifPresent(written::add);
+      written.add(file.model());
+      if (autoencoder.isPresent()) {
+        written.addAll(autoencoder.get().write(folder, progress));
       }
     }
-    if (!failures.isEmpty()) {
-      throw new IOException(
-          "the exported file does not compute what the checkpoint does, no bundle is left:\n  "
-              + String.join("\n  ", failures));
-    }
+    return written;
   }
 
   private Bundle bundle(
       Path folder,
       CheckpointDescription description,
+      Optional<AutoencoderExport> autoencoder,
       List<Bundle.FileEntry> files,
       ArrayNode verification)
       throws IOException {
@@ -154,16 +143,18 @@ final class BundleExport {
         options.storage().name(),
         NitGraph.OPSET,
         description.codec(),
-        Optional.empty(),
+        autoencoder.map(AutoencoderExport::files),
         description.labels(),
         options.maxTokens(),
         defaults,
         files,
         verification,
-        provenance(description));
+        provenance(description, autoencoder));
   }
 
-  private ObjectNode provenance(CheckpointDescription description) throws IOException {
+  private ObjectNode provenance(
+      CheckpointDescription description, Optional<AutoencoderExport> autoencoder)
+      throws IOException {
     Path checkpoint = options.checkpoint();
     ObjectNode node = JsonNodeFactory.instance.objectNode();
     node.put("tool", Cli.tool("nit-export", BundleExport.class))
@@ -173,12 +164,7 @@ final class BundleExport {
     if (Files.isRegularFile(checkpoint)) {
       node.put("checkpoint_bytes", Files.size(checkpoint));
     }
+    autoencoder.ifPresent(export -> node.put("autoencoder", export.name()));
     return node;
-  }
-
-  private void requireGoOn() {
-    if (stop.requested()) {
-      throw new CancellationException("stopped; no bundle is left");
-    }
   }
 }

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.Codecs;
+import io.nit.core.codec.DcAeSpec;
 import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
@@ -15,6 +16,8 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * What a checkpoint is a checkpoint of: from the options, else from the file's own metadata, which
@@ -27,15 +30,18 @@ import java.util.Optional;
  */
 record CheckpointDescription(
     NitConfig config, String configFrom, Optional<CodecSpec> codec, List<String> labels) {
+  private static final Logger LOG = LoggerFactory.getLogger(CheckpointDescription.class);
   private static final ObjectMapper JSON = new ObjectMapper();
 
   /**
    * Puts the description together and checks that its parts fit each other.
    *
+   * @param autoencoder what {@code --autoencoder} gave
    * @throws IllegalArgumentException if a part is missing, malformed or does not fit
    * @throws IOException if a file cannot be read
    */
-  static CheckpointDescription of(ExportOptions options, TensorSource checkpoint)
+  static CheckpointDescription of(
+      ExportOptions options, TensorSource checkpoint, Optional<DcAeSpec> autoencoder)
       throws IOException {
     boolean ours = checkpoint.metadata().containsKey("config");
     // Weights without our metadata are the authors', trained in the order of the released code.
@@ -67,7 +73,10 @@ record CheckpointDescription(
       config = config.withPositionOrder(options.positionOrder().get());
     }
     return new CheckpointDescription(
-        config, from, codec(options, checkpoint, config), labels(options, checkpoint, config));
+        config,
+        from,
+        codec(options, checkpoint, config, autoencoder),
+        labels(options, checkpoint, config));
   }
 
   private static PositionOrder trainedOrder(TensorSource checkpoint) {
@@ -83,18 +92,35 @@ record CheckpointDescription(
   }
 
   private static Optional<CodecSpec> codec(
-      ExportOptions options, TensorSource checkpoint, NitConfig config) {
-    CodecSpec codec;
-    String where;
+      ExportOptions options,
+      TensorSource checkpoint,
+      NitConfig config,
+      Optional<DcAeSpec> autoencoder) {
     if (options.codecFactor().isPresent()) {
-      codec = new SpaceToDepthCodec(options.codecFactor().get());
-      where = "--codec";
-    } else if (checkpoint.metadata().containsKey("codec")) {
-      where = where(checkpoint, "codec");
-      codec = Codecs.of(json(checkpoint.metadata().get("codec"), where), where);
-    } else {
+      return Optional.of(
+          fitting(new SpaceToDepthCodec(options.codecFactor().get()), config, "--codec"));
+    }
+    String where = where(checkpoint, "codec");
+    Optional<CodecSpec> trained =
+        Optional.ofNullable(checkpoint.metadata().get("codec"))
+            .map(text -> fitting(Codecs.of(json(text, where), where), config, where));
+    if (autoencoder.isPresent()) {
+      String flag = "--autoencoder " + options.autoencoder().orElseThrow().folder();
+      fitting(autoencoder.get(), config, flag);
+      trained.ifPresent(codec -> requireSame(codec, autoencoder.get(), flag, where));
+      return Optional.of(autoencoder.get());
+    }
+    if (trained.isPresent() && trained.get().plain().isEmpty()) {
+      LOG.warn(
+          "{}: {}; without it the bundle makes latents only: --autoencoder DIR adds it",
+          where,
+          trained.get().describe());
       return Optional.empty();
     }
+    return trained;
+  }
+
+  private static CodecSpec fitting(CodecSpec codec, NitConfig config, String where) {
     if (codec.channels() != config.inChannels()) {
       throw new IllegalArgumentException(
           where
@@ -105,7 +131,41 @@ record CheckpointDescription(
               + " with factor "
               + codec.factor());
     }
-    return Optional.of(codec);
+    return codec;
+  }
+
+  /**
+   * Refuses an autoencoder of another kind than the latents were made by. Other weights are told
+   * and taken: those of SANA 1.0 and 1.1 decode each other's latents.
+   */
+  private static void requireSame(CodecSpec codec, DcAeSpec found, String flag, String where) {
+    if (!(codec instanceof DcAeSpec trained)) {
+      throw new IllegalArgumentException(
+          flag + ": expected the codec of " + where + ", " + codec.describe() + "; found a DC-AE");
+    }
+    requireSame("factor", trained.factor(), found.factor(), flag, where);
+    requireSame("latent channels", trained.channels(), found.channels(), flag, where);
+    double expected = trained.config().scalingFactor();
+    requireSame("scaling factor", expected, found.config().scalingFactor(), flag, where);
+    if (trained.weightsSha256().isPresent()
+        && !trained.weightsSha256().equals(found.weightsSha256())) {
+      LOG.warn(
+          "{}: its weights are not those that the latents were made by (sha256 {} in {}, found"
+              + " {}); pictures are right only if this one decodes the other's latents, as those"
+              + " of SANA 1.0 and 1.1 do",
+          flag,
+          trained.weightsSha256().get(),
+          where,
+          found.weightsSha256().orElseThrow());
+    }
+  }
+
+  private static void requireSame(
+      String what, Number expected, Number found, String flag, String where) {
+    if (!expected.equals(found)) {
+      throw new IllegalArgumentException(
+          flag + ": expected " + what + " " + expected + " as in " + where + ", found " + found);
+    }
   }
 
   private static List<String> labels(

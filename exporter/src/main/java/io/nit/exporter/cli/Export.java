@@ -5,6 +5,7 @@ import io.nit.core.cli.Cli;
 import io.nit.core.cli.CommonOptions;
 import io.nit.core.cli.StopSignal;
 import io.nit.core.config.NitConfig;
+import io.nit.core.tensor.DType;
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.concurrent.Callable;
@@ -17,10 +18,12 @@ import picocli.CommandLine.Option;
     name = "nit-export",
     mixinStandardHelpOptions = true,
     sortOptions = false,
+    subcommands = ExportAutoencoder.class,
     description = {
       "Turns a NiT checkpoint into a bundle that nit-run serves: an ONNX file whose token count,"
           + " image count and image sizes are all dynamic, and a manifest.",
       "Takes the authors' released safetensors as they are, with or without the REPA projector."
+          + " --autoencoder puts the DC-AE of its latents into the bundle, for pictures."
     },
     footerHeading = "%nExamples:%n",
     footer = {
@@ -28,6 +31,9 @@ import picocli.CommandLine.Option;
       "    nit-export --checkpoint model.safetensors --preset xl --output bundles/xl",
       "  a run of nit-train, which knows its own config, codec and labels:",
       "    nit-export --checkpoint runs/first --output bundles/first",
+      "  with the autoencoder that it was trained on, so that it makes pictures:",
+      "    nit-export --checkpoint model.safetensors --preset xl \\",
+      "        --autoencoder dc-ae-f32c32-sana-1.1-diffusers --output bundles/xl",
       "  half the disk space; arithmetic stays float on CPUs:",
       "    nit-export --checkpoint model.safetensors --preset xl --dtype bf16 \\",
       "        --output bundles/xl16",
@@ -39,9 +45,9 @@ import picocli.CommandLine.Option;
       "Exit codes: 0 done, 1 failed (also the verification), 2 bad usage, 130 stopped."
     })
 public final class Export implements Callable<Integer> {
+  // Not required to picocli, which would then ask for them with every subcommand too.
   @Option(
       names = "--checkpoint",
-      required = true,
       paramLabel = "FILE|DIR",
       description =
           "A .safetensors file, a .safetensors.index.json with its shards beside it, or a folder"
@@ -64,7 +70,6 @@ public final class Export implements Callable<Integer> {
 
   @Option(
       names = "--output",
-      required = true,
       paramLabel = "DIR",
       description = "The bundle's folder, new or empty.")
   private Path output;
@@ -90,7 +95,7 @@ public final class Export implements Callable<Integer> {
       names = "--codec",
       paramLabel = "TYPE",
       description =
-          "Autoencoder of the latents: space-to-depth; default: the one in the checkpoint's"
+          "Plain autoencoder of the latents: space-to-depth; default: the one in the checkpoint's"
               + " metadata, else none.")
   private String codec;
 
@@ -99,6 +104,8 @@ public final class Export implements Callable<Integer> {
       paramLabel = "N",
       description = "Pixels that a latent pixel spans on each side, with --codec.")
   private Integer codecFactor;
+
+  @Mixin private AutoencoderFlags autoencoder;
 
   @Option(
       names = "--labels",
@@ -120,7 +127,8 @@ public final class Export implements Callable<Integer> {
       fallbackValue = "true",
       description =
           "Run the file and compare it with a plain Java forward of the checkpoint; fails above a"
-              + " relative error of 2e-5. Default: ${DEFAULT-VALUE}.")
+              + " relative error of 2e-5, for an autoencoder of 5e-5 of the values' spread. Default:"
+              + " ${DEFAULT-VALUE}.")
   private boolean verify;
 
   @Option(names = "--overwrite", description = "Replace a bundle that is there already.")
@@ -138,15 +146,19 @@ public final class Export implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
+    require("--checkpoint", "a file or folder", checkpoint);
+    require("--output", "a folder", output);
+    DType storage = ExportOptions.storage("--dtype", dtype);
     ExportOptions options =
         new ExportOptions(
             checkpoint,
             Optional.ofNullable(preset).map(NitConfig::preset),
             Optional.ofNullable(config),
             output,
-            ExportOptions.storage(dtype),
+            storage,
             ExportOptions.positionOrder(positionOrder),
             ExportOptions.codecFactor(codec, codecFactor),
+            autoencoder.options(storage),
             Optional.ofNullable(labels),
             maxTokens,
             verify,
@@ -155,5 +167,11 @@ public final class Export implements Callable<Integer> {
     Bundle bundle = new BundleExport(options, StopSignal.install()).run();
     System.out.println(bundle.folder());
     return Cli.DONE;
+  }
+
+  private static void require(String flag, String what, Path value) {
+    if (value == null) {
+      throw new IllegalArgumentException(flag + ": expected " + what + ", found nothing");
+    }
   }
 }

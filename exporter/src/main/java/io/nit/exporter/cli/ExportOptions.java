@@ -8,6 +8,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.stream.Collectors;
 
 /**
  * What {@code nit-export} is asked to do.
@@ -19,6 +20,7 @@ import java.util.Optional;
  * @param storage type that weights are stored in
  * @param positionOrder overrides the config's
  * @param codecFactor factor of the space-to-depth codec, instead of the checkpoint's own codec
+ * @param autoencoder the learned codec to put into the bundle, instead of {@code codecFactor}
  * @param labels a file of class names, one a line
  * @param maxTokens tokens that one forward of the bundle may hold
  * @param verify whether to compare with the reference
@@ -33,6 +35,7 @@ record ExportOptions(
     DType storage,
     Optional<PositionOrder> positionOrder,
     Optional<Integer> codecFactor,
+    Optional<AutoencoderOptions> autoencoder,
     Optional<Path> labels,
     int maxTokens,
     boolean verify,
@@ -44,21 +47,36 @@ record ExportOptions(
     if (preset.isPresent() && config.isPresent()) {
       throw new IllegalArgumentException("--preset and --config: expected one of them, found both");
     }
+    if (codecFactor.isPresent() && autoencoder.isPresent()) {
+      throw new IllegalArgumentException(
+          "--codec and --autoencoder: expected one of them, found both");
+    }
     if (maxTokens < 1) {
       throw new IllegalArgumentException("--max-tokens: expected 1 or more, found " + maxTokens);
     }
   }
 
-  /** The type of {@code --dtype}. */
-  static DType storage(String name) {
-    List<DType> known = List.of(DType.F32, DType.F16, DType.BF16);
+  /** The storage type that an option names. */
+  static DType storage(String flag, String name) {
+    return type(flag, name, List.of(DType.F32, DType.F16, DType.BF16));
+  }
+
+  /** One of the types that an option may name. */
+  static DType type(String flag, String name, List<DType> known) {
     return known.stream()
         .filter(type -> type.name().equals(name.toUpperCase(Locale.ROOT)))
         .findFirst()
         .orElseThrow(
             () ->
                 new IllegalArgumentException(
-                    "--dtype: expected one of f32, f16, bf16; found '" + name + "'"));
+                    flag
+                        + ": expected one of "
+                        + known.stream()
+                            .map(type -> type.name().toLowerCase(Locale.ROOT))
+                            .collect(Collectors.joining(", "))
+                        + "; found '"
+                        + name
+                        + "'"));
   }
 
   /** The factor of {@code --codec} and {@code --codec-factor}. */

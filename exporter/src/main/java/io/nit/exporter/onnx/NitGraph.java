@@ -6,13 +6,11 @@ import static org.bytedeco.onnx.global.onnx.TensorProto_DataType_INT64;
 
 import io.nit.core.config.NitConfig;
 import io.nit.core.ops.NitOps;
+import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.DType;
 import io.nit.core.tensor.NitTensors;
-import io.nit.core.tensor.TensorSpec;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import org.bytedeco.onnx.ModelProto;
 
 /**
@@ -39,25 +37,13 @@ import org.bytedeco.onnx.ModelProto;
  *
  * <p>Legend: N tokens, B images, D hidden.
  */
-public final class NitGraph {
-  /**
-   * Version of the standard operators: the first with Gelu(tanh), and one that TensorRT 10 reads.
-   */
-  public static final int OPSET = 20;
-
-  /** File format version that came with that operator set. */
-  static final int IR_VERSION = 9;
-
+public final class NitGraph extends OnnxGraph {
   private static final float LAYER_NORM_EPSILON = 1e-6f;
   private static final float QK_NORM_EPSILON = 1e-5f;
   private static final int TIME_FREQUENCIES = 128;
   private static final double MAX_PERIOD = 10_000;
 
   private final NitConfig config;
-  private final DType storage;
-  private final Map<String, TensorSpec> checkpoint;
-  private final NodeList nodes = new NodeList();
-  private final Map<String, Weight> weights = new LinkedHashMap<>();
 
   /**
    * Lays the graph out.
@@ -67,10 +53,8 @@ public final class NitGraph {
    * @throws IllegalArgumentException if {@code storage} is another type
    */
   public NitGraph(NitConfig config, DType storage) {
+    super(storage, NitTensors.of(config, false));
     this.config = config;
-    this.storage = storage;
-    this.checkpoint = NitTensors.of(config, false);
-    Onnx.elementType(storage);
     forward();
   }
 
@@ -79,22 +63,12 @@ public final class NitGraph {
     return config;
   }
 
-  /** Type that weights are stored in. */
-  public DType storage() {
-    return storage;
+  @Override
+  void require(TensorSource checkpoint) {
+    NitTensors.require(config, checkpoint.specs(), checkpoint.where());
   }
 
-  /** The weights in forward order, those that {@link NitTensors} lists without the projector. */
-  List<Weight> weights() {
-    return List.copyOf(weights.values());
-  }
-
-  /** Bytes of all weights as stored. */
-  public long weightBytes() {
-    return weights.values().stream().mapToLong(w -> w.stored().bytes()).sum();
-  }
-
-  /** Everything of the model but its graph: versions, functions, the config as metadata. */
+  @Override
   Message model() {
     return new Message()
         .number(ModelProto.kIrVersionFieldNumber, IR_VERSION)
@@ -106,10 +80,10 @@ public final class NitGraph {
         .message(
             ModelProto.kMetadataPropsFieldNumber,
             Onnx.entry("nit.config", config.toNode().toString()))
-        .message(ModelProto.kMetadataPropsFieldNumber, Onnx.entry("nit.weights", storage.name()));
+        .message(ModelProto.kMetadataPropsFieldNumber, Onnx.entry("nit.weights", storage().name()));
   }
 
-  /** The graph without its weights' values. */
+  @Override
   Message graph() {
     Object[] latent = {"tokens", config.inChannels(), config.patchSize(), config.patchSize()};
     return Onnx.graph(
@@ -139,10 +113,9 @@ public final class NitGraph {
   private String patchEmbedding() {
     nodes.longs("token_shape", -1, config.tokenSize());
     nodes.add("tokens", "Reshape", List.of("x", "token_shape"));
-    weights.put(
-        "x_embedder.proj.weight",
-        Weight.of("x_embedder.proj.weight", storage, config.hiddenSize(), config.tokenSize()));
-    return linear("x_embedder.proj", "tokens");
+    String flat =
+        weight("x_embedder.proj.weight", DType.F32, config.hiddenSize(), config.tokenSize());
+    return gemm("x_embedder.proj", "tokens", flat);
   }
 
   /** Time and label: {@code MLP([cos(t·f), sin(t·f)]) + table[y]}. */
@@ -262,25 +235,16 @@ public final class NitGraph {
 
   /** x·Wᵀ + b. */
   private String linear(String name, String x) {
+    return gemm(name, x, weight(name + ".weight"));
+  }
+
+  private String gemm(String name, String x, String weight) {
     return nodes.add(
-        name,
-        "Gemm",
-        List.of(x, weight(name + ".weight"), weight(name + ".bias")),
-        Onnx.attribute("transB", 1));
+        name, "Gemm", List.of(x, weight, weight(name + ".bias")), Onnx.attribute("transB", 1));
   }
 
   /** A weight in single precision. */
   private String weight(String key) {
-    TensorSpec spec = checkpoint.get(key);
-    weights.putIfAbsent(key, Weight.of(key, storage, spec.shape().dims()));
-    if (storage == DType.F32) {
-      return key;
-    }
-    return nodes.add(
-        key + ".f32", "Cast", List.of(key), Onnx.attribute("to", TensorProto_DataType_FLOAT));
-  }
-
-  private static Message axis(long axis) {
-    return Onnx.attribute("axis", axis);
+    return weight(key, DType.F32);
   }
 }

@@ -29,7 +29,7 @@ import org.bytedeco.onnx.TypeProto_Sequence;
 import org.bytedeco.onnx.TypeProto_Tensor;
 import org.bytedeco.onnx.ValueInfoProto;
 
-/** The ONNX messages that a NiT model is made of. */
+/** The ONNX messages that our models are made of. */
 final class Onnx {
   private Onnx() {}
 

@@ -6,7 +6,6 @@ import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.DType;
 import io.nit.core.tensor.Half;
 import io.nit.core.tensor.HostTensor;
-import io.nit.core.tensor.NitTensors;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.Channels;
@@ -56,7 +55,7 @@ public record OnnxFile(Path model, Optional<Path> data) {
    * @throws IOException if a file cannot be read or written; {@code target} is then as it was
    */
   public static OnnxFile write(
-      NitGraph graph,
+      OnnxGraph graph,
       TensorSource checkpoint,
       Path target,
       long externalDataAbove,
@@ -69,7 +68,7 @@ public record OnnxFile(Path model, Optional<Path> data) {
               + " bytes, found "
               + externalDataAbove);
     }
-    NitTensors.require(graph.config(), checkpoint.specs(), checkpoint.where());
+    graph.require(checkpoint);
     Path folder = target.toAbsolutePath().getParent();
     Files.createDirectories(folder);
     Path staging = Files.createTempDirectory(folder, "." + target.getFileName() + ".tmp-");
@@ -98,6 +97,51 @@ public record OnnxFile(Path model, Optional<Path> data) {
   }
 
   /**
+   * Writes another graph of the same weights, which takes them from the data file of this one.
+   *
+   * @param graph weights of the same names, types and order as the graph of this file
+   * @param target the ONNX file to make or replace, in this file's folder
+   * @return the file, with the same data file
+   * @throws IllegalArgumentException if this file has no data file, or one of other weights
+   * @throws IOException if the file cannot be written; {@code target} is then as it was
+   */
+  public OnnxFile share(OnnxGraph graph, Path target) throws IOException {
+    Path folder = target.toAbsolutePath().getParent();
+    List<Long> offsets = offsets(graph);
+    long end = offsets.get(offsets.size() - 1);
+    end += graph.weights().get(offsets.size() - 1).stored().bytes();
+    if (data.isEmpty()
+        || !folder.equals(data.get().toAbsolutePath().getParent())
+        || Files.size(data.get()) != end) {
+      throw new IllegalArgumentException(
+          target + ": expected a data file of " + end + " bytes beside it, found " + data);
+    }
+    // Beside the data from the start, as the checker looks for it there.
+    Path temporary = folder.resolve("." + target.getFileName() + ".tmp");
+    try {
+      Files.deleteIfExists(temporary);
+      new Writer(graph, null, bytes -> {}).writeModel(temporary, data);
+      check(temporary);
+      Files.move(temporary, target, StandardCopyOption.REPLACE_EXISTING);
+      return new OnnxFile(target, data);
+    } finally {
+      Files.deleteIfExists(temporary);
+    }
+  }
+
+  /** Where each weight begins in a data file. */
+  private static List<Long> offsets(OnnxGraph graph) {
+    List<Long> offsets = new ArrayList<>();
+    long at = 0;
+    for (Weight weight : graph.weights()) {
+      at = (at + PAGE - 1) / PAGE * PAGE;
+      offsets.add(at);
+      at += weight.stored().bytes();
+    }
+    return offsets;
+  }
+
+  /**
    * Runs ONNX's own checker and its shape inference on a file, in strict mode.
    *
    * @throws IOException with the checker's words, if the file does not pass
@@ -111,25 +155,24 @@ public record OnnxFile(Path model, Optional<Path> data) {
   }
 
   private static final class Writer {
-    private final NitGraph graph;
+    private final OnnxGraph graph;
     private final TensorSource checkpoint;
     private final LongConsumer progress;
-    private final List<Long> offsets = new ArrayList<>();
+    private final List<Long> offsets;
 
-    Writer(NitGraph graph, TensorSource checkpoint, LongConsumer progress) {
+    Writer(OnnxGraph graph, TensorSource checkpoint, LongConsumer progress) {
       this.graph = graph;
       this.checkpoint = checkpoint;
       this.progress = progress;
+      this.offsets = offsets(graph);
     }
 
     void writeData(Path data) throws IOException {
       try (FileChannel out =
           FileChannel.open(data, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
-        for (Weight weight : graph.weights()) {
-          long at = (out.position() + PAGE - 1) / PAGE * PAGE;
-          offsets.add(at);
-          out.position(at);
-          writeValues(out, weight);
+        for (int i = 0; i < offsets.size(); i++) {
+          out.position(offsets.get(i));
+          writeValues(out, graph.weights().get(i));
         }
         out.force(true);
       }

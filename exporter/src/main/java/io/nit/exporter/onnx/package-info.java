@@ -1,9 +1,9 @@
 /**
- * Writes NiT as an ONNX file from config and weights, without tracing. {@link
- * io.nit.exporter.onnx.NitGraph} lays the network out, top to bottom as in the paper's figure;
- * {@link io.nit.exporter.onnx.NitFunctions} holds the bodies of our own nodes in standard
- * operators; {@link io.nit.exporter.onnx.OnnxFile} streams graph and weights to disk, checks and
- * renames them.
+ * Writes NiT and its autoencoder as ONNX files from config and weights, without tracing. {@link
+ * io.nit.exporter.onnx.NitGraph} and {@link io.nit.exporter.onnx.DcAeGraph} lay the networks out,
+ * top to bottom as in the papers' figures; {@link io.nit.exporter.onnx.NitFunctions} holds the
+ * bodies of our own nodes in standard operators; {@link io.nit.exporter.onnx.OnnxFile} streams
+ * graph and weights to disk, checks and renames them.
  *
  * <p>JavaCPP's ONNX classes read, check and infer, but cannot set the string fields of a message,
  * so messages are written in protobuf's wire format ({@link io.nit.exporter.onnx.Message}) under

@@ -5,12 +5,14 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.OptionalDouble;
 
 /**
- * How far a backend's velocities are from the reference's on one pack.
+ * How far a backend's results are from the reference's on one input: a pack's velocities, or an
+ * autoencoder's latent or picture.
  *
  * @param against the reference's weights: {@code reference} for the weights as stored, {@code
  *     reference-f32} for the checkpoint's own
  * @param backend what ran the file
- * @param pack the images' sizes in tokens
+ * @param pack the images' sizes in tokens; of an autoencoder the file and the picture's height and
+ *     width
  * @param maxAbs largest difference of any value
  * @param relative ‖found - expected‖ / ‖expected‖; infinity where a value is not finite
  * @param bound what {@code relative} may be at most; empty where the number is for information

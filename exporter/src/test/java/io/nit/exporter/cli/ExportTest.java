@@ -434,6 +434,7 @@ class ExportTest {
             Optional.empty(),
             Optional.empty(),
             Optional.empty(),
+            Optional.empty(),
             16,
             true,
             false,

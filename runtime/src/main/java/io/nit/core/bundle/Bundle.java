@@ -147,50 +147,10 @@ public record Bundle(
    */
   public static Bundle open(Path folder) throws IOException {
     Path file = folder.resolve(MANIFEST);
-    if (!Files.exists(file)) {
-      throw new NoSuchFileException(
-          file.toString(), null, "no " + MANIFEST + ": expected a bundle made by nit-export");
-    }
-    JsonNode node;
-    try {
-      node = JSON.readTree(file.toFile());
-    } catch (JsonProcessingException e) {
-      throw new IllegalArgumentException(
-          file + ": expected a JSON manifest, found: " + e.getOriginalMessage(), e);
-    }
-    if (!node.path("format").asText().equals("nit-bundle")) {
-      throw new IllegalArgumentException(
-          file + ": format: expected nit-bundle, found " + node.path("format"));
-    }
-    if (node.path("version").asInt() != VERSION) {
-      throw new IllegalArgumentException(
-          file
-              + ": version: expected "
-              + VERSION
-              + ", found "
-              + node.path("version")
-              + "; export the checkpoint again with this release's nit-export");
-    }
+    JsonNode node = manifest(file, "nit-bundle", VERSION);
     List<String> labels = new ArrayList<>();
     node.path("labels").forEach(label -> labels.add(label.asText()));
-    List<FileEntry> files = new ArrayList<>();
-    for (JsonNode entry : node.path("files")) {
-      FileEntry listed =
-          new FileEntry(
-              plainName(entry.path("name").asText(), file),
-              entry.path("bytes").asLong(),
-              entry.path("sha256").asText());
-      Path path = folder.resolve(listed.name);
-      if (!Files.isRegularFile(path)) {
-        throw new NoSuchFileException(
-            path.toString(), null, "listed in " + file + " but not there");
-      }
-      if (Files.size(path) != listed.bytes) {
-        throw new IOException(
-            path + ": expected " + listed.bytes + " bytes, found " + Files.size(path));
-      }
-      files.add(listed);
-    }
+    List<FileEntry> files = files(node, folder, file);
     String model = plainName(node.path("model").path("file").asText(), file);
     if (files.stream().noneMatch(listed -> listed.name.equals(model))) {
       throw new IllegalArgumentException(
@@ -219,9 +179,63 @@ public record Bundle(
         List.copyOf(labels),
         maxTokens,
         defaults(node.path("defaults"), file),
-        List.copyOf(files),
+        files,
         node.path("verification") instanceof ArrayNode array ? array : JSON.createArrayNode(),
         node.path("provenance") instanceof ObjectNode object ? object : JSON.createObjectNode());
+  }
+
+  /** Reads a manifest of a format and version. */
+  static JsonNode manifest(Path file, String format, int version) throws IOException {
+    if (!Files.exists(file)) {
+      throw new NoSuchFileException(
+          file.toString(),
+          null,
+          "no " + file.getFileName() + ": expected a bundle made by nit-export");
+    }
+    JsonNode node;
+    try {
+      node = JSON.readTree(file.toFile());
+    } catch (JsonProcessingException e) {
+      throw new IllegalArgumentException(
+          file + ": expected a JSON manifest, found: " + e.getOriginalMessage(), e);
+    }
+    if (!node.path("format").asText().equals(format)) {
+      throw new IllegalArgumentException(
+          file + ": format: expected " + format + ", found " + node.path("format"));
+    }
+    if (node.path("version").asInt() != version) {
+      throw new IllegalArgumentException(
+          file
+              + ": version: expected "
+              + version
+              + ", found "
+              + node.path("version")
+              + "; export the checkpoint again with this release's nit-export");
+    }
+    return node;
+  }
+
+  /** The files that a manifest lists, after a look at each one's size. */
+  static List<FileEntry> files(JsonNode node, Path folder, Path file) throws IOException {
+    List<FileEntry> files = new ArrayList<>();
+    for (JsonNode entry : node.path("files")) {
+      FileEntry listed =
+          new FileEntry(
+              plainName(entry.path("name").asText(), file),
+              entry.path("bytes").asLong(),
+              entry.path("sha256").asText());
+      Path path = folder.resolve(listed.name);
+      if (!Files.isRegularFile(path)) {
+        throw new NoSuchFileException(
+            path.toString(), null, "listed in " + file + " but not there");
+      }
+      if (Files.size(path) != listed.bytes) {
+        throw new IOException(
+            path + ": expected " + listed.bytes + " bytes, found " + Files.size(path));
+      }
+      files.add(listed);
+    }
+    return List.copyOf(files);
   }
 
   private static Optional<AutoencoderFiles> autoencoder(
@@ -238,9 +252,14 @@ public record Bundle(
     if (!learned) {
       return Optional.empty();
     }
+    return Optional.of(autoencoder(node.get("autoencoder"), files, file));
+  }
+
+  /** The autoencoder that a manifest describes, after a look whether its files are listed. */
+  static AutoencoderFiles autoencoder(JsonNode entry, List<FileEntry> files, Path file) {
     AutoencoderFiles found;
     try {
-      found = AutoencoderFiles.of(node.get("autoencoder"));
+      found = AutoencoderFiles.of(entry);
     } catch (IllegalArgumentException e) {
       throw new IllegalArgumentException(file + ": " + e.getMessage(), e);
     }
@@ -251,7 +270,7 @@ public record Bundle(
             file + ": autoencoder: expected names listed in files, found '" + name + "'");
       }
     }
-    return Optional.of(found);
+    return found;
   }
 
   private static SamplingDefaults defaults(JsonNode node, Path file) {
@@ -283,6 +302,14 @@ public record Bundle(
     labels.forEach(names::add);
     node.put("max_tokens", maxTokens);
     node.set("defaults", defaults.toNode());
+    filesTo(node, files);
+    node.set("verification", verification);
+    node.set("provenance", provenance);
+    AtomicFile.writeString(folder.resolve(MANIFEST), node.toPrettyString() + "\n");
+  }
+
+  /** The manifest entry that {@link #files(JsonNode, Path, Path)} reads. */
+  static void filesTo(ObjectNode node, List<FileEntry> files) {
     ArrayNode list = node.putArray("files");
     for (FileEntry entry : files) {
       list.addObject()
@@ -290,9 +317,6 @@ public record Bundle(
           .put("bytes", entry.bytes)
           .put("sha256", entry.sha256);
     }
-    node.set("verification", verification);
-    node.set("provenance", provenance);
-    AtomicFile.writeString(folder.resolve(MANIFEST), node.toPrettyString() + "\n");
   }
 
   /** Path of the ONNX file. */

@@ -4,8 +4,7 @@ import io.nit.core.safetensors.SafetensorsFile;
 import io.nit.core.safetensors.SafetensorsWriter;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.HostTensor;
-import io.nit.core.tensor.NitTensors;
-import io.nit.trainer.model.NitModel;
+import io.nit.trainer.model.Network;
 import io.nit.trainer.model.Weights;
 import io.nit.trainer.optim.AdamW;
 import io.nit.trainer.optim.Ema;
@@ -44,7 +43,7 @@ public record Checkpoint(Path folder, TrainingState state) {
    * @param ema their moving average
    * @param optimizer its moments and step
    */
-  public record Trained(NitModel model, Ema ema, AdamW optimizer) {}
+  public record Trained(Network model, Ema ema, AdamW optimizer) {}
 
   /**
    * Opens a checkpoint's folder.
@@ -85,17 +84,9 @@ public record Checkpoint(Path folder, TrainingState state) {
     }
   }
 
-  private void restoreWeights(String file, NitModel model) throws IOException {
+  private void restoreWeights(String file, Network network) throws IOException {
     try (TensorSource source = SafetensorsFile.open(folder.resolve(file))) {
-      if (model.hasProjector() != source.has("projector.0.weight")) {
-        throw new IllegalArgumentException(
-            source.where()
-                + ": expected "
-                + (model.hasProjector() ? "a REPA head (--proj-coeff is above 0)" : "no REPA head")
-                + ", found "
-                + (model.hasProjector() ? "none" : "one"));
-      }
-      Weights.load(model, source);
+      network.restore(source);
     }
   }
 
@@ -126,8 +117,9 @@ public record Checkpoint(Path folder, TrainingState state) {
         (name, t) -> writer.add(Weights.spec(prefix + name, t), () -> Weights.bytes(t)));
   }
 
-  /** Bytes that a checkpoint of a config takes, about. */
-  static long bytes(NitModel model) {
-    return 4L * Float.BYTES * NitTensors.parameters(model.config(), model.hasProjector());
+  /** Bytes that a checkpoint of a network takes, about. */
+  static long bytes(Network network) {
+    long parameters = network.parameters().values().stream().mapToLong(Tensor::numel).sum();
+    return 4L * Float.BYTES * parameters;
   }
 }

@@ -1,8 +1,8 @@
 package io.nit.trainer.checkpoint;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.codec.CodecSpec;
-import io.nit.core.config.NitConfig;
 import io.nit.core.safetensors.SafetensorsWriter;
 import io.nit.trainer.model.Weights;
 import java.io.IOException;
@@ -17,11 +17,11 @@ import org.bytedeco.pytorch.Tensor;
  * {@code labels}, {@code step} and {@code tool} in the safetensors header, so that nit-export needs
  * the file alone.
  *
- * @param config the network
+ * @param config the network, as its {@code config.json} says it
  * @param codec what made the latents, where it is known
  * @param labels class names by label; empty where there are none
  */
-public record ModelFile(NitConfig config, Optional<CodecSpec> codec, List<String> labels) {
+public record ModelFile(ObjectNode config, Optional<CodecSpec> codec, List<String> labels) {
   private static final String TOOL = "nit-train";
 
   /**
@@ -31,7 +31,7 @@ public record ModelFile(NitConfig config, Optional<CodecSpec> codec, List<String
    */
   public void write(Path file, Map<String, Tensor> tensors, long step) throws IOException {
     SafetensorsWriter writer = new SafetensorsWriter();
-    writer.metadata("config", config.toNode().toString());
+    writer.metadata("config", config.toString());
     codec.ifPresent(c -> writer.metadata("codec", c.toNode().toString()));
     if (!labels.isEmpty()) {
       writer.metadata("labels", new ObjectMapper().valueToTree(labels).toString());

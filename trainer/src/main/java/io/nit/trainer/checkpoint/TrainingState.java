@@ -5,8 +5,6 @@ import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import io.nit.core.config.NitConfig;
-import io.nit.core.config.PositionOrder;
 import io.nit.core.io.AtomicFile;
 import io.nit.core.io.Sha256;
 import java.io.IOException;
@@ -24,9 +22,9 @@ import java.util.TreeSet;
  * @param step steps taken
  * @param optimizerStep steps that changed the weights: fewer where steps were skipped
  * @param seed key of every random stream
- * @param position packs taken from the data order
- * @param packs packs of an epoch
- * @param config the network
+ * @param position packs taken from the data order, or pictures where there are no packs
+ * @param packs packs of an epoch, or pictures
+ * @param config the network, as its {@code config.json} says it
  * @param options the options that change the numbers, as in {@code train.json}
  */
 public record TrainingState(
@@ -35,7 +33,7 @@ public record TrainingState(
     long seed,
     long position,
     int packs,
-    NitConfig config,
+    ObjectNode config,
     ObjectNode options) {
   private static final int VERSION = 1;
   private static final ObjectMapper JSON =
@@ -49,7 +47,7 @@ public record TrainingState(
     node.putObject("data").put("position", position).put("packs", packs);
     node.put("options_sha256", Sha256.of(options.toString()));
     node.set("options", options);
-    node.set("config", config.toNode());
+    node.set("config", config);
     AtomicFile.writeString(file, node.toPrettyString() + "\n");
   }
 
@@ -80,7 +78,7 @@ public record TrainingState(
           number(node, "/generator/seed"),
           number(node, "/data/position"),
           Math.toIntExact(number(node, "/data/packs")),
-          NitConfig.fromNode(node.path("config"), file.toString(), PositionOrder.AXIAL),
+          object(node, "config"),
           object(node, "options"));
     } catch (IllegalArgumentException | ArithmeticException e) {
       throw new IOException(file + ": " + e.getMessage(), e);
@@ -93,8 +91,8 @@ public record TrainingState(
    * @param where the checkpoint's name, for the message
    * @throws IllegalArgumentException naming every key that differs
    */
-  public void requireConfig(NitConfig expected, Path where) {
-    List<String> differences = differences(expected.toNode(), config.toNode());
+  public void requireConfig(ObjectNode expected, Path where) {
+    List<String> differences = differences(expected, config);
     if (!differences.isEmpty()) {
       throw new IllegalArgumentException(
           where + " is a checkpoint of another config: " + String.join("; ", differences));

@@ -157,6 +157,7 @@ public final class Prepare implements Callable<Integer> {
     LatentPreparer.Report report =
         LatentPreparer.prepare(
             options(),
+            new SpaceToDepthCodec(factor),
             Cli.tool("nit-train prepare", Prepare.class),
             StopSignal.install(),
             common.quiet());

@@ -10,7 +10,6 @@ import io.nit.core.config.PositionOrder;
 import io.nit.core.io.FolderLock;
 import io.nit.core.tensor.NitTensors;
 import io.nit.trainer.checkpoint.Checkpoint;
-import io.nit.trainer.checkpoint.CheckpointStore;
 import io.nit.trainer.data.DataOptions;
 import io.nit.trainer.data.TrainingData;
 import io.nit.trainer.data.TrainingDataSets;
@@ -39,7 +38,7 @@ import picocli.CommandLine.Option;
     name = "nit-train",
     mixinStandardHelpOptions = true,
     sortOptions = false,
-    subcommands = {Prepare.class, Pack.class},
+    subcommands = {Prepare.class, Pack.class, Autoencoder.class},
     description =
         "Trains a NiT on a folder of pictures (one folder a class) or on prepared latents.%n",
     footer = {
@@ -88,65 +87,13 @@ public final class Train implements Callable<Integer> {
   @Option(names = "--output", paramLabel = "DIR", description = "The run's folder.")
   Path output;
 
-  @Option(
-      names = "--resume",
-      paramLabel = "auto|none|DIR",
-      defaultValue = "auto",
-      description =
-          "auto: go on from the newest complete checkpoint in --output, if there is one; none: "
-              + "begin anew; DIR: go on from this checkpoint (default: ${DEFAULT-VALUE}).")
-  String resume;
-
   @Mixin OptimizerFlags optimizer;
 
   @Mixin DataFlags dataFlags;
 
   @Mixin SampleFlags samples;
 
-  @Option(
-      names = "--checkpoint-every",
-      paramLabel = "STEPS",
-      defaultValue = "1000",
-      description = "Steps between checkpoints; the last step has one (default: ${DEFAULT-VALUE}).")
-  long checkpointEvery;
-
-  @Option(
-      names = "--keep",
-      paramLabel = "N",
-      defaultValue = "3",
-      description = "Checkpoints to keep (default: ${DEFAULT-VALUE}).")
-  int keep;
-
-  @Option(
-      names = "--log-every",
-      paramLabel = "STEPS",
-      defaultValue = "10",
-      description = "Steps between rows of metrics (default: ${DEFAULT-VALUE}).")
-  long logEvery;
-
-  @Option(
-      names = "--max-minutes",
-      paramLabel = "X",
-      defaultValue = "0",
-      description =
-          "End after this time as if all steps were done; 0 for no bound (default: ${DEFAULT-VALUE}).")
-  double maxMinutes;
-
-  @Option(
-      names = "--threads",
-      paramLabel = "N",
-      defaultValue = "0",
-      description =
-          "CPU threads, each of which computes a part of every pack; 0 for one a core. A run gives "
-              + "the same bits every time with 1 (default: ${DEFAULT-VALUE}).")
-  int threads;
-
-  @Option(
-      names = "--device",
-      paramLabel = "auto|cpu|cuda",
-      defaultValue = "auto",
-      description = "Where to compute (default: ${DEFAULT-VALUE}).")
-  String device;
+  @Mixin RunFlags run;
 
   @Mixin CommonOptions common;
 
@@ -163,14 +110,12 @@ public final class Train implements Callable<Integer> {
     require("--data", data);
     require("--output", output);
     NitConfig asked = askedConfig();
-    TrainOptions.Pace pace =
-        new TrainOptions.Pace(checkpointEvery, keep, samples.every, logEvery, maxMinutes);
-    TrainOptions options = optimizer.options(asked, pace);
+    TrainOptions options = optimizer.options(asked, run.pace(samples.every));
     RunFolder folder = new RunFolder(output.toAbsolutePath().normalize());
-    Optional<Checkpoint> from = checkpoint(folder);
+    Optional<Checkpoint> from = run.checkpoint(folder);
     StopSignal stop = StopSignal.install();
-    int workers = threads();
-    Device target = Devices.choose(device);
+    int workers = run.threads();
+    Device target = Devices.choose(run.device);
 
     DataOptions dataOptions =
         dataFlags.options(asked, options.loss().projCoeff() > 0, common.quiet());
@@ -192,26 +137,10 @@ public final class Train implements Callable<Integer> {
             dataFlags.maxTokens,
             options.steps());
         try (MetricsLog metrics = MetricsLog.open(folder.root(), trainer.step())) {
-          return finish(trainer.run(metrics, grid, stop, common.quiet()), trainer.step());
+          return RunFlags.finish(trainer.run(metrics, grid, stop, common.quiet()), trainer.step());
         }
       }
     }
-  }
-
-  private int threads() {
-    if (threads < 0 || threads > 1024) {
-      throw new IllegalArgumentException("--threads: expected 0..1024, found " + threads);
-    }
-    return threads == 0 ? Runtime.getRuntime().availableProcessors() : threads;
-  }
-
-  private int finish(Trainer.Outcome outcome, long step) {
-    switch (outcome) {
-      case DONE -> LOG.info("done: {} steps", step);
-      case OUT_OF_TIME -> LOG.info("--max-minutes is over: {} steps", step);
-      case STOPPED -> LOG.info("stopped at step {}; the same command goes on from there", step);
-    }
-    return outcome == Trainer.Outcome.STOPPED ? Cli.INTERRUPTED : Cli.DONE;
   }
 
   private static void require(String flag, Path value) {
@@ -257,49 +186,19 @@ public final class Train implements Callable<Integer> {
     return asked.with(changes);
   }
 
-  private Optional<Checkpoint> checkpoint(RunFolder folder) throws IOException {
-    CheckpointStore store = new CheckpointStore(folder.checkpoints(), keep);
-    switch (resume) {
-      case "auto":
-        return store.newest();
-      case "none":
-        if (!store.list().isEmpty()) {
-          throw new IllegalArgumentException(
-              "--resume none: expected an --output without checkpoints, found "
-                  + store.list().size()
-                  + " in "
-                  + folder.checkpoints());
-        }
-        return Optional.empty();
-      default:
-        Path from = Path.of(resume);
-        if (!Checkpoint.isOne(from)) {
-          throw new IllegalArgumentException(
-              "--resume: expected auto, none or a checkpoint's folder such as"
-                  + " run/checkpoints/step-0000500, found "
-                  + from);
-        }
-        return Optional.of(Checkpoint.open(from));
-    }
-  }
-
   private ObjectNode describe(TrainOptions options) {
-    return options
-        .toNode()
-        .put("data", data.toAbsolutePath().normalize().toString())
-        .put("max-tokens", dataFlags.maxTokens)
-        .put("max-images", dataFlags.maxImages)
-        .put("codec-factor", dataFlags.codecFactor)
-        .put("max-side", dataFlags.maxSide)
-        .put("crop-alpha", dataFlags.cropAlpha)
-        .put(
-            "sampler-meta", dataFlags.samplerMeta == null ? null : dataFlags.samplerMeta.toString())
-        .put("threads", threads)
-        .put("device", device)
-        .put("checkpoint-every", checkpointEvery)
-        .put("keep", keep)
-        .put("sample-every", samples.every)
-        .put("log-every", logEvery)
-        .put("max-minutes", maxMinutes);
+    ObjectNode node =
+        options
+            .toNode()
+            .put("data", data.toAbsolutePath().normalize().toString())
+            .put("max-tokens", dataFlags.maxTokens)
+            .put("max-images", dataFlags.maxImages)
+            .put("codec-factor", dataFlags.codecFactor)
+            .put("max-side", dataFlags.maxSide)
+            .put("crop-alpha", dataFlags.cropAlpha)
+            .put(
+                "sampler-meta",
+                dataFlags.samplerMeta == null ? null : dataFlags.samplerMeta.toString());
+    return run.describe(node, samples.every);
   }
 }

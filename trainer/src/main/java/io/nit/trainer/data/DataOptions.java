@@ -1,5 +1,6 @@
 package io.nit.trainer.data;
 
+import io.nit.core.codec.LatentCodec;
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -21,6 +22,8 @@ import java.util.function.Consumer;
  * @param workers threads that decode pictures when the data set is opened
  * @param samplerMeta packs to take in place of packing anew; prepared latents only
  * @param zDim width that REPA features must have; empty to leave features unread
+ * @param codec a learned codec, of {@code codecFactor}: it encodes pictures, and stands for what
+ *     made prepared latents that do not say it; empty for space-to-depth
  * @param quiet whether to show no progress
  */
 public record DataOptions(
@@ -35,6 +38,7 @@ public record DataOptions(
     int workers,
     Optional<Path> samplerMeta,
     OptionalInt zDim,
+    Optional<LatentCodec> codec,
     boolean quiet) {
 
   /** Pixels of the largest picture that is decoded, 0.7 GB as RGBA: as PIL's own limit. */
@@ -69,12 +73,22 @@ public record DataOptions(
         Runtime.getRuntime().availableProcessors(),
         Optional.empty(),
         OptionalInt.empty(),
+        Optional.empty(),
         false);
   }
 
   /** Pixels that the sides of a resized picture are multiples of: codec factor × patch size. */
   public int multiple() {
     return codecFactor * patchSize;
+  }
+
+  /** With a learned codec, which stays the caller's. */
+  public DataOptions withCodec(LatentCodec value) {
+    return change(
+        d -> {
+          d.codec = Optional.of(value);
+          d.codecFactor = value.factor();
+        });
   }
 
   /** With another patch size. */
@@ -150,6 +164,7 @@ public record DataOptions(
     int workers;
     Optional<Path> samplerMeta;
     OptionalInt zDim;
+    Optional<LatentCodec> codec;
     boolean quiet;
 
     Draft(DataOptions options) {
@@ -164,6 +179,7 @@ public record DataOptions(
       workers = options.workers;
       samplerMeta = options.samplerMeta;
       zDim = options.zDim;
+      codec = options.codec;
       quiet = options.quiet;
     }
 
@@ -180,6 +196,7 @@ public record DataOptions(
           workers,
           samplerMeta,
           zDim,
+          codec,
           quiet);
     }
   }

@@ -21,19 +21,23 @@ import java.util.Optional;
  * the latents, and what the labels mean.
  *
  * <pre>{"format": 1, "tool": …, "codec": {…}, "labels": [name, …], "patch_size": 1,
- *  "latent_dirs": {TYPE: folder}, …counts and settings, for people…}</pre>
+ *  "latent_dirs": {TYPE: folder}, "autoencoder": folder, …counts and settings, for people…}</pre>
  *
  * @param codec what made the latents, where it is known
  * @param labels class names by label; empty where they have none
  * @param patchSize the patch size that the sampler meta files count tokens with
  * @param latentDirs folder of latents by type, inside the data set
+ * @param autoencoder folder of the autoencoder that made the latents, where it was when it did;
+ *     absent for a codec without weights
  */
 record DatasetManifest(
     Optional<CodecSpec> codec,
     List<String> labels,
     int patchSize,
-    Map<DataType, String> latentDirs) {
+    Map<DataType, String> latentDirs,
+    Optional<Path> autoencoder) {
   static final String FILE = "dataset.json";
+  private static final String AUTOENCODER = "autoencoder";
   private static final int FORMAT = 1;
   private static final ObjectMapper JSON = new ObjectMapper();
 
@@ -41,7 +45,7 @@ record DatasetManifest(
   static DatasetManifest read(Path folder) throws IOException {
     Path file = folder.resolve(FILE);
     if (!Files.exists(file)) {
-      return new DatasetManifest(Optional.empty(), List.of(), 1, Map.of());
+      return new DatasetManifest(Optional.empty(), List.of(), 1, Map.of(), Optional.empty());
     }
     JsonNode node;
     try {
@@ -72,7 +76,8 @@ record DatasetManifest(
             .map(entry -> Codecs.of(entry, file.toString())),
         labels,
         node.path("patch_size").asInt(1),
-        dirs);
+        dirs,
+        Optional.ofNullable(node.get(AUTOENCODER)).map(JsonNode::asText).map(Path::of));
   }
 
   /** Writes the manifest with more facts for people, atomically. */
@@ -83,6 +88,7 @@ record DatasetManifest(
     node.put("patch_size", patchSize);
     ObjectNode dirs = node.putObject("latent_dirs");
     latentDirs.forEach((type, dir) -> dirs.put(type.key(), dir));
+    autoencoder.ifPresent(where -> node.put(AUTOENCODER, where.toString()));
     node.setAll(facts);
     AtomicFile.writeString(folder.resolve(FILE), node.toPrettyString() + "\n");
   }

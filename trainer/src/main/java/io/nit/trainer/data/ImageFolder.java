@@ -41,12 +41,7 @@ record ImageFolder(Path root, List<String> labels, List<Entry> entries, List<Ski
    * @throws IOException if the folder does not exist or cannot be read
    */
   static ImageFolder scan(Path root) throws IOException {
-    if (!Files.exists(root)) {
-      throw new NoSuchFileException(root.toString());
-    }
-    if (!Files.isDirectory(root)) {
-      throw new NotDirectoryException(root.toString());
-    }
+    requireFolder(root);
     Path realRoot = root.toRealPath();
     List<Skipped> refused = new ArrayList<>();
     List<Path> folders = new ArrayList<>();
@@ -91,6 +86,40 @@ record ImageFolder(Path root, List<String> labels, List<Entry> entries, List<Ski
     return new ImageFolder(root, labels, entries, refused);
   }
 
+  /**
+   * Lists every picture below a folder, in class folders or not; hidden ones are passed over. There
+   * are no labels.
+   *
+   * @throws IllegalArgumentException if there is none
+   * @throws IOException if the folder does not exist or cannot be read
+   */
+  static ImageFolder scanAll(Path root) throws IOException {
+    requireFolder(root);
+    List<Skipped> refused = new ArrayList<>();
+    List<Entry> entries = new ArrayList<>();
+    for (Path picture : pictures(root, root.toRealPath(), root, refused)) {
+      if (!picture.getFileName().toString().startsWith(".")) {
+        entries.add(new Entry(name(root, picture), 0));
+      }
+    }
+    if (entries.isEmpty()) {
+      throw new IllegalArgumentException(
+          root
+              + ": expected a folder with pictures in it, found none"
+              + (refused.isEmpty() ? "" : "; " + refused.size() + " links were refused"));
+    }
+    return new ImageFolder(root, List.of(), entries, refused);
+  }
+
+  private static void requireFolder(Path root) throws IOException {
+    if (!Files.exists(root)) {
+      throw new NoSuchFileException(root.toString());
+    }
+    if (!Files.isDirectory(root)) {
+      throw new NotDirectoryException(root.toString());
+    }
+  }
+
   private static List<Path> pictures(Path root, Path realRoot, Path folder, List<Skipped> refused)
       throws IOException {
     List<Path> pictures = new ArrayList<>();
@@ -99,7 +128,7 @@ record ImageFolder(Path root, List<String> labels, List<Entry> entries, List<Ski
         new SimpleFileVisitor<>() {
           @Override
           public FileVisitResult preVisitDirectory(Path dir, BasicFileAttributes attributes) {
-            return dir.getFileName().toString().startsWith(".")
+            return !dir.equals(folder) && dir.getFileName().toString().startsWith(".")
                 ? FileVisitResult.SKIP_SUBTREE
                 : FileVisitResult.CONTINUE;
           }

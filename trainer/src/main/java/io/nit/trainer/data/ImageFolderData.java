@@ -3,6 +3,7 @@ package io.nit.trainer.data;
 import io.nit.core.cli.Progress;
 import io.nit.core.cli.StopSignal;
 import io.nit.core.codec.CodecSpec;
+import io.nit.core.codec.Decoded;
 import io.nit.core.codec.LatentCodec;
 import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.flow.Philox;
@@ -22,7 +23,8 @@ import org.slf4j.LoggerFactory;
 /**
  * Trains from class folders of pictures as they are. Opening decodes every picture once: one that
  * cannot be read is skipped and listed. Latents are kept, plain and mirrored, up to a budget of
- * memory; pictures beyond it are read again for every pack.
+ * memory; pictures beyond it are read again for every pack. A learned codec, which is slow, encodes
+ * every picture once and keeps all.
  */
 final class ImageFolderData implements TrainingData {
   private static final Logger LOG = LoggerFactory.getLogger(ImageFolderData.class);
@@ -46,12 +48,13 @@ final class ImageFolderData implements TrainingData {
   /**
    * Opens a folder.
    *
-   * @throws IllegalArgumentException if there is no class folder, or no usable picture
+   * @throws IllegalArgumentException if there is no class folder, no usable picture, or a learned
+   *     codec's latents exceed the budget
    */
   ImageFolderData(Path root, DataOptions options) throws IOException {
     this.options = options;
     this.folder = ImageFolder.scan(root);
-    this.codec = new SpaceToDepthCodec(options.codecFactor());
+    this.codec = options.codec().orElseGet(() -> new SpaceToDepthCodec(options.codecFactor()));
     this.maxSide = Resize.maxSide(options.maxSide(), options.maxTokens(), options.multiple());
     int count = folder.entries().size();
     Encoded[] encoded = new Encoded[count];
@@ -106,10 +109,32 @@ final class ImageFolderData implements TrainingData {
     Resize.Size size = new Resize.Size(image.width(), image.height());
     long bytes = 2L * Float.BYTES * codec.channels() * latentArea(size);
     if (kept.addAndGet(bytes) <= options.memoryBudget()) {
-      return new Encoded(entry, size, PictureLatents.encodeBoth(codec, image));
+      return new Encoded(entry, size, latents(entry, image));
+    }
+    if (options.codec().isPresent()) {
+      throw new IllegalArgumentException(
+          "--memory-budget: expected room for the latents of all pictures, which --autoencoder"
+              + " encodes once, found "
+              + (options.memoryBudget() >> 20)
+              + " MiB; for more pictures, run nit-train prepare --autoencoder before, and train on"
+              + " what it makes");
     }
     kept.addAndGet(-bytes);
     return new Encoded(entry, size, null);
+  }
+
+  private float[] latents(ImageFolder.Entry entry, RgbImage image) throws IOException {
+    if (options.codec().isEmpty()) {
+      return PictureLatents.encodeBoth(codec, image);
+    }
+    float[] latents;
+    synchronized (codec) { // a learned codec has all of the device for itself
+      latents = PictureLatents.encodeBoth(codec, image);
+    }
+    if (!Decoded.finite(latents)) {
+      throw new IOException(folder.file(entry) + ": the latent holds NaN or infinity");
+    }
+    return latents;
   }
 
   private RgbImage read(ImageFolder.Entry entry) throws IOException {
@@ -237,7 +262,5 @@ final class ImageFolderData implements TrainingData {
   }
 
   @Override
-  public void close() {
-    codec.close();
-  }
+  public void close() {} // a codec without weights owns nothing; a learned one is the caller's
 }

@@ -1,6 +1,7 @@
 package io.nit.trainer.data;
 
 import io.nit.core.codec.CodecSpec;
+import io.nit.core.codec.LatentCodec;
 import io.nit.core.flow.Philox;
 import io.nit.core.packing.Lpfhp;
 import io.nit.core.packing.PackLayout;
@@ -49,6 +50,7 @@ final class LatentData implements TrainingData {
   private final List<int[]> packs;
   private final List<String> labels;
   private final Optional<CodecSpec> codec;
+  private final Optional<Path> autoencoder;
   private final int channels;
 
   /**
@@ -93,14 +95,21 @@ final class LatentData implements TrainingData {
     this.packs = packs(folder, manifest, tokens);
     this.labels = manifest.labels();
     this.channels = open(packs.get(0)[0], 0).channels();
-    this.codec = manifest.codec();
+    this.autoencoder = manifest.autoencoder();
+    Optional<CodecSpec> assumed = options.codec().map(LatentCodec::spec);
+    this.codec = manifest.codec().or(() -> assumed);
     if (codec.isPresent() && codec.get().channels() != channels) {
       throw new IllegalArgumentException(
-          folder.resolve(DatasetManifest.FILE)
-              + ": codec: expected one of "
+          (manifest.codec().isPresent()
+                  ? folder.resolve(DatasetManifest.FILE) + ": codec"
+                  : "--autoencoder")
+              + ": expected one of "
               + channels
               + " channels, as the latents have, found "
               + codec.get().channels());
+    }
+    if (manifest.codec().isEmpty() && assumed.isPresent()) {
+      requireFactor(assumed.get().factor(), all.get(0));
     }
     LOG.info(
         "{}: {} latents in {} packs, {}% full",
@@ -108,6 +117,24 @@ final class LatentData implements TrainingData {
         images(),
         packs.size(),
         Math.round(1000 * Lpfhp.efficiency(packs, tokens, options.maxTokens())) / 10.0);
+  }
+
+  private void requireFactor(int factor, DataMeta.Row row) {
+    if (row.imageHeight() != row.latentHeight() * factor
+        || row.imageWidth() != row.latentWidth() * factor) {
+      throw new IllegalArgumentException(
+          where(0)
+              + ": expected latents of factor "
+              + factor
+              + ", as --autoencoder has, found "
+              + row.latentHeight()
+              + "x"
+              + row.latentWidth()
+              + " of a picture of "
+              + row.imageHeight()
+              + "x"
+              + row.imageWidth());
+    }
   }
 
   /** The data meta file of a folder, if it has one. */
@@ -277,6 +304,11 @@ final class LatentData implements TrainingData {
   @Override
   public Optional<CodecSpec> codec() {
     return codec;
+  }
+
+  @Override
+  public Optional<Path> autoencoder() {
+    return autoencoder;
   }
 
   @Override

@@ -7,7 +7,6 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.cli.Progress;
 import io.nit.core.cli.StopSignal;
 import io.nit.core.codec.LatentCodec;
-import io.nit.core.image.RgbImage;
 import io.nit.core.io.AtomicFile;
 import io.nit.core.packing.Lpfhp;
 import io.nit.core.packing.SamplerMeta;
@@ -16,15 +15,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
-import java.util.Set;
 import java.util.concurrent.CancellationException;
-import java.util.concurrent.atomic.AtomicInteger;
-import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -51,12 +46,9 @@ public final class LatentPreparer {
 
   private final PrepareOptions options;
   private final LatentCodec codec;
-  private final ImageFolder folder;
-  private final String[] latentFiles;
-  private final int nativeMaxSide;
-  private final AtomicInteger written = new AtomicInteger();
-  private final AtomicInteger found = new AtomicInteger();
+  private final PictureSource source;
   private final PreparedPart part = new PreparedPart();
+  private final LatentMaker maker;
 
   /**
    * What a run has done.
@@ -83,13 +75,16 @@ public final class LatentPreparer {
   private LatentPreparer(PrepareOptions options, LatentCodec codec) throws IOException {
     this.options = options;
     this.codec = codec;
-    this.folder = ImageFolder.scan(options.data());
-    this.latentFiles = latentFiles(folder.entries());
-    this.nativeMaxSide = Resize.maxSide(options.maxSide(), options.maxTokens(), options.multiple());
-    if (nativeMaxSide < options.maxSide() && options.types().contains(DataType.NATIVE_RESOLUTION)) {
+    this.source = new PictureSource(options, codec);
+    this.maker =
+        options.learned().isPresent()
+            ? new BatchEncoder(source, options, codec, part)
+            : new PictureEncoder(source, options, codec, part);
+    int side = source.nativeMaxSide();
+    if (side < options.maxSide() && options.types().contains(DataType.NATIVE_RESOLUTION)) {
       LOG.info(
           "pictures of more than {0}x{0} pixels are shrunk: {1} tokens (--max-tokens) hold no more"
-              .replace("{0}", Integer.toString(nativeMaxSide))
+              .replace("{0}", Integer.toString(side))
               .replace("{1}", Integer.toString(options.maxTokens())));
     }
   }
@@ -97,6 +92,7 @@ public final class LatentPreparer {
   /**
    * Prepares a data set, or goes on with one.
    *
+   * @param codec encodes the pictures; of the options' factor, closed by the caller
    * @param tool name and version for the manifest
    * @param stop ends the run at the next picture
    * @return what was done
@@ -105,22 +101,23 @@ public final class LatentPreparer {
    * @throws CancellationException if stopped
    * @throws IOException if a file cannot be written
    */
-  public static Report prepare(PrepareOptions options, String tool, StopSignal stop, boolean quiet)
+  public static Report prepare(
+      PrepareOptions options, LatentCodec codec, String tool, StopSignal stop, boolean quiet)
       throws IOException {
-    try (LatentCodec codec = options.openCodec()) {
-      return new LatentPreparer(options, codec).run(tool, stop, quiet);
+    if (codec.factor() != options.factor()) {
+      throw new IllegalArgumentException(
+          "codec factor: expected " + options.factor() + ", found " + codec.factor());
     }
+    return new LatentPreparer(options, codec).run(tool, stop, quiet);
   }
 
   private Report run(String tool, StopSignal stop, boolean quiet) throws IOException {
     claim();
     Path own = PreparedPart.file(options.output(), options.rank(), options.worldSize());
     Files.deleteIfExists(own);
-    int images = folder.entries().size();
-    int[] share =
-        IntStream.range(0, images).filter(i -> i % options.worldSize() == options.rank()).toArray();
-    try (Progress progress = Progress.start("prepare", share.length, 0, " images", quiet)) {
-      ParallelFor.run(share.length, options.workers(), stop, progress, i -> prepareImage(share[i]));
+    int images = source.count();
+    try (Progress progress = Progress.start("prepare", maker.pictures(), 0, " images", quiet)) {
+      maker.run(stop, progress);
     } catch (CancellationException e) {
       throw new CancellationException(e.getMessage() + "; the same command goes on from there");
     }
@@ -131,9 +128,9 @@ public final class LatentPreparer {
           PreparedPart.readAll(options.output(), options.worldSize(), images);
       if (parts.isEmpty()) {
         return new Report(
-            share.length,
-            written.get(),
-            found.get(),
+            maker.pictures(),
+            maker.written(),
+            maker.found(),
             part.skipped().size(),
             false,
             0,
@@ -142,7 +139,7 @@ public final class LatentPreparer {
       }
       all = parts.get();
     }
-    return finish(share.length, all, tool);
+    return finish(all, tool);
   }
 
   private static String differences(ObjectNode expected, JsonNode found) {
@@ -186,68 +183,9 @@ public final class LatentPreparer {
     }
   }
 
-  private void prepareImage(int image) throws IOException {
-    ImageFolder.Entry entry = folder.entries().get(image);
-    Path source = folder.file(entry);
-    List<DataMeta.Row> rows = new ArrayList<>();
-    List<Skipped> skipped = new ArrayList<>();
-    Picture picture = null;
-    for (DataType type : options.types()) {
-      Path file = latentFolder(type).resolve(latentFiles[image]);
-      RgbImage resized;
-      long bytes;
-      try {
-        bytes = Files.size(source);
-        Optional<DataMeta.Row> before =
-            PreparedImage.existing(file, entry, latentFiles[image], bytes, type, codec, options);
-        if (before.isPresent()) {
-          found.incrementAndGet();
-          rows.add(before.get());
-          continue;
-        }
-        if (picture == null) {
-          picture = ImageFile.read(source, options.maxPixels(), options.cropAlpha());
-        }
-        resized = resize(picture, type, source);
-      } catch (IOException e) {
-        // What concerns the picture; a failure to write, below, ends the run instead.
-        skipped.add(new Skipped(entry.imageFile(), reason(e, source)));
-        if (picture == null) {
-          break;
-        }
-        continue;
-      }
-      rows.add(
-          PreparedImage.write(
-              file, entry, latentFiles[image], bytes, picture, resized, type, codec, options));
-      written.incrementAndGet();
-    }
-    part.add(image, rows, skipped);
-  }
-
-  private RgbImage resize(Picture picture, DataType type, Path source) throws IOException {
-    if (type != DataType.NATIVE_RESOLUTION) {
-      try {
-        return Resize.centerSquare(picture.image(), type.side());
-      } catch (IllegalArgumentException e) {
-        throw new IOException(source + ": " + e.getMessage(), e);
-      }
-    }
-    return Resize.nativeResolution(
-        source, picture.image(), options.multiple(), nativeMaxSide, options.maxTokens());
-  }
-
-  /** The message without the folder, which says nothing and makes the list differ elsewhere. */
-  private static String reason(IOException e, Path source) {
-    String message = String.valueOf(e.getMessage());
-    return message.startsWith(source + ": ")
-        ? message.substring((source + ": ").length())
-        : message;
-  }
-
-  private Report finish(int pictures, PreparedPart all, String tool) throws IOException {
+  private Report finish(PreparedPart all, String tool) throws IOException {
     List<Skipped> skipped =
-        folder.withRefused(all.skipped().values().stream().flatMap(List::stream).toList());
+        source.folder().withRefused(all.skipped().values().stream().flatMap(List::stream).toList());
     Path output = options.output();
     Skipped.write(output.resolve("skipped.jsonl"), skipped);
     List<DataMeta.Row> rows = all.ordered(options.types());
@@ -267,9 +205,9 @@ public final class LatentPreparer {
     writeManifest(rows.size(), skipped.size(), tool);
     DataMeta.write(output.resolve(LatentData.META), rows);
     return new Report(
-        pictures,
-        written.get(),
-        found.get(),
+        maker.pictures(),
+        maker.written(),
+        maker.found(),
         skipped.size(),
         true,
         rows.size(),
@@ -310,31 +248,14 @@ public final class LatentPreparer {
     Map<DataType, String> folders = new EnumMap<>(DataType.class);
     options.types().forEach(type -> folders.put(type, "latents/" + type.key()));
     ObjectNode facts = JSON.createObjectNode();
-    facts.put("pictures", folder.entries().size()).put("latents", rows).put("skipped", skipped);
+    facts.put("pictures", source.count()).put("latents", rows).put("skipped", skipped);
     facts.put("dtype", options.dtype().name());
-    new DatasetManifest(Optional.of(codec.spec()), folder.labels(), options.patchSize(), folders)
+    new DatasetManifest(
+            Optional.of(codec.spec()),
+            source.folder().labels(),
+            options.patchSize(),
+            folders,
+            options.learned().map(PrepareOptions.Learned::folder))
         .write(options.output(), tool, facts);
-  }
-
-  private Path latentFolder(DataType type) {
-    return options.output().resolve("latents").resolve(type.key());
-  }
-
-  /**
-   * Latent files by picture: its path with another ending, as the authors name them. Where two
-   * pictures differ in their ending only, the later one keeps it in the name.
-   */
-  private static String[] latentFiles(List<ImageFolder.Entry> entries) {
-    String[] files = new String[entries.size()];
-    Set<String> taken = new HashSet<>();
-    for (int i = 0; i < files.length; i++) {
-      String name = entries.get(i).imageFile();
-      String file = name.substring(0, name.lastIndexOf('.')) + ".safetensors";
-      for (int n = 0; !taken.add(file); n++) {
-        file = name + (n == 0 ? "" : "." + n) + ".safetensors";
-      }
-      files[i] = file;
-    }
-    return files;
   }
 }

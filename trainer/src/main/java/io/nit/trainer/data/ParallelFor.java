@@ -57,8 +57,26 @@ final class ParallelFor {
     pool.shutdown();
     try {
       for (Future<?> worker : all) {
-        worker.get();
+        await(worker);
       }
+    } catch (CancellationException e) {
+      failed.set(true);
+      throw new CancellationException("interrupted after " + done + " of " + count + " images");
+    }
+    if (done.get() < count) {
+      throw new CancellationException("stopped after " + done + " of " + count + " images");
+    }
+  }
+
+  /**
+   * A task's result; its failure is thrown as it was.
+   *
+   * @throws CancellationException if this thread is interrupted
+   * @throws IOException the task's
+   */
+  static <T> T await(Future<T> task) throws IOException {
+    try {
+      return task.get();
     } catch (ExecutionException e) {
       if (e.getCause() instanceof IOException io) {
         throw io;
@@ -66,14 +84,10 @@ final class ParallelFor {
       if (e.getCause() instanceof RuntimeException unchecked) {
         throw unchecked;
       }
-      throw (Error) e.getCause(); // a turn throws nothing else
+      throw (Error) e.getCause(); // a task throws nothing else
     } catch (InterruptedException e) {
-      failed.set(true);
       Thread.currentThread().interrupt();
-      throw new CancellationException("interrupted after " + done + " of " + count + " images");
-    }
-    if (done.get() < count) {
-      throw new CancellationException("stopped after " + done + " of " + count + " images");
+      throw new CancellationException("interrupted");
     }
   }
 }

@@ -2,32 +2,11 @@ package io.nit.trainer.data;
 
 import io.nit.core.flow.Philox;
 import java.io.IOException;
-import java.io.InterruptedIOException;
-import java.util.ArrayDeque;
-import java.util.Deque;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.LongFunction;
 
-/**
- * Reads a run's packs ahead of the training loop on its own threads. Packs come in the run's order
- * whatever thread finishes first, and no more than {@code ahead} of them wait in memory. A pack
- * that fails to load fails in the {@link #next} that would have given it. For one consuming thread.
- */
+/** Reads a run's packs ahead of the training loop: a {@link Prefetcher} over a data set. */
 public final class PrefetchingLoader implements AutoCloseable {
-  private static final AtomicInteger THREADS = new AtomicInteger();
-
-  private final TrainingData data;
-  private final PackOrder order;
-  private final LongFunction<Philox> choices;
-  private final ExecutorService workers;
-  private final Deque<Future<TrainingPack>> ahead = new ArrayDeque<>();
-  private long nextToSubmit;
-  private boolean closed;
+  private final Prefetcher<TrainingPack> packs;
 
   /**
    * Starts reading.
@@ -46,35 +25,9 @@ public final class PrefetchingLoader implements AutoCloseable {
       LongFunction<Philox> choices,
       int workers,
       int ahead) {
-    if (workers < 1 || ahead < 1 || start < 0) {
-      throw new IllegalArgumentException(
-          "prefetching: expected workers and packs ahead of 1 or more and a start of 0 or more, found "
-              + workers
-              + ", "
-              + ahead
-              + " and "
-              + start);
-    }
-    this.data = data;
-    this.order = order;
-    this.choices = choices;
-    this.nextToSubmit = start;
-    this.workers =
-        Executors.newFixedThreadPool(
-            workers,
-            task -> {
-              Thread thread = new Thread(task, "pack-loader-" + THREADS.incrementAndGet());
-              thread.setDaemon(true);
-              return thread;
-            });
-    for (int i = 0; i < ahead; i++) {
-      submit();
-    }
-  }
-
-  private void submit() {
-    long place = nextToSubmit++;
-    ahead.addLast(workers.submit(() -> data.load(order.pack(place), choices.apply(place))));
+    packs =
+        new Prefetcher<>(
+            place -> data.load(order.pack(place), choices.apply(place)), start, workers, ahead);
   }
 
   /**
@@ -84,45 +37,12 @@ public final class PrefetchingLoader implements AutoCloseable {
    * @throws IllegalStateException after {@link #close}
    */
   public TrainingPack next() throws IOException {
-    if (closed) {
-      throw new IllegalStateException("PrefetchingLoader is closed");
-    }
-    Future<TrainingPack> head = ahead.removeFirst();
-    submit();
-    try {
-      return head.get();
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      throw (IOException) new InterruptedIOException("interrupted while reading data").initCause(e);
-    } catch (ExecutionException e) {
-      Throwable cause = e.getCause();
-      if (cause instanceof IOException io) {
-        throw io;
-      }
-      if (cause instanceof RuntimeException unchecked) {
-        throw unchecked;
-      }
-      if (cause instanceof Error error) {
-        throw error;
-      }
-      throw new IOException(cause);
-    }
+    return packs.next();
   }
 
   /** Stops the threads and waits for them to leave the data set. Safe to call twice. */
   @Override
   public void close() {
-    if (closed) {
-      return;
-    }
-    closed = true;
-    workers.shutdownNow();
-    ahead.forEach(pack -> pack.cancel(true));
-    ahead.clear();
-    try {
-      workers.awaitTermination(10, TimeUnit.SECONDS);
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-    }
+    packs.close();
   }
 }

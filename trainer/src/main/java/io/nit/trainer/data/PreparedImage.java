@@ -1,7 +1,7 @@
 package io.nit.trainer.data;
 
+import io.nit.core.codec.Decoded;
 import io.nit.core.codec.LatentCodec;
-import io.nit.core.image.RgbImage;
 import io.nit.core.safetensors.SafetensorsFile;
 import io.nit.core.safetensors.SafetensorsWriter;
 import io.nit.core.tensor.HostTensor;
@@ -21,37 +21,52 @@ import java.util.Optional;
 final class PreparedImage {
   private PreparedImage() {}
 
-  /** Encodes a picture that has its size and writes the file, atomically. */
+  /**
+   * Writes the file, atomically.
+   *
+   * @param imageBytes size of the picture's file
+   * @param size pixels of the picture that the latents are of
+   * @param latents plain and mirrored, [2, C, H, W]
+   * @throws NotFiniteException if they hold what is no finite number in the type on disk; nothing
+   *     is written then
+   */
   static DataMeta.Row write(
       Path file,
       ImageFolder.Entry entry,
       String latentFile,
       long imageBytes,
-      Picture picture,
-      RgbImage resized,
+      Resize.Size original,
+      Resize.Size size,
       DataType type,
+      float[] latents,
       LatentCodec codec,
       PrepareOptions options)
       throws IOException {
-    int h = resized.height() / codec.factor();
-    int w = resized.width() / codec.factor();
+    int h = size.height() / codec.factor();
+    int w = size.width() / codec.factor();
     HostTensor latent =
-        HostTensor.of(
-            LatentFile.LATENT,
-            PictureLatents.encodeBoth(codec, resized),
-            2,
-            codec.channels(),
-            h,
-            w);
+        HostTensor.of(LatentFile.LATENT, latents, 2, codec.channels(), h, w).to(options.dtype());
+    if (!Decoded.finite(latent.toFloats())) {
+      throw new NotFiniteException("the latent of " + type.key() + " holds NaN or infinity");
+    }
     new SafetensorsWriter()
         .metadata("image_file", entry.imageFile())
         .metadata("image_bytes", Long.toString(imageBytes))
-        .metadata("ori_w", Integer.toString(picture.oriWidth()))
-        .metadata("ori_h", Integer.toString(picture.oriHeight()))
-        .add(latent.to(options.dtype()))
+        .metadata("ori_w", Integer.toString(original.width()))
+        .metadata("ori_h", Integer.toString(original.height()))
+        .add(latent)
         .add(HostTensor.of(LatentFile.LABEL, new long[] {entry.label()}))
         .write(file);
-    return row(entry, latentFile, picture.oriWidth(), picture.oriHeight(), h, w, codec, type);
+    return row(entry, latentFile, original.width(), original.height(), h, w, codec, type);
+  }
+
+  /** A latent that nothing can be learned from. */
+  static final class NotFiniteException extends IOException {
+    private static final long serialVersionUID = 1;
+
+    NotFiniteException(String message) {
+      super(message);
+    }
   }
 
   /** The row of a file that an earlier run wrote whole for this picture; empty if there is none. */

@@ -17,7 +17,12 @@ public final class Resize {
    * @param width 1 or more
    * @param height 1 or more
    */
-  public record Size(int width, int height) {}
+  public record Size(int width, int height) {
+    /** That of a picture. */
+    static Size of(RgbImage image) {
+      return new Size(image.width(), image.height());
+    }
+  }
 
   /**
    * The native-resolution size of a picture: each side floored to a multiple, after shrinking to an
@@ -90,6 +95,30 @@ public final class Resize {
     double scale = (double) side / Math.min(halved.width(), halved.height());
     long width = (long) Math.rint(halved.width() * scale);
     long height = (long) Math.rint(halved.height() * scale);
+    requireRoom(image, width, height, side);
+    RgbImage scaled = Resampling.BICUBIC.resize(halved, (int) width, (int) height);
+    return crop(scaled, (scaled.width() - side) / 2, (scaled.height() - side) / 2, side, side);
+  }
+
+  /**
+   * A picture whose sides are {@code side} or more: itself, or enlarged by the short side, bicubic.
+   *
+   * @throws IllegalArgumentException if the picture is so elongated that its long side would not
+   *     fit into memory
+   */
+  public static RgbImage cover(RgbImage image, int side) {
+    int shorter = Math.min(image.width(), image.height());
+    if (shorter >= side) {
+      return image;
+    }
+    double scale = (double) side / shorter;
+    long width = Math.max(side, (long) Math.rint(image.width() * scale));
+    long height = Math.max(side, (long) Math.rint(image.height() * scale));
+    requireRoom(image, width, height, side);
+    return Resampling.BICUBIC.resize(image, (int) width, (int) height);
+  }
+
+  private static void requireRoom(RgbImage image, long width, long height, int side) {
     if (width * height > MAX_INTERMEDIATE_PIXELS) {
       throw new IllegalArgumentException(
           "picture of "
@@ -99,8 +128,6 @@ public final class Resize {
               + " is too elongated for a square of "
               + side);
     }
-    RgbImage scaled = Resampling.BICUBIC.resize(halved, (int) width, (int) height);
-    return crop(scaled, (scaled.width() - side) / 2, (scaled.height() - side) / 2, side, side);
   }
 
   /** A part of a picture, in pixels from its upper left corner. */

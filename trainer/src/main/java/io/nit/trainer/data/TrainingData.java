@@ -3,6 +3,7 @@ package io.nit.trainer.data;
 import io.nit.core.codec.CodecSpec;
 import io.nit.core.flow.Philox;
 import java.io.IOException;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 
@@ -35,6 +36,11 @@ public interface TrainingData extends AutoCloseable {
 
   /** What made the latents, where it is known. */
   Optional<CodecSpec> codec();
+
+  /** Folder of the autoencoder that made the latents, where the data set names one. */
+  default Optional<Path> autoencoder() {
+    return Optional.empty();
+  }
 
   /** Class names by label; empty where the data set names none. */
   List<String> labels();

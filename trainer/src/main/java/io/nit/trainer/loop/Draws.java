@@ -16,10 +16,16 @@ public record Draws(long seed) {
   private static final long TIME = 2L << 56;
   private static final long LABEL = 3L << 56;
   private static final long MIRROR = 4L << 56;
+  private static final long CROP = 5L << 56;
 
   /** Mirroring choices of a place. */
   public Philox mirror(long place) {
     return new Philox(seed, MIRROR | place);
+  }
+
+  /** Where a step's crops lie and which of them are mirrored. */
+  public Philox crops(long step) {
+    return new Philox(seed, CROP | step);
   }
 
   /** ε of a place, standard normal, [elements]. */

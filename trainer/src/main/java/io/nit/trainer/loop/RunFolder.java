@@ -9,10 +9,14 @@ import io.nit.core.io.AtomicFile;
 import io.nit.core.io.FolderLock;
 import io.nit.trainer.data.Skipped;
 import io.nit.trainer.data.TrainingData;
+import io.nit.trainer.metrics.MetricsLog;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * The folder of a training:
@@ -25,13 +29,16 @@ import java.util.Map;
  * checkpoints/step-0000100 {@link io.nit.trainer.checkpoint.Checkpoint}
  * metrics.jsonl, events/, loss.png   {@link io.nit.trainer.metrics.MetricsLog}
  * samples/step-0000100.png sample grids
- * model.safetensors        the averaged weights, once the training is done
+ * model.safetensors        the averaged weights, once the training is done; of an autoencoder:
+ * autoencoder/             the same in diffusers' layout
  * .lock                    held while a training is at work
  * </pre>
  *
  * @param root the folder
  */
 public record RunFolder(Path root) {
+  private static final Logger LOG = LoggerFactory.getLogger(RunFolder.class);
+
   /**
    * Keeps a second training out of the folder, where the two would mix their checkpoints and
    * metrics.
@@ -60,29 +67,42 @@ public record RunFolder(Path root) {
     return root.resolve("model.safetensors");
   }
 
+  /** The result of an autoencoder's training. */
+  public Path autoencoder() {
+    return root.resolve("autoencoder");
+  }
+
   /**
    * Writes {@code config.json}, {@code train.json}, {@code dataset.json} and {@code skipped.jsonl}.
    */
   public void describe(NitConfig config, ObjectNode options, TrainingData data) throws IOException {
-    write("config.json", config.toNode());
-    write("train.json", options);
     ObjectNode dataset = JsonNodeFactory.instance.objectNode();
     data.codec().ifPresent(codec -> dataset.set("codec", codec.toNode()));
     data.labels().forEach(dataset.putArray("labels")::add);
     dataset.put("images", data.images()).put("packs", data.packs());
     dataset.put("channels", data.channels()).put("skipped", data.skipped().size());
+    describe(config.toNode(), options, dataset, data.skipped());
+  }
+
+  /** {@link #describe(NitConfig, ObjectNode, TrainingData)} of any training. */
+  public void describe(
+      ObjectNode config, ObjectNode options, ObjectNode dataset, List<Skipped> skipped)
+      throws IOException {
+    write("config.json", config);
+    write("train.json", options);
     write("dataset.json", dataset);
-    Skipped.write(root.resolve("skipped.jsonl"), data.skipped());
+    Skipped.write(root.resolve("skipped.jsonl"), skipped);
   }
 
   private void write(String name, ObjectNode node) throws IOException {
     AtomicFile.writeString(root.resolve(name), node.toPrettyString() + "\n");
   }
 
-  /** Writes a sample grid. */
-  public Path writeSamples(long step, RgbImage grid) throws IOException {
+  /** Writes a sample grid, and logs it. */
+  public void writeSamples(long step, RgbImage grid, MetricsLog metrics) throws IOException {
     Path file = root.resolve("samples").resolve(String.format("step-%07d.png", step));
     Png.write(file, grid, Map.of("step", Long.toString(step)));
-    return file;
+    metrics.image(step, "samples", grid);
+    LOG.debug("samples {}", file);
   }
 }

@@ -1,6 +1,7 @@
 package io.nit.trainer.loop;
 
 import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.NonFiniteDecodeException;
 import io.nit.core.codec.Tokens;
 import io.nit.core.config.NitConfig;
 import io.nit.core.flow.Guidance;
@@ -19,6 +20,8 @@ import java.util.List;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Pictures from a model in training: every size with several labels, always from the same noise, so
@@ -33,6 +36,7 @@ import org.bytedeco.pytorch.Tensor;
  */
 public record SampleGrid(
     List<int[]> sizes, long[] labels, int steps, Guidance guidance, long seed, LatentCodec codec) {
+  private static final Logger LOG = LoggerFactory.getLogger(SampleGrid.class);
   private static final int SHEET_WIDTH = 1024;
   private static final int ENLARGED_BELOW = 128;
 
@@ -67,8 +71,7 @@ public record SampleGrid(
       Cell cell = cells.get(i);
       float[] latent =
           Tokens.unpatchify(trajectories.get(i).x(), 0, config.inChannels(), cell.h, cell.w, p);
-      float[] rgb = codec.decode(latent, cell.h * p, cell.w * p);
-      RgbImage image = image(rgb, cell.h * p * codec.factor(), cell.w * p * codec.factor());
+      RgbImage image = decode(latent, cell.h * p, cell.w * p);
       shortest = Math.min(shortest, Math.min(image.height(), image.width()));
       String name =
           cell.label < names.size() ? names.get((int) cell.label) : String.valueOf(cell.label);
@@ -84,8 +87,17 @@ public record SampleGrid(
     return ContactSheet.ofGroups(rows, SHEET_WIDTH, scale);
   }
 
-  /** A young model's pictures may hold anything; what is not a number is drawn grey. */
-  private static RgbImage image(float[] rgb, int height, int width) {
+  /** A young model's latents may be of anything; what comes out as no number is drawn grey. */
+  private RgbImage decode(float[] latent, int latentH, int latentW) {
+    int height = latentH * codec.factor();
+    int width = latentW * codec.factor();
+    float[] rgb;
+    try {
+      rgb = codec.decode(latent, latentH, latentW);
+    } catch (NonFiniteDecodeException e) {
+      LOG.warn("a sample is drawn grey: {}", e.getMessage());
+      rgb = new float[3 * height * width];
+    }
     for (int i = 0; i < rgb.length; i++) {
       if (Float.isNaN(rgb[i])) {
         rgb[i] = 0;

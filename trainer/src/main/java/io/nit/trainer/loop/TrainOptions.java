@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.trainer.loss.FlowMatchingLoss;
 import io.nit.trainer.optim.AdamW;
+import io.nit.trainer.optim.Ema;
 import io.nit.trainer.optim.LearningRate;
 
 /**
@@ -80,14 +81,13 @@ public record TrainOptions(
   }
 
   /**
-   * Decay of the moving average after a step: {@code min(ema, (1+n)/(10+n))} with warm-up, so that
-   * the average of a short run is one of trained weights and not of the initial ones, and {@code
-   * ema} without, as the authors have it. The two agree from step 9/(1-ema) on.
+   * Decay of the moving average after a step: {@link Ema#warm} with warm-up, and {@code ema}
+   * without, as the authors have it.
    *
    * @param n steps done, from 1
    */
   public double emaDecay(long n) {
-    return emaWarmup ? Math.min(ema, (1.0 + n) / (10.0 + n)) : ema;
+    return emaWarmup ? Ema.warm(ema, n) : ema;
   }
 
   /** The options that change the numbers, under the names of their flags. */

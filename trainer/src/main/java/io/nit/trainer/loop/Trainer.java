@@ -1,6 +1,5 @@
 package io.nit.trainer.loop;
 
-import io.nit.core.cli.Progress;
 import io.nit.core.cli.StopSignal;
 import io.nit.core.config.NitConfig;
 import io.nit.core.image.RgbImage;
@@ -29,10 +28,8 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.Callable;
-import java.util.concurrent.TimeUnit;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Scalar;
@@ -50,18 +47,7 @@ import org.slf4j.LoggerFactory;
  */
 public final class Trainer implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(Trainer.class);
-  private static final int MOST_SKIPPED_IN_A_ROW = 10;
   private static final int PACKS_AHEAD = 2;
-
-  /** How a run ended. */
-  public enum Outcome {
-    /** All steps are done. */
-    DONE,
-    /** The time was up. */
-    OUT_OF_TIME,
-    /** A signal asked for the end. */
-    STOPPED
-  }
 
   private final TrainOptions options;
   private final TrainingData data;
@@ -76,8 +62,7 @@ public final class Trainer implements AutoCloseable {
   private final AdamW optimizer;
   private final Workers workers;
   private long step;
-  private int skippedInARow;
-  private long skipped;
+  private final SkippedSteps skipped = new SkippedSteps("rows");
   private boolean closed;
 
   /**
@@ -113,7 +98,7 @@ public final class Trainer implements AutoCloseable {
     this.folder = folder;
     draws = new Draws(options.seed());
     store = new CheckpointStore(folder.checkpoints(), options.pace().keep());
-    description = new ModelFile(config, data.codec(), data.labels());
+    description = new ModelFile(config.toNode(), data.codec(), data.labels());
     AttentionPath path = AttentionPath.forDevice(device);
     model = new NitModel(config, align, device, path);
     NitModel averaged = null;
@@ -142,7 +127,7 @@ public final class Trainer implements AutoCloseable {
    */
   public void resume(Checkpoint checkpoint) throws IOException {
     TrainingState state = checkpoint.state();
-    state.requireConfig(model.config(), checkpoint.folder());
+    state.requireConfig(model.config().toNode(), checkpoint.folder());
     List<String> changed = state.optionDifferences(options.toNode());
     if (!changed.isEmpty()) {
       LOG.warn(
@@ -184,70 +169,77 @@ public final class Trainer implements AutoCloseable {
    * @param grid sample grids to draw on the way, if any
    * @throws TrainingFailedException after ten steps in a row that were not finite
    */
-  public Outcome run(MetricsLog metrics, Optional<SampleGrid> grid, StopSignal stop, boolean quiet)
+  public TrainingLoop.Outcome run(
+      MetricsLog metrics, Optional<SampleGrid> grid, StopSignal stop, boolean quiet)
       throws IOException {
-    TrainOptions.Pace pace = options.pace();
-    long deadline =
-        pace.maxMinutes() == 0
-            ? Long.MAX_VALUE
-            : System.nanoTime() + (long) (pace.maxMinutes() * TimeUnit.MINUTES.toNanos(1));
-    long saved = -1;
-    Outcome outcome = Outcome.DONE;
-    Meter meter = new Meter();
     PackOrder order = new PackOrder(data.packs(), options.seed(), 0, 1);
-    try (Progress progress = Progress.start("training", options.steps(), step, " steps", quiet);
-        PrefetchingLoader loader =
-            new PrefetchingLoader(
-                data, order, step * options.accumulate(), draws::mirror, 1, PACKS_AHEAD)) {
-      while (step < options.steps()) {
-        if (stop.requested()) {
-          outcome = Outcome.STOPPED;
-          break;
-        }
-        if (System.nanoTime() >= deadline) {
-          outcome = Outcome.OUT_OF_TIME;
-          break;
-        }
-        double rate = options.learningRate().at(step);
-        StepResult result = step(loader, rate);
-        meter.add(result);
-        progress.step(1);
-        if (step % pace.logEvery() == 0 || step == options.steps()) {
-          progress.note(meter.note(rate) + untilTheEnd(deadline));
-          metrics.scalars(
-              step, meter.take(rate, skipped, step * options.accumulate() / (double) data.packs()));
-        }
-        if (grid.isPresent() && pace.sampleEvery() > 0 && step % pace.sampleEvery() == 0) {
-          sample(grid.get(), metrics);
-        }
-        if (step % pace.checkpointEvery() == 0) {
-          save();
-          saved = step;
-          metrics.plot();
-        }
-      }
+    try (PrefetchingLoader loader =
+        new PrefetchingLoader(
+            data, order, step * options.accumulate(), draws::mirror, 1, PACKS_AHEAD)) {
+      return new TrainingLoop(options.learningRate(), options.pace())
+          .run(new Run(loader, grid), metrics, stop, quiet);
     }
-    if (saved != step) {
-      save();
+  }
+
+  /** One run as the loop sees it. */
+  private final class Run implements TrainingLoop.Training {
+    private final PrefetchingLoader loader;
+    private final Optional<SampleGrid> grid;
+    private final Meter meter = new Meter();
+
+    Run(PrefetchingLoader loader, Optional<SampleGrid> grid) {
+      this.loader = loader;
+      this.grid = grid;
     }
-    metrics.plot();
-    if (outcome != Outcome.STOPPED) {
-      if (grid.isPresent() && (pace.sampleEvery() == 0 || step % pace.sampleEvery() != 0)) {
-        sample(grid.get(), metrics);
-      }
+
+    @Override
+    public long step() {
+      return step;
+    }
+
+    @Override
+    public void take(double rate) throws IOException {
+      meter.add(Trainer.this.step(loader, rate));
+    }
+
+    @Override
+    public TrainingLoop.Report report(double rate) {
+      String note = meter.note(rate);
+      double epoch = step * options.accumulate() / (double) data.packs();
+      return new TrainingLoop.Report(meter.take(rate, skipped.total(), epoch), note);
+    }
+
+    @Override
+    public boolean hasSamples() {
+      return grid.isPresent();
+    }
+
+    @Override
+    public void sample(MetricsLog metrics) throws IOException {
+      RgbImage sheet = grid.orElseThrow().draw(average, data.labels());
+      folder.writeSamples(step, sheet, metrics);
+    }
+
+    @Override
+    public void save() throws IOException {
+      TrainingState state =
+          new TrainingState(
+              step,
+              optimizer.steps(),
+              options.seed(),
+              step * options.accumulate(),
+              data.packs(),
+              model.config().toNode(),
+              options.toNode());
+      Path saved = store.save(new Checkpoint.Trained(model, ema, optimizer), description, state);
+      LOG.debug("checkpoint {}", saved);
+    }
+
+    @Override
+    public void finish() throws IOException {
       description.write(folder.model(), average.parameters(), step);
       LOG.info("the averaged weights of step {}: {}", step, folder.model());
     }
-    return outcome;
-  }
-
-  /** What --max-minutes leaves; the bar only knows of steps. */
-  private String untilTheEnd(long deadline) {
-    if (options.pace().maxMinutes() == 0) {
-      return "";
-    }
-    long seconds = Math.max(0, TimeUnit.NANOSECONDS.toSeconds(deadline - System.nanoTime()));
-    return String.format(Locale.ROOT, ", ends in %d:%02d", seconds / 60, seconds % 60);
   }
 
   /** One step's numbers. */
@@ -294,7 +286,7 @@ public final class Trainer implements AutoCloseable {
       skip(result, packs);
       return result;
     }
-    skippedInARow = 0;
+    skipped.taken();
     if (options.clip() > 0) {
       GradNorm.clip(model.parameters(), result.gradNorm(), options.clip());
     }
@@ -353,51 +345,9 @@ public final class Trainer implements AutoCloseable {
   }
 
   private void skip(StepResult result, List<TrainingPack> packs) {
-    skipped++;
-    skippedInARow++;
     String rows =
         String.join(", ", packs.stream().map(pack -> Arrays.toString(pack.rows())).toList());
-    LOG.warn(
-        "step {} skipped: loss {}, gradient norm {}, data rows {}",
-        step,
-        result.loss(),
-        result.gradNorm(),
-        rows);
-    if (skippedInARow == MOST_SKIPPED_IN_A_ROW) {
-      throw new TrainingFailedException(
-          "step "
-              + step
-              + ": expected finite losses and gradients, found "
-              + skippedInARow
-              + " steps in a row without; the last: loss "
-              + result.loss()
-              + ", gradient norm "
-              + result.gradNorm()
-              + ", data rows "
-              + rows
-              + ". Lower --lr or look at these rows; the last checkpoint is as it was");
-    }
-  }
-
-  private void save() throws IOException {
-    TrainingState state =
-        new TrainingState(
-            step,
-            optimizer.steps(),
-            options.seed(),
-            step * options.accumulate(),
-            data.packs(),
-            model.config(),
-            options.toNode());
-    Path saved = store.save(new Checkpoint.Trained(model, ema, optimizer), description, state);
-    LOG.debug("checkpoint {}", saved);
-  }
-
-  private void sample(SampleGrid grid, MetricsLog metrics) throws IOException {
-    RgbImage sheet = grid.draw(average, data.labels());
-    Path file = folder.writeSamples(step, sheet);
-    metrics.image(step, "samples", sheet);
-    LOG.debug("samples {}", file);
+    skipped.skipped(step, result.loss(), result.gradNorm(), rows);
   }
 
   /** Frees model, average and optimizer. */

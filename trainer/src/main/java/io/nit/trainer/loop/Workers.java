@@ -14,12 +14,12 @@ import java.util.concurrent.Future;
  * every operation, and on a machine that has other work to do they wait for each other most of the
  * time.
  */
-final class Workers implements AutoCloseable {
+public final class Workers implements AutoCloseable {
   private final int count;
   private final ExecutorService threads;
 
   /** {@code count} workers; with one, tasks run on the caller's thread. */
-  Workers(int count) {
+  public Workers(int count) {
     this.count = count;
     threads =
         Executors.newFixedThreadPool(
@@ -31,12 +31,13 @@ final class Workers implements AutoCloseable {
             });
   }
 
-  int count() {
+  /** Threads. */
+  public int count() {
     return count;
   }
 
   /** Runs all tasks; results in their order. All have ended when this returns or throws. */
-  <T> List<T> run(List<Callable<T>> tasks) {
+  public <T> List<T> run(List<Callable<T>> tasks) {
     List<T> results = new ArrayList<>();
     try {
       if (count == 1) {

@@ -1,8 +1,10 @@
 package io.nit.trainer.model;
 
 import io.nit.core.config.NitConfig;
+import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.NitTensors;
 import io.nit.core.tensor.TensorSpec;
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
@@ -36,7 +38,7 @@ import org.bytedeco.pytorch.global.torch;
  * <p>The model owns its native memory until {@link #close}, which may be called twice; the forward
  * throws {@link IllegalStateException} after it. One forward at a time.
  */
-public final class NitModel implements AutoCloseable {
+public final class NitModel implements Network, AutoCloseable {
   private static final double NORM_EPS = 1e-6;
   private static final double QK_NORM_EPS = 1e-5;
 
@@ -372,9 +374,23 @@ public final class NitModel implements AutoCloseable {
     return new Output(v, Optional.ofNullable(z));
   }
 
-  /** Parameters by checkpoint key, in forward order; owned by the model. */
+  @Override
   public Map<String, Tensor> parameters() {
     return parameters;
+  }
+
+  /** Unlike {@link Weights#load}, this asks for a REPA head in both or in neither. */
+  @Override
+  public void restore(TensorSource source) throws IOException {
+    if (hasProjector() != source.has("projector.0.weight")) {
+      throw new IllegalArgumentException(
+          source.where()
+              + ": expected "
+              + (hasProjector() ? "a REPA head (--proj-coeff is above 0)" : "no REPA head")
+              + ", found "
+              + (hasProjector() ? "none" : "one"));
+    }
+    Weights.load(this, source);
   }
 
   /** The shape of the network. */

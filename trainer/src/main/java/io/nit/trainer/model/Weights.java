@@ -74,7 +74,10 @@ public final class Weights {
     return Tensor.create(values, values.length).to(device, torch.ScalarType.Long);
   }
 
-  /** Copies a host tensor of any float type into a tensor of the same shape. */
+  /**
+   * Copies a host tensor of any float type into one of any float type and the same shape, or
+   * integers into int64.
+   */
   public static void copy(HostTensor from, Tensor to) {
     try (PointerScope scope = new PointerScope();
         NoGradGuard guard = new NoGradGuard()) {
@@ -82,8 +85,14 @@ public final class Weights {
         throw new IllegalArgumentException(
             from.name() + ": expected " + shape(to) + ", found " + from.shape());
       }
+      torch.ScalarType type = to.scalar_type().intern();
+      if (type == torch.ScalarType.Long) {
+        to.copy_(Tensor.create(from.toLongs(), to.shape()));
+        return;
+      }
       FloatBuffer values = from.to(DType.F32).floats();
-      Tensor host = to.is_cpu() ? to : torch.empty(to.shape());
+      boolean direct = to.is_cpu() && type == torch.ScalarType.Float;
+      Tensor host = direct ? to : torch.empty(to.shape());
       new BytePointer(host.data_ptr())
           .capacity(host.nbytes())
           .asByteBuffer()
@@ -104,7 +113,12 @@ public final class Weights {
    */
   public static void load(NitModel model, TensorSource source) throws IOException {
     NitTensors.require(model.config(), source.specs(), source.where());
-    for (Map.Entry<String, Tensor> entry : model.parameters().entrySet()) {
+    load(model.parameters(), source);
+  }
+
+  /** Fills those of the tensors that the source has; it is known to fit. */
+  public static void load(Map<String, Tensor> tensors, TensorSource source) throws IOException {
+    for (Map.Entry<String, Tensor> entry : tensors.entrySet()) {
       if (source.has(entry.getKey())) {
         copy(source.tensor(entry.getKey()), entry.getValue());
       }

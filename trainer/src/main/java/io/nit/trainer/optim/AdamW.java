@@ -1,7 +1,9 @@
 package io.nit.trainer.optim;
 
+import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
@@ -14,6 +16,9 @@ import org.bytedeco.pytorch.global.torch;
  *
  * <p>Legend: g gradient, m and v the running means of g and g², k the step from 1. {@code θ ← θ·(1
  * - lr·λ) - lr/(1-β₁ᵏ) · m / (√v/√(1-β₂ᵏ) + ε)}.
+ *
+ * <p>Over {@link FlatParameters} all of it is a handful of operations on one tensor, however many
+ * parameters there are; padding has gradient 0 and stays 0.
  *
  * <p>Owns m and v until {@link #close}, which may be called twice.
  */
@@ -47,12 +52,16 @@ public final class AdamW implements AutoCloseable {
   }
 
   private final Options options;
-  private final Map<String, Tensor> parameters;
+  private final List<Slot> slots = new ArrayList<>();
   private final Map<String, Tensor> expAvg;
   private final Map<String, Tensor> expAvgSq;
+  private final Tensor counted; // steps of step(double, Tensor), float64 scalar on the device
   private final PointerScope owned;
   private long step;
   private boolean closed;
+
+  /** A tensor to change, with its m and v. */
+  private record Slot(Tensor parameter, Tensor m, Tensor v) {}
 
   /**
    * An optimizer at step 0.
@@ -61,14 +70,35 @@ public final class AdamW implements AutoCloseable {
    */
   public AdamW(Map<String, Tensor> parameters, Options options) {
     this.options = options;
-    this.parameters = parameters;
     try (PointerScope scope = new PointerScope();
         NoGradGuard guard = new NoGradGuard()) {
       scope.detach(guard);
       expAvg = zeros(parameters);
       expAvgSq = zeros(parameters);
+      parameters.forEach((name, p) -> slots.add(new Slot(p, expAvg.get(name), expAvgSq.get(name))));
+      counted = counter(parameters.values().iterator().next());
       owned = scope.extend();
     }
+  }
+
+  /** An optimizer at step 0 of parameters that lie in one tensor, which must outlive it. */
+  public AdamW(FlatParameters flat, Options options) {
+    this.options = options;
+    try (PointerScope scope = new PointerScope();
+        NoGradGuard guard = new NoGradGuard()) {
+      scope.detach(guard);
+      Tensor m = torch.zeros_like(flat.values());
+      Tensor v = torch.zeros_like(flat.values());
+      expAvg = flat.views(m);
+      expAvgSq = flat.views(v);
+      slots.add(new Slot(flat.values(), m, v));
+      counted = counter(flat.values());
+      owned = scope.extend();
+    }
+  }
+
+  private static Tensor counter(Tensor beside) {
+    return torch.zeros(1).squeeze().to(beside.device(), torch.ScalarType.Double);
   }
 
   private static Map<String, Tensor> zeros(Map<String, Tensor> parameters) {
@@ -92,26 +122,67 @@ public final class AdamW implements AutoCloseable {
       Scalar correction = new Scalar(rootCorrection);
       Scalar eps = new Scalar(options.eps);
       Scalar down = new Scalar(-stepSize);
-      for (Map.Entry<String, Tensor> entry : parameters.entrySet()) {
-        Tensor gradient = entry.getValue().grad();
+      for (Slot slot : slots) {
+        Tensor gradient = slot.parameter.grad();
         if (!gradient.defined()) {
           continue;
         }
         try (PointerScope each = new PointerScope()) {
-          Tensor m = expAvg.get(entry.getKey());
-          Tensor v = expAvgSq.get(entry.getKey());
-          m.lerp_(gradient, towardsGradient);
-          v.mul_(beta2).addcmul_(gradient, gradient, towardsSquare);
-          Tensor scale = v.sqrt().div_(correction).add_(eps);
-          entry.getValue().mul_(decay).addcdiv_(m, scale, down);
+          slot.m.lerp_(gradient, towardsGradient);
+          slot.v.mul_(beta2).addcmul_(gradient, gradient, towardsSquare);
+          Tensor scale = slot.v.sqrt().div_(correction).add_(eps);
+          slot.parameter.mul_(decay).addcdiv_(slot.m, scale, down);
         }
       }
     }
   }
 
+  /**
+   * The same step where {@code good} is 1, and none where it is 0, without waiting for the device
+   * to tell which. Gradients must be finite in both cases.
+   *
+   * @param good float32 scalar on the parameters' device
+   */
+  public void step(double learningRate, Tensor good) {
+    open();
+    try (PointerScope scope = new PointerScope();
+        NoGradGuard guard = new NoGradGuard()) {
+      counted.add_(good);
+      Tensor k = counted.add(new Scalar((double) step)).clamp_min(new Scalar(1.0));
+      Tensor one = remaining(k, options.beta1); // 1 - β₁ᵏ
+      Tensor correction = remaining(k, options.beta2).sqrt().to(torch.ScalarType.Float);
+      Tensor down = one.reciprocal().mul(good).mul(new Scalar(-learningRate));
+      Tensor decay = good.mul(new Scalar(-learningRate * options.weightDecay)).add_(new Scalar(1f));
+      Tensor towardsGradient = good.mul(new Scalar(1 - options.beta1));
+      Tensor towardsSquare = good.mul(new Scalar(1 - options.beta2));
+      Scalar eps = new Scalar(options.eps);
+      for (Slot slot : slots) {
+        Tensor gradient = slot.parameter.grad();
+        if (!gradient.defined()) {
+          continue;
+        }
+        try (PointerScope each = new PointerScope()) {
+          slot.m.lerp_(gradient, towardsGradient);
+          slot.v.lerp_(gradient.square(), towardsSquare);
+          Tensor scale = slot.v.sqrt().div_(correction).add_(eps);
+          Tensor change = slot.m.div(scale).mul_(down.to(torch.ScalarType.Float));
+          slot.parameter.mul_(decay).add_(change);
+        }
+      }
+    }
+  }
+
+  /** 1 - βᵏ, float64; β = 0 gives 1. */
+  private static Tensor remaining(Tensor k, double beta) {
+    return torch.pow(new Scalar(beta), k).neg().add(new Scalar(1.0));
+  }
+
   /** Steps taken. */
   public long steps() {
-    return step;
+    open();
+    try (PointerScope scope = new PointerScope()) {
+      return step + (long) counted.item_double();
+    }
   }
 
   /** Sets the steps taken, after m and v were filled from a checkpoint. */
@@ -119,7 +190,10 @@ public final class AdamW implements AutoCloseable {
     if (steps < 0) {
       throw new IllegalArgumentException("optimizer step: expected 0 or more, found " + steps);
     }
-    this.step = steps;
+    step = steps;
+    try (PointerScope scope = new PointerScope()) {
+      counted.zero_();
+    }
   }
 
   /** m by checkpoint key; owned by the optimizer. */

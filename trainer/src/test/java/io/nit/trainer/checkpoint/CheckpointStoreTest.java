@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.nit.core.config.NitConfig;
+import io.nit.core.config.PositionOrder;
 import io.nit.trainer.model.AttentionPath;
 import io.nit.trainer.model.Initializer;
 import io.nit.trainer.model.NitModel;
@@ -70,8 +71,9 @@ class CheckpointStoreTest {
   private Path save(long step) throws IOException {
     return store.save(
         new Checkpoint.Trained(model, new Ema(average), optimizer),
-        new ModelFile(CONFIG, Optional.empty(), List.of("a", "b", "c")),
-        new TrainingState(step, 0, -5, step, 9, CONFIG, new ObjectMapper().createObjectNode()));
+        new ModelFile(CONFIG.toNode(), Optional.empty(), List.of("a", "b", "c")),
+        new TrainingState(
+            step, 0, -5, step, 9, CONFIG.toNode(), new ObjectMapper().createObjectNode()));
   }
 
   private List<String> names() throws IOException {
@@ -87,7 +89,7 @@ class CheckpointStoreTest {
     TrainingState state = store.newest().orElseThrow().state();
     assertEquals(12_345_678, state.step());
     assertEquals(-5, state.seed());
-    assertEquals(CONFIG, state.config());
+    assertEquals(CONFIG, NitConfig.fromNode(state.config(), "state", PositionOrder.AXIAL));
   }
 
   @Test

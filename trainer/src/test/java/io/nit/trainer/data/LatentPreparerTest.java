@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.nit.core.cli.StopSignal;
+import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.flow.Philox;
 import io.nit.core.safetensors.SafetensorsFile;
 import io.nit.core.tensor.DType;
@@ -56,7 +57,13 @@ class LatentPreparerTest {
   }
 
   private LatentPreparer.Report prepare(PrepareOptions options) throws IOException {
-    return LatentPreparer.prepare(options, "test", StopSignal.none(), true);
+    return prepare(options, StopSignal.none());
+  }
+
+  private static LatentPreparer.Report prepare(PrepareOptions options, StopSignal stop)
+      throws IOException {
+    SpaceToDepthCodec codec = new SpaceToDepthCodec(options.factor());
+    return LatentPreparer.prepare(options, codec, "test", stop, true);
   }
 
   /** Every file below a folder by its path; the parts of several processes aside. */
@@ -168,8 +175,7 @@ class LatentPreparerTest {
     stop.request();
     CancellationException e =
         assertThrows(
-            CancellationException.class,
-            () -> LatentPreparer.prepare(options("set", 0, 1, NATIVE), "test", stop, true));
+            CancellationException.class, () -> prepare(options("set", 0, 1, NATIVE), stop));
     assertTrue(e.getMessage().contains("goes on"), e.getMessage());
     assertEquals(List.of("prepare.json"), List.copyOf(files("set").keySet()));
   }

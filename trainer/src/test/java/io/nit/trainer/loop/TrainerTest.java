@@ -101,7 +101,8 @@ class TrainerTest {
     return new Trainer(config(), options, data, new RunFolder(folder.resolve(run)), CPU, 1);
   }
 
-  private Trainer.Outcome run(Trainer trainer, String run, StopSignal stop) throws IOException {
+  private TrainingLoop.Outcome run(Trainer trainer, String run, StopSignal stop)
+      throws IOException {
     try (MetricsLog metrics = MetricsLog.open(folder.resolve(run), trainer.step())) {
       return trainer.run(metrics, Optional.empty(), stop, true);
     }
@@ -245,7 +246,7 @@ class TrainerTest {
   @Test
   void theResultHoldsTheAverageAndSaysWhatItIs() throws IOException {
     try (Trainer trainer = trainer(new SyntheticData(3, 1), options(2, 1, 100), "a")) {
-      assertEquals(Trainer.Outcome.DONE, run(trainer, "a", StopSignal.none()));
+      assertEquals(TrainingLoop.Outcome.DONE, run(trainer, "a", StopSignal.none()));
       try (TensorSource result = SafetensorsFile.open(folder.resolve("a/model.safetensors"))) {
         NitTensors.require(config(), result.specs(), result.where());
         assertEquals("[\"red\",\"green\",\"blue\"]", result.metadata().get("labels"));
@@ -264,7 +265,7 @@ class TrainerTest {
     StopSignal stop = StopSignal.none();
     stop.request();
     try (Trainer trainer = trainer(new SyntheticData(3, 1), options(5, 1, 100), "a")) {
-      assertEquals(Trainer.Outcome.STOPPED, run(trainer, "a", stop));
+      assertEquals(TrainingLoop.Outcome.STOPPED, run(trainer, "a", stop));
       assertTrue(new CheckpointStore(folder.resolve("a/checkpoints"), 2).newest().isPresent());
       assertFalse(Files.exists(folder.resolve("a/model.safetensors")));
     }

@@ -14,6 +14,11 @@ final class Functions {
     return map(x, v -> v / (1 + Math.exp(-v)));
   }
 
+  /** max(x, 0), in a new array. */
+  static float[] relu(float[] x) {
+    return map(x, v -> Math.max(v, 0));
+  }
+
   /** GELU in its tanh form, in a new array. */
   static float[] geluTanh(float[] x) {
     return map(x, v -> 0.5 * v * (1 + Math.tanh(SQRT_2_OVER_PI * (v + 0.044715 * v * v * v))));

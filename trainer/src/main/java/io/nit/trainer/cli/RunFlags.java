@@ -1,0 +1,136 @@
+package io.nit.trainer.cli;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nit.core.cli.Cli;
+import io.nit.trainer.checkpoint.Checkpoint;
+import io.nit.trainer.checkpoint.CheckpointStore;
+import io.nit.trainer.loop.RunFolder;
+import io.nit.trainer.loop.TrainOptions;
+import io.nit.trainer.loop.TrainingLoop;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Optional;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import picocli.CommandLine.Option;
+
+/** How a training of any network runs, saves and goes on (a picocli mixin). */
+final class RunFlags {
+  private static final Logger LOG = LoggerFactory.getLogger(RunFlags.class);
+
+  @Option(
+      names = "--resume",
+      paramLabel = "auto|none|DIR",
+      defaultValue = "auto",
+      description =
+          "auto: go on from the newest complete checkpoint in --output, if there is one; none: "
+              + "begin anew; DIR: go on from this checkpoint (default: ${DEFAULT-VALUE}).")
+  String resume;
+
+  @Option(
+      names = "--checkpoint-every",
+      paramLabel = "STEPS",
+      defaultValue = "1000",
+      description = "Steps between checkpoints; the last step has one (default: ${DEFAULT-VALUE}).")
+  long checkpointEvery;
+
+  @Option(
+      names = "--keep",
+      paramLabel = "N",
+      defaultValue = "3",
+      description = "Checkpoints to keep (default: ${DEFAULT-VALUE}).")
+  int keep;
+
+  @Option(
+      names = "--log-every",
+      paramLabel = "STEPS",
+      defaultValue = "10",
+      description = "Steps between rows of metrics (default: ${DEFAULT-VALUE}).")
+  long logEvery;
+
+  @Option(
+      names = "--max-minutes",
+      paramLabel = "X",
+      defaultValue = "0",
+      description =
+          "End after this time as if all steps were done; 0 for no bound (default: ${DEFAULT-VALUE}).")
+  double maxMinutes;
+
+  @Option(
+      names = "--threads",
+      paramLabel = "N",
+      defaultValue = "0",
+      description =
+          "CPU threads, each of which computes a part of every step; 0 for one a core. A run gives "
+              + "the same bits every time with 1 (default: ${DEFAULT-VALUE}).")
+  int threads;
+
+  @Option(
+      names = "--device",
+      paramLabel = "auto|cpu|cuda",
+      defaultValue = "auto",
+      description = "Where to compute (default: ${DEFAULT-VALUE}).")
+  String device;
+
+  /** What happens how often. */
+  TrainOptions.Pace pace(long sampleEvery) {
+    return new TrainOptions.Pace(checkpointEvery, keep, sampleEvery, logEvery, maxMinutes);
+  }
+
+  /** The threads asked for, or one a core. */
+  int threads() {
+    if (threads < 0 || threads > 1024) {
+      throw new IllegalArgumentException("--threads: expected 0..1024, found " + threads);
+    }
+    return threads == 0 ? Runtime.getRuntime().availableProcessors() : threads;
+  }
+
+  /** The checkpoint to go on from, if any. */
+  Optional<Checkpoint> checkpoint(RunFolder folder) throws IOException {
+    CheckpointStore store = new CheckpointStore(folder.checkpoints(), keep);
+    switch (resume) {
+      case "auto":
+        return store.newest();
+      case "none":
+        if (!store.list().isEmpty()) {
+          throw new IllegalArgumentException(
+              "--resume none: expected an --output without checkpoints, found "
+                  + store.list().size()
+                  + " in "
+                  + folder.checkpoints());
+        }
+        return Optional.empty();
+      default:
+        Path from = Path.of(resume);
+        if (!Checkpoint.isOne(from)) {
+          throw new IllegalArgumentException(
+              "--resume: expected auto, none or a checkpoint's folder such as"
+                  + " run/checkpoints/step-0000500, found "
+                  + from);
+        }
+        return Optional.of(Checkpoint.open(from));
+    }
+  }
+
+  /** Adds these flags to what {@code train.json} says. */
+  ObjectNode describe(ObjectNode options, long sampleEvery) {
+    return options
+        .put("threads", threads)
+        .put("device", device)
+        .put("checkpoint-every", checkpointEvery)
+        .put("keep", keep)
+        .put("sample-every", sampleEvery)
+        .put("log-every", logEvery)
+        .put("max-minutes", maxMinutes);
+  }
+
+  /** Says how a run ended; the exit code. */
+  static int finish(TrainingLoop.Outcome outcome, long step) {
+    switch (outcome) {
+      case DONE -> LOG.info("done: {} steps", step);
+      case OUT_OF_TIME -> LOG.info("--max-minutes is over: {} steps", step);
+      case STOPPED -> LOG.info("stopped at step {}; the same command goes on from there", step);
+    }
+    return outcome == TrainingLoop.Outcome.STOPPED ? Cli.INTERRUPTED : Cli.DONE;
+  }
+}

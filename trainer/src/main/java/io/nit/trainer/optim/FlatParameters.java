@@ -1,0 +1,96 @@
+package io.nit.trainer.optim;
+
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.NoGradGuard;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+
+/**
+ * A network's parameters laid into one tensor, and their gradients into another. The network works
+ * on as before, on views; what changes all parameters alike is one operation in place of one for
+ * each, which is what keeps a GPU busy with a network of many small tensors.
+ *
+ * <p>Owns the two tensors until {@link #close}, which may be called twice; the parameters keep
+ * their part of the memory beyond it.
+ */
+public final class FlatParameters implements AutoCloseable {
+  /** Parameters begin at multiples of 256 bytes, as separate tensors would. */
+  private static final long ALIGNMENT = 64;
+
+  private final Map<String, Tensor> parameters;
+  private final Tensor values;
+  private final PointerScope owned;
+  private boolean closed;
+
+  /**
+   * Moves parameters, with their values.
+   *
+   * @param parameters by checkpoint key, all float32 on one device
+   * @param trained whether there are gradients too, which begin as 0
+   */
+  public FlatParameters(Map<String, Tensor> parameters, boolean trained) {
+    this.parameters = parameters;
+    long size = 0;
+    for (Tensor parameter : parameters.values()) {
+      size += padded(parameter.numel());
+    }
+    try (PointerScope scope = new PointerScope();
+        NoGradGuard guard = new NoGradGuard()) {
+      scope.detach(guard);
+      Tensor first = parameters.values().iterator().next();
+      values = torch.zeros(size).to(first.device(), torch.ScalarType.Float);
+      views(values)
+          .forEach(
+              (name, view) -> {
+                Tensor parameter = parameters.get(name);
+                view.copy_(parameter.detach());
+                parameter.set_data(view);
+              });
+      if (trained) {
+        Tensor gradients = torch.zeros_like(values);
+        views(gradients).forEach((name, view) -> parameters.get(name).mutable_grad().put(view));
+        values.mutable_grad().put(gradients);
+      }
+      owned = scope.extend();
+    }
+  }
+
+  private static long padded(long elements) {
+    return (elements + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  }
+
+  /** All parameters, [elements] float32, with all gradients as its gradient. */
+  public Tensor values() {
+    if (closed) {
+      throw new IllegalStateException("FlatParameters is closed");
+    }
+    return values;
+  }
+
+  /**
+   * The parts of a tensor laid out as {@link #values}, by checkpoint key, in the parameters'
+   * shapes; they belong to the open {@code PointerScope}.
+   */
+  public Map<String, Tensor> views(Tensor flat) {
+    Map<String, Tensor> views = new LinkedHashMap<>();
+    long at = 0;
+    for (Map.Entry<String, Tensor> entry : parameters.entrySet()) {
+      Tensor parameter = entry.getValue();
+      views.put(entry.getKey(), flat.narrow(0, at, parameter.numel()).view_as(parameter));
+      at += padded(parameter.numel());
+    }
+    return Collections.unmodifiableMap(views);
+  }
+
+  /** Lets go of the two tensors. */
+  @Override
+  public void close() {
+    if (!closed) {
+      closed = true;
+      owned.close();
+    }
+  }
+}
