@@ -8,11 +8,18 @@ import java.awt.RenderingHints;
 import java.awt.image.BufferedImage;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.stream.IntStream;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
-/** Pictures of any sizes in rows on one sheet, each with a caption, at one common scale. */
+/**
+ * Pictures of any sizes in rows on one sheet, each with a caption, at one common scale. On a Java
+ * without fonts the captions are left out, with a warning: no work is lost for want of a caption.
+ */
 public final class ContactSheet {
+  private static final Logger LOG = LoggerFactory.getLogger(ContactSheet.class);
   private static final int GAP = 8;
   private static final int CAPTION = 14;
   private static final int LONGEST_CAPTION = 160;
@@ -55,8 +62,8 @@ public final class ContactSheet {
       starts.add(start);
       start += group.size();
     }
-    FontMetrics metrics = metrics();
-    int[] widths = cells.stream().mapToInt(cell -> cellWidth(cell, enlarge, metrics)).toArray();
+    Captions captions = Captions.make();
+    int[] widths = cells.stream().mapToInt(cell -> cellWidth(cell, enlarge, captions)).toArray();
     int sheetWidth = Math.max(width, IntStream.of(widths).max().getAsInt() + 2 * GAP);
     int[] xs = new int[cells.size()];
     int[] ys = new int[cells.size()];
@@ -80,16 +87,11 @@ public final class ContactSheet {
     try {
       g.setColor(Color.WHITE);
       g.fillRect(0, 0, sheet.getWidth(), sheet.getHeight());
-      g.setRenderingHint(
-          RenderingHints.KEY_TEXT_ANTIALIASING, RenderingHints.VALUE_TEXT_ANTIALIAS_ON);
-      g.setFont(FONT);
-      g.setColor(Color.DARK_GRAY);
       for (int i = 0; i < xs.length; i++) {
         RgbImage image = cells.get(i).image;
         int h = image.height() * enlarge;
         g.drawImage(image.toBufferedImage(), xs[i], ys[i], image.width() * enlarge, h, null);
-        String caption = fit(cells.get(i).caption, metrics, widths[i]);
-        g.drawString(caption, xs[i], ys[i] + h + CAPTION - 3);
+        captions.draw(g, cells.get(i).caption, widths[i], xs[i], ys[i] + h + CAPTION - 3);
       }
     } finally {
       g.dispose();
@@ -98,8 +100,8 @@ public final class ContactSheet {
   }
 
   /** A narrow picture gets room beside it for its caption. */
-  private static int cellWidth(Cell cell, int enlarge, FontMetrics metrics) {
-    int caption = Math.min(LONGEST_CAPTION, metrics.stringWidth(cell.caption));
+  private static int cellWidth(Cell cell, int enlarge, Captions captions) {
+    int caption = Math.min(LONGEST_CAPTION, captions.width(cell.caption));
     return Math.max(cell.image.width() * enlarge, caption);
   }
 
@@ -112,20 +114,37 @@ public final class ContactSheet {
     return Math.max(1, (width - GAP * (row.size() + 1)) / Math.max(1, pixels));
   }
 
-  private static FontMetrics metrics() {
-    Graphics2D g = new BufferedImage(1, 1, BufferedImage.TYPE_3BYTE_BGR).createGraphics();
-    try {
-      return g.getFontMetrics(FONT);
-    } finally {
-      g.dispose();
+  /** Draws captions; none where there are no fonts. */
+  private record Captions(Optional<FontMetrics> metrics) {
+    static Captions make() {
+      Graphics2D g = new BufferedImage(1, 1, BufferedImage.TYPE_3BYTE_BGR).createGraphics();
+      try {
+        return new Captions(Optional.of(g.getFontMetrics(FONT)));
+      } catch (RuntimeException | LinkageError | InternalError e) {
+        LOG.warn("captions are left out, as this Java cannot draw text: {}", e.toString());
+        return new Captions(Optional.empty());
+      } finally {
+        g.dispose();
+      }
     }
-  }
 
-  private static String fit(String caption, FontMetrics metrics, int width) {
-    String text = caption;
-    while (!text.isEmpty() && metrics.stringWidth(text) > width) {
-      text = text.substring(0, text.length() - 1);
+    int width(String caption) {
+      return metrics.map(font -> font.stringWidth(caption)).orElse(0);
     }
-    return text;
+
+    void draw(Graphics2D g, String caption, int most, int x, int y) {
+      if (metrics.isEmpty()) {
+        return;
+      }
+      String text = caption;
+      while (!text.isEmpty() && width(text) > most) {
+        text = text.substring(0, text.length() - 1);
+      }
+      g.setRenderingHint(
+          RenderingHints.KEY_TEXT_ANTIALIASING, RenderingHints.VALUE_TEXT_ANTIALIAS_ON);
+      g.setFont(FONT);
+      g.setColor(Color.DARK_GRAY);
+      g.drawString(text, x, y);
+    }
   }
 }
