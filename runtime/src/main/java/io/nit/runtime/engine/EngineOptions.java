@@ -32,7 +32,10 @@ public record EngineOptions(int threads, DecodeOptions decode) {
    *     each alone
    */
   public record DecodeOptions(Tiling tiling, long batchPixels) {
-    /** Standard tiles, and what the backend's own measurements speak for: see each backend. */
+    /**
+     * Standard tiles, and each picture alone: together, ONNX Runtime gives the pictures of a DC-AE
+     * other last bits (up to 1.2e-6), and a picture is to depend on its own request only.
+     */
     public static final DecodeOptions STANDARD = new DecodeOptions(Tiling.STANDARD, 0);
 
     /** Checks the values. */

@@ -148,8 +148,8 @@ public final class OrtAutoencoder implements LatentCodec {
                 options,
                 settings -> {
                   // An arena would keep the largest picture's planes, gigabytes of them, for as
-                  // long as the session lives. Without one they go back to the system after each
-                  // run, and the time for it is lost in that of the convolutions.
+                  // long as the session lives. Without one they go back to the system as soon as
+                  // they are done with.
                   settings.setCPUArenaAllocator(false);
                   settings.setMemoryPatternOptimization(false);
                   // Decoding runs beside sampling on the same cores: a thread that spins while it
@@ -223,7 +223,10 @@ public final class OrtAutoencoder implements LatentCodec {
     return options.decode().tiling().applies(height, width) ? 1 : together(height, width);
   }
 
-  /** Pictures of a size in one run. */
+  /**
+   * Pictures of a size in one run. One by default: the work on a batch is divided in another way,
+   * which shows in a picture's last bits.
+   */
   private int together(int height, int width) {
     long pixels = (long) height * width;
     return (int) Math.max(1, Math.min(1024, options.decode().batchPixels() / pixels));
