@@ -298,8 +298,7 @@ class DecodeCommandTest {
     assertTrue(run.err.contains("expected a picture of 8x8 or more, found 4x8"), run.err);
     assertFalse(Files.exists(out));
     Bundle decoder =
-        TinyAutoencoder.bundle(
-            folder.resolve("decoder"), Decoder.F32, Optional.empty(), false);
+        TinyAutoencoder.bundle(folder.resolve("decoder"), Decoder.F32, Optional.empty(), false);
     command[2] = decoder.folder();
     run = run(command);
     assertEquals(2, run.code);

@@ -21,9 +21,9 @@ import javax.imageio.ImageIO;
 import org.bytedeco.pytorch.Device;
 
 /**
- * What decoding in tiles changes: a mosaic of pictures is encoded, and decoded whole and in tiles of
- * several sizes. Leaves {@code mosaic.png}, {@code tiled-TILE.png} and {@code difference-TILE.png},
- * the difference 16 times as strong around grey.
+ * What decoding in tiles changes: a mosaic of pictures is encoded, and decoded whole and in tiles
+ * of several sizes. Leaves {@code mosaic.png}, {@code tiled-TILE.png} and {@code
+ * difference-TILE.png}, the difference 16 times as strong around grey.
  *
  * <p>Arguments: autoencoder's folder, pictures' folder, output folder, side of the mosaic in pixels
  * (2048), side of a picture in it (512), tiles as TILE:STRIDE (512:448,1024:896).

@@ -72,9 +72,23 @@ class LearnedCodecChainTest {
   @Order(1)
   void anAutoencoderIsTrained() throws Exception {
     done(
-        Train.class, "autoencoder", "--config", work.resolve("ae.json"), "--data",
-        work.resolve("pictures"), "--output", work.resolve("ae"), "--steps", 4, "--batch", 4,
-        "--crop", 16, "--device", "cpu", "--quiet");
+        Train.class,
+        "autoencoder",
+        "--config",
+        work.resolve("ae.json"),
+        "--data",
+        work.resolve("pictures"),
+        "--output",
+        work.resolve("ae"),
+        "--steps",
+        4,
+        "--batch",
+        4,
+        "--crop",
+        16,
+        "--device",
+        "cpu",
+        "--quiet");
     DcAeFolder made = DcAeFolder.open(work.resolve("ae/autoencoder"));
     assertTrue(made.config().scalingFactor() > 0);
     made.openWeights().close();
@@ -84,9 +98,19 @@ class LearnedCodecChainTest {
   @Order(2)
   void latentsArePreparedWithIt() throws Exception {
     done(
-        Train.class, "prepare", "--data", work.resolve("pictures"), "--output",
-        work.resolve("latents"), "--autoencoder", work.resolve("ae/autoencoder"), "--max-tokens",
-        128, "--device", "cpu", "--quiet");
+        Train.class,
+        "prepare",
+        "--data",
+        work.resolve("pictures"),
+        "--output",
+        work.resolve("latents"),
+        "--autoencoder",
+        work.resolve("ae/autoencoder"),
+        "--max-tokens",
+        128,
+        "--device",
+        "cpu",
+        "--quiet");
     assertTrue(Files.exists(work.resolve("latents/data_meta.jsonl")));
   }
 
@@ -94,9 +118,26 @@ class LearnedCodecChainTest {
   @Order(3)
   void nitIsTrainedOnThemAndItsSamplesAreDecoded() throws Exception {
     done(
-        Train.class, "--config", work.resolve("nit.json"), "--data", work.resolve("latents"),
-        "--output", work.resolve("run"), "--steps", 3, "--max-tokens", 128, "--sample-every", 3,
-        "--sample-steps", 2, "--device", "cpu", "--threads", 1, "--quiet");
+        Train.class,
+        "--config",
+        work.resolve("nit.json"),
+        "--data",
+        work.resolve("latents"),
+        "--output",
+        work.resolve("run"),
+        "--steps",
+        3,
+        "--max-tokens",
+        128,
+        "--sample-every",
+        3,
+        "--sample-steps",
+        2,
+        "--device",
+        "cpu",
+        "--threads",
+        1,
+        "--quiet");
     assertTrue(Files.exists(work.resolve("run/samples/step-0000003.png")), "a grid was drawn");
     try (TensorSource model = SafetensorsFile.open(work.resolve("run/model.safetensors"))) {
       assertTrue(model.metadata().get("codec").contains("\"dc-ae\""), model.metadata().toString());
@@ -108,8 +149,15 @@ class LearnedCodecChainTest {
   @Order(4)
   void bothAreExportedIntoOneBundle() throws Exception {
     done(
-        Export.class, "--checkpoint", work.resolve("run/model.safetensors"), "--autoencoder",
-        work.resolve("ae/autoencoder"), "--output", work.resolve("bundle"), "--max-tokens", 128,
+        Export.class,
+        "--checkpoint",
+        work.resolve("run/model.safetensors"),
+        "--autoencoder",
+        work.resolve("ae/autoencoder"),
+        "--output",
+        work.resolve("bundle"),
+        "--max-tokens",
+        128,
         "--quiet");
     Bundle bundle = Bundle.open(work.resolve("bundle"));
     bundle.verifyHashes();
@@ -123,8 +171,19 @@ class LearnedCodecChainTest {
   @Order(5)
   void picturesAreSampledFromTheBundle() throws Exception {
     Object[] arguments = {
-      "--bundle", work.resolve("bundle"), "--label", "tall", "--size", "32x40", "--count", 2,
-      "--steps", 2, "--output", work.resolve("out"), "--quiet"
+      "--bundle",
+      work.resolve("bundle"),
+      "--label",
+      "tall",
+      "--size",
+      "32x40",
+      "--count",
+      2,
+      "--steps",
+      2,
+      "--output",
+      work.resolve("out"),
+      "--quiet"
     };
     done(Run.class, arguments);
     Path sheet = work.resolve("out/contact-sheet.png");
@@ -133,9 +192,26 @@ class LearnedCodecChainTest {
     assertEquals(2, report.lines().count(), report);
     // In tiles on request, and the same pictures without: same size, close values.
     done(
-        Run.class, "--bundle", work.resolve("bundle"), "--label", "tall", "--size", "32x40",
-        "--count", 2, "--steps", 2, "--output", work.resolve("tiled"), "--tile-above", 1, "--tile",
-        16, "--tile-stride", 8, "--quiet");
+        Run.class,
+        "--bundle",
+        work.resolve("bundle"),
+        "--label",
+        "tall",
+        "--size",
+        "32x40",
+        "--count",
+        2,
+        "--steps",
+        2,
+        "--output",
+        work.resolve("tiled"),
+        "--tile-above",
+        1,
+        "--tile",
+        16,
+        "--tile-stride",
+        8,
+        "--quiet");
     try (var files = Files.list(work.resolve("out"))) {
       for (Path file : files.filter(f -> f.toString().endsWith(".png")).toList()) {
         if (!file.equals(sheet)) {
@@ -152,8 +228,20 @@ class LearnedCodecChainTest {
   void aTileStrideBeyondTheTileIsBadUsage() throws Exception {
     Processes.Finished finished =
         Processes.run(
-            Run.class, work, "--bundle", work.resolve("bundle"), "--label", "tall", "--size",
-            "32x40", "--output", work.resolve("never"), "--tile", 16, "--tile-stride", 24);
+            Run.class,
+            work,
+            "--bundle",
+            work.resolve("bundle"),
+            "--label",
+            "tall",
+            "--size",
+            "32x40",
+            "--output",
+            work.resolve("never"),
+            "--tile",
+            16,
+            "--tile-stride",
+            24);
     assertEquals(2, finished.code(), finished.err());
     assertTrue(finished.err().contains("--tile-stride"), finished.err());
     assertFalse(Files.exists(work.resolve("never")));

@@ -81,8 +81,7 @@ public final class Quality {
   private static Tensor window(Device device) {
     TensorOptions options =
         new TensorOptions(torch.ScalarType.Float).device(new DeviceOptional(device));
-    Tensor at =
-        torch.arange(new Scalar(-WINDOW / 2), new Scalar(WINDOW / 2 + 1), options); // [11]
+    Tensor at = torch.arange(new Scalar(-WINDOW / 2), new Scalar(WINDOW / 2 + 1), options); // [11]
     Tensor weights = at.square().mul(new Scalar(-1 / (2 * SIGMA * SIGMA))).exp();
     return weights.div(weights.sum());
   }
