@@ -110,8 +110,7 @@ public final class ImageFile {
                 ByteBuffer.wrap(header).order(ByteOrder.LITTLE_ENDIAN).getInt(4));
     long found = Files.size(file);
     if (found + 1 < expected) { // the last byte may be padding, which some writers leave out
-      throw new IOException(
-          file + ": truncated: expected " + expected + " bytes, found " + found);
+      throw new IOException(file + ": truncated: expected " + expected + " bytes, found " + found);
     }
   }
 
