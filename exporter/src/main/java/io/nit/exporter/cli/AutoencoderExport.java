@@ -37,6 +37,12 @@ final class AutoencoderExport implements AutoCloseable {
           DECODER_FILE + ".data",
           DECODER_F32_FILE);
 
+  /**
+   * Bytes of weights above which they get a file of their own. Inside the ONNX file they stand in
+   * memory several times over when it is checked and loaded; beside it they are mapped.
+   */
+  static final long EXTERNAL_DATA_ABOVE = 100_000_000;
+
   private static final Logger LOG = LoggerFactory.getLogger(AutoencoderExport.class);
 
   private final AutoencoderOptions options;
@@ -119,14 +125,12 @@ final class AutoencoderExport implements AutoCloseable {
   List<Path> write(BundleFolder folder, LongConsumer progress) throws IOException {
     List<Path> written = new ArrayList<>();
     boolean second = options.compute() != DType.F32;
-    OnnxFile encoded =
-        folder.write(encoder, weights, ENCODER_FILE, OnnxFile.EXTERNAL_DATA_ABOVE, progress);
+    OnnxFile encoded = folder.write(encoder, weights, ENCODER_FILE, EXTERNAL_DATA_ABOVE, progress);
     encoded.data().ifPresent(written::add);
     written.add(encoded.model());
     // Two decoders have one set of weights, which lies beside them then.
     OnnxFile decoded =
-        folder.write(
-            decoder, weights, DECODER_FILE, second ? 0 : OnnxFile.EXTERNAL_DATA_ABOVE, progress);
+        folder.write(decoder, weights, DECODER_FILE, second ? 0 : EXTERNAL_DATA_ABOVE, progress);
     decoded.data().ifPresent(written::add);
     written.add(decoded.model());
     if (second) {

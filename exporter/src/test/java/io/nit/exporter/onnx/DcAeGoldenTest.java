@@ -47,7 +47,6 @@ class DcAeGoldenTest {
       }
     }
     Files.delete(file);
-    System.err.println(errors);
     assertTrue(errors.values().stream().allMatch(error -> error <= BOUND), errors::toString);
   }
 

@@ -141,7 +141,7 @@ class NitGraphTest {
     assertTrue(message.contains("expected f32, f16 or bf16, found F64"), message);
   }
 
-  private static ModelProto parsed(NitGraph graph) {
+  static ModelProto parsed(OnnxGraph graph) {
     Message whole = graph.model().message(ModelProto.kGraphFieldNumber, graph.graph());
     byte[] bytes = whole.toBytes();
     ModelProto model = new ModelProto();
@@ -163,7 +163,7 @@ class NitGraphTest {
     return NitOps.ALL.stream().filter(op -> op.name().equals(name)).findFirst().orElseThrow();
   }
 
-  private static String signature(ValueInfoProto value) {
+  static String signature(ValueInfoProto value) {
     List<String> dims = new ArrayList<>();
     var shape = value.type().tensor_type().shape();
     for (int i = 0; i < shape.dim_size(); i++) {
@@ -177,7 +177,7 @@ class NitGraphTest {
   }
 
   /** Null is what the bindings make of an empty string. */
-  private static String text(BytePointer value) {
+  static String text(BytePointer value) {
     return value == null ? "" : value.getString();
   }
 }

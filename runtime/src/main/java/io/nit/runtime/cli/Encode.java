@@ -12,6 +12,8 @@ import io.nit.core.safetensors.SafetensorsWriter;
 import io.nit.core.tensor.HostTensor;
 import io.nit.runtime.ImageRequest;
 import io.nit.runtime.engine.EngineOptions.DecodeOptions;
+import java.awt.Color;
+import java.awt.Graphics2D;
 import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -115,9 +117,16 @@ final class Encode implements Callable<Integer> {
     if (width != whole.getWidth() || height != whole.getHeight()) {
       LOG.info("{}: cut from {} to {}x{}, multiples of {}", file, size, width, height, f);
     }
-    int left = (whole.getWidth() - width) / 2;
-    int top = (whole.getHeight() - height) / 2;
-    float[] rgb = RgbImage.of(whole.getSubimage(left, top, width, height)).toPlanes();
+    BufferedImage cut = new BufferedImage(width, height, BufferedImage.TYPE_3BYTE_BGR);
+    Graphics2D g = cut.createGraphics();
+    try {
+      int left = (whole.getWidth() - width) / 2;
+      int top = (whole.getHeight() - height) / 2;
+      g.drawImage(whole, -left, -top, Color.WHITE, null); // what is transparent shows white
+    } finally {
+      g.dispose();
+    }
+    float[] rgb = RgbImage.of(cut).toPlanes();
     try {
       return HostTensor.of(
           id, codec.encode(rgb, height, width), codec.channels(), height / f, width / f);

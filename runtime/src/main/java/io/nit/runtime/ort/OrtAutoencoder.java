@@ -152,6 +152,9 @@ public final class OrtAutoencoder implements LatentCodec {
                   // run, and the time for it is lost in that of the convolutions.
                   settings.setCPUArenaAllocator(false);
                   settings.setMemoryPatternOptimization(false);
+                  // Decoding runs beside sampling on the same cores: a thread that spins while it
+                  // waits would take its time from there.
+                  settings.addConfigEntry("session.intra_op.allow_spinning", "0");
                 },
                 opened ->
                     ModelSignature.checkPlanes(opened, from, fromChannels, to, toChannels, file));

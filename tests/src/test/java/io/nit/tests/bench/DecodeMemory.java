@@ -2,14 +2,17 @@ package io.nit.tests.bench;
 
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import io.nit.core.bundle.AutoencoderBundle;
+import io.nit.core.bundle.AutoencoderFiles;
 import io.nit.core.bundle.Bundle;
-import io.nit.core.cli.Cli;
+import io.nit.core.codec.DcAeSpec;
 import io.nit.core.codec.Decoded;
 import io.nit.core.codec.LatentCodec;
 import io.nit.core.codec.Tiling;
 import io.nit.core.config.DcAeConfig;
 import io.nit.core.config.NitConfig;
-import io.nit.exporter.cli.Export;
+import io.nit.core.tensor.DType;
+import io.nit.exporter.onnx.DcAeGraph;
+import io.nit.exporter.onnx.OnnxFile;
 import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.EngineOptions.DecodeOptions;
 import io.nit.runtime.engine.Engines;
@@ -58,31 +61,43 @@ public final class DecodeMemory {
     }
     Path scratch = Files.createTempDirectory("nit-bench-");
     try {
-      Path exported = export(DcAeConfig.preset(model), scratch);
+      Path exported = export(DcAeConfig.preset(model), scratch.resolve("exported"));
       start("measure", size, pictures, exported.toString(), threads);
     } finally {
       delete(scratch);
     }
   }
 
-  private static Path export(DcAeConfig config, Path scratch) throws IOException {
-    Path checkpoint = GeneratedDcAe.write(scratch.resolve("checkpoint"), config);
-    Path exported = scratch.resolve("exported");
-    int code =
-        Cli.run(
-            new Export(),
-            "autoencoder",
-            "--no-verify",
-            "--quiet",
-            "--autoencoder",
-            checkpoint.toString(),
-            "--output",
-            exported.toString());
-    if (code != Cli.DONE) {
-      throw new IOException("nit-export autoencoder ended with " + code);
-    }
-    delete(checkpoint);
-    return exported;
+  /**
+   * Writes the decoder of a family member with generated weights, as {@code nit-export autoencoder}
+   * would, but nothing else.
+   *
+   * @param folder made if need be
+   * @return the folder
+   */
+  public static Path export(DcAeConfig config, Path folder) throws IOException {
+    OnnxFile file =
+        OnnxFile.write(
+            new DcAeGraph(config, DcAeGraph.Part.DECODER, DType.F32, DType.F32),
+            new GeneratedDcAe(config),
+            folder.resolve("decoder.onnx"),
+            OnnxFile.EXTERNAL_DATA_ABOVE,
+            bytes -> {});
+    new AutoencoderBundle(
+            folder,
+            new DcAeSpec(config, Optional.empty()),
+            new AutoencoderFiles(
+                Optional.empty(),
+                file.model().getFileName().toString(),
+                Optional.empty(),
+                DType.F32,
+                DType.F32),
+            DcAeGraph.OPSET,
+            List.of(Bundle.describe(file.model())),
+            JsonNodeFactory.instance.arrayNode(),
+            JsonNodeFactory.instance.objectNode())
+        .write();
+    return folder;
   }
 
   private static void start(String... arguments) throws IOException, InterruptedException {
@@ -113,7 +128,7 @@ public final class DecodeMemory {
         latent[i] += 1; // no two are alike
         latents.add(latent);
       }
-      for (int round = 0; round < 3; round++) {
+      for (int round = 0; round < 2; round++) {
         long start = System.nanoTime();
         List<float[]> alone = new ArrayList<>();
         for (float[] latent : latents) {

@@ -51,7 +51,8 @@ public final class MemoryProbe {
     pipeline.generate(batch, ProgressListener.NONE, new CancellationToken());
   }
 
-  private static long residentKib() throws IOException {
+  /** Resident memory that no file is behind. */
+  static long residentKib() throws IOException {
     for (String line : Files.readAllLines(Path.of("/proc/self/status"))) {
       if (line.startsWith("RssAnon:")) {
         return Long.parseLong(line.replaceAll("\\D", ""));

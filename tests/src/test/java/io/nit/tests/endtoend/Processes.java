@@ -16,9 +16,15 @@ final class Processes {
   record Running(Process process, Path out, Path err) {
     /** Waits for its end, at most two minutes. */
     Finished await() throws IOException, InterruptedException {
-      if (!process.waitFor(2, TimeUnit.MINUTES)) {
+      return await(2);
+    }
+
+    /** Waits for its end, at most so many minutes. */
+    Finished await(int minutes) throws IOException, InterruptedException {
+      if (!process.waitFor(minutes, TimeUnit.MINUTES)) {
         process.destroyForcibly();
-        throw new AssertionError("still running after two minutes: " + Files.readString(err));
+        throw new AssertionError(
+            "still running after " + minutes + " minutes: " + Files.readString(err));
       }
       return new Finished(process.exitValue(), Files.readString(out), Files.readString(err));
     }

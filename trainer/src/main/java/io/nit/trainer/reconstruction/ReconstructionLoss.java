@@ -29,7 +29,7 @@ public record ReconstructionLoss(double l1, double gradient, double ssim) {
   /** Scales of the gradient term. */
   public static final int SCALES = 4;
 
-  /** Names of the values of {@link #compute}, in their order. */
+  /** How many values {@link Terms#stacked} has. */
   static final int TERMS = 5;
 
   /** Checks the weights. */

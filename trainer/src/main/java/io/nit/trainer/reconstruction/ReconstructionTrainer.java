@@ -117,7 +117,8 @@ public final class ReconstructionTrainer implements AutoCloseable {
     this.loaders = loaders;
     store = new CheckpointStore(folder.checkpoints(), options.pace().keep());
     description = new ModelFile(config.toNode(), Optional.empty(), List.of());
-    validation = validation(split.atLeast(1));
+    boolean heldOut = split.heldOut().length > 0;
+    validation = validation(heldOut ? split.heldOut() : split.atLeast(Validation.SHOWN));
     List<AutoCloseable> opened = new ArrayList<>();
     try {
       model = opened(opened, new DcAe(config, device));

@@ -25,7 +25,9 @@ import org.bytedeco.pytorch.Tensor;
  * @param precision what activations are computed in
  */
 record Validation(PictureSet set, int[] pictures, int crop, int batch, Precision precision) {
-  private static final int SHOWN = 8;
+  /** Pictures of a grid. */
+  static final int SHOWN = 8;
+
   private static final int SHEET_WIDTH = 1024;
   private static final int ENLARGED_BELOW = 128;
 

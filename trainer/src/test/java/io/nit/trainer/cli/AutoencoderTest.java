@@ -6,6 +6,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.nit.core.bundle.DcAeFolder;
 import io.nit.core.cli.Cli;
+import io.nit.core.config.DcAeConfig;
+import io.nit.core.tensor.DcAeTensors;
 import io.nit.trainer.reconstruction.Tiny;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -24,7 +26,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 
 /** {@code nit-train autoencoder}: its flags, its files, and a kill in the middle. */
 class AutoencoderTest {
-  private static final int STEPS = 60;
+  private static final int STEPS = 30;
 
   @TempDir Path folder;
   private String errors;
@@ -90,6 +92,18 @@ class AutoencoderTest {
     assertFalse(Files.exists(folder.resolve("run")), "nothing is written");
   }
 
+  @ParameterizedTest
+  @CsvSource({"8, 16, 4", "16, 32, 8", "32, 32, 12"})
+  void theSampleConfigsAreOfTheirFactorAndSmall(int factor, int channels, int millions)
+      throws IOException {
+    DcAeConfig config =
+        DcAeConfig.read(Path.of("../samples/autoencoder/dc-ae-f" + factor + ".json"));
+    assertEquals(factor, config.factor());
+    assertEquals(channels, config.latentChannels());
+    long parameters = DcAeTensors.parameters(config);
+    assertTrue(parameters < millions * 1_000_000L, parameters + " parameters");
+  }
+
   @Test
   void oneNetworkMustBeNamedAndItMustBeKnown() {
     assertEquals(Cli.BAD_USAGE, run());
@@ -114,25 +128,25 @@ class AutoencoderTest {
     Tiny.pictures(folder.resolve("data"), 24);
     Files.createFile(folder.resolve("data/empty.jpg"));
     Process victim = start("killed");
-    Path checkpoint = folder.resolve("killed/checkpoints/step-0000020");
+    Path checkpoint = folder.resolve("killed/checkpoints/step-0000010");
     while (victim.isAlive() && !Files.exists(checkpoint)) {
       Thread.sleep(5);
     }
     victim.destroyForcibly();
     victim.waitFor();
     assertFalse(Files.exists(folder.resolve("killed/autoencoder")), "killed too late");
-    Process again = start("killed");
-    Process unbroken = start("unbroken");
-    for (Process process : List.of(again, unbroken)) {
-      assertTrue(process.waitFor(3, TimeUnit.MINUTES), "nit-train did not end");
-      assertEquals(Cli.DONE, process.exitValue());
+    for (String output : List.of("killed", "unbroken")) {
+      Process process = start(output);
+      assertTrue(process.waitFor(5, TimeUnit.MINUTES), "nit-train did not end");
+      String log = Files.readString(folder.resolve(output + ".log"));
+      assertEquals(Cli.DONE, process.exitValue(), log);
     }
     for (String file :
         List.of(
             "autoencoder/config.json",
             "autoencoder/" + DcAeFolder.WEIGHTS,
-            "checkpoints/step-0000060/model.safetensors",
-            "checkpoints/step-0000060/optimizer.safetensors",
+            "checkpoints/step-0000030/model.safetensors",
+            "checkpoints/step-0000030/optimizer.safetensors",
             "skipped.jsonl")) {
       Path expected = folder.resolve("unbroken").resolve(file);
       assertEquals(-1, Files.mismatch(expected, folder.resolve("killed").resolve(file)), file);
@@ -152,8 +166,8 @@ class AutoencoderTest {
                 "autoencoder"));
     command.addAll(List.of("--config", "tiny.json", "--data", "data", "--output", output));
     command.addAll(List.of("--steps", String.valueOf(STEPS), "--crop", "16", "--batch", "4"));
-    command.addAll(List.of("--checkpoint-every", "10", "--keep", "5", "--threads", "1"));
-    command.addAll(List.of("--sample-every", "25", "--workers", "2", "--quiet"));
+    command.addAll(List.of("--checkpoint-every", "5", "--keep", "6", "--threads", "1"));
+    command.addAll(List.of("--sample-every", "15", "--workers", "2", "--quiet"));
     ProcessBuilder builder = new ProcessBuilder(command).directory(folder.toFile());
     builder.environment().put("CLASSPATH", System.getProperty("java.class.path"));
     builder.redirectErrorStream(true);

@@ -91,10 +91,10 @@ class ReconstructionTrainerTest {
   }
 
   /** Trains, and checks that what was held out is given back better and better. */
-  private void learns(String run, Precision precision, Device device, double least)
+  private void learns(String run, Precision precision, Device device, int steps, double least)
       throws IOException {
     try (ReconstructionTrainer trainer =
-        trainer(Tiny.options(120, 1000, 10, precision), run, 1, device)) {
+        trainer(Tiny.options(steps, 1000, 10, precision), run, 1, device)) {
       double before = valPsnr(trainer.average(), precision);
       assertEquals(TrainingLoop.Outcome.DONE, run(trainer, run));
       double after = rows(run, "val_psnr").get(0).path("val_psnr").doubleValue();
@@ -103,7 +103,7 @@ class ReconstructionTrainerTest {
       List<JsonNode> rows = rows(run, "loss");
       double first = rows.get(0).path("loss").doubleValue();
       double last = rows.get(rows.size() - 1).path("loss").doubleValue();
-      assertTrue(last < 0.6 * first, "loss " + first + " -> " + last);
+      assertTrue(last < 0.7 * first, "loss " + first + " -> " + last);
       assertEquals(0, rows.get(rows.size() - 1).path("skipped_steps").intValue());
     }
   }
@@ -114,8 +114,8 @@ class ReconstructionTrainerTest {
 
   @Test
   void aShortTrainingLowersTheLossAndRaisesThePsnrOfWhatWasHeldOut() throws IOException {
-    learns("a", Precision.F32, CPU, 5);
-    assertTrue(Files.isRegularFile(folder.resolve("a/samples/step-0000120.png")));
+    learns("a", Precision.F32, CPU, 80, 4);
+    assertTrue(Files.isRegularFile(folder.resolve("a/samples/step-0000080.png")));
     assertTrue(Files.isRegularFile(folder.resolve("a/loss.png")));
   }
 
@@ -127,12 +127,12 @@ class ReconstructionTrainerTest {
       System.out.println("skipped: a training in bf16 on CUDA, as no CUDA device was found");
     }
     assumeTrue(cuda, "no CUDA device");
-    learns("gpu", Precision.BF16, new Device("cuda"), 3);
+    learns("gpu", Precision.BF16, new Device("cuda"), 120, 4);
   }
 
   @Test
   void aTrainingInBf16OnTheCpuLowersTheLossToo() throws IOException {
-    learns("a", Precision.BF16, CPU, 3);
+    learns("a", Precision.BF16, CPU, 40, 2);
   }
 
   @Test
@@ -221,7 +221,8 @@ class ReconstructionTrainerTest {
     try (ReconstructionTrainer trainer = trainer(Tiny.options(3, 100, 100), "a", 1);
         ReconstructionTrainer untouched = trainer(Tiny.options(3, 100, 100), "b", 1);
         ReconstructionTrainer later = trainer(Tiny.options(5, 100, 100), "a", 1)) {
-      fill(trainer.model().parameters().get(broken), Float.NaN);
+      // Finite, but every loss is beyond what a float holds.
+      fill(trainer.model().parameters().get(broken), Float.MAX_VALUE);
       run(trainer, "a");
       assertEquals(3, rows("a", "skipped_steps").get(0).path("skipped_steps").intValue());
       fill(trainer.model().parameters().get(broken), 0);
@@ -277,7 +278,7 @@ class ReconstructionTrainerTest {
 
   @Test
   void twoHundredStepsHoldNativeAndHeapMemoryConstant() throws IOException {
-    try (ReconstructionTrainer warm = trainer(Tiny.options(40, 20, 10), "warm", 2)) {
+    try (ReconstructionTrainer warm = trainer(Tiny.options(20, 10, 10), "warm", 2)) {
       run(warm, "warm");
     }
     long heap = Memory.usedHeap();

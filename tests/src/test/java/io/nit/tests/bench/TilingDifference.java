@@ -1,0 +1,103 @@
+package io.nit.tests.bench;
+
+import io.nit.core.bundle.DcAeFolder;
+import io.nit.core.codec.Tiling;
+import io.nit.core.image.Png;
+import io.nit.core.image.RgbImage;
+import io.nit.trainer.autoencoder.DcAeCodec;
+import io.nit.trainer.autoencoder.Precision;
+import io.nit.trainer.model.Devices;
+import java.awt.Color;
+import java.awt.Graphics2D;
+import java.awt.RenderingHints;
+import java.awt.image.BufferedImage;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Stream;
+import javax.imageio.ImageIO;
+import org.bytedeco.pytorch.Device;
+
+/**
+ * What decoding in tiles changes: a mosaic of pictures is encoded, and decoded whole and in tiles of
+ * several sizes. Leaves {@code mosaic.png}, {@code tiled-TILE.png} and {@code difference-TILE.png},
+ * the difference 16 times as strong around grey.
+ *
+ * <p>Arguments: autoencoder's folder, pictures' folder, output folder, side of the mosaic in pixels
+ * (2048), side of a picture in it (512), tiles as TILE:STRIDE (512:448,1024:896).
+ */
+public final class TilingDifference {
+  private static final double TIMES = 16;
+
+  private TilingDifference() {}
+
+  /** Runs and prints a row for each tile size. */
+  public static void main(String[] args) throws IOException {
+    Path output = Files.createDirectories(Path.of(args[2]));
+    int side = Integer.parseInt(args.length > 3 ? args[3] : "2048");
+    int cell = Integer.parseInt(args.length > 4 ? args[4] : "512");
+    String tiles = args.length > 5 ? args[5] : "512:448,1024:896";
+    RgbImage mosaic = mosaic(Path.of(args[1]), side, cell);
+    Png.write(output.resolve("mosaic.png"), mosaic, Map.of());
+    DcAeFolder folder = DcAeFolder.open(Path.of(args[0]));
+    int cells = side / folder.config().factor();
+    float[] latent;
+    float[] whole;
+    try (DcAeCodec codec = codec(folder, new Tiling(side, side, Long.MAX_VALUE))) {
+      latent = codec.encode(mosaic.toPlanes(), side, side);
+      whole = codec.decode(latent, cells, cells);
+    }
+    for (String size : tiles.split(",")) {
+      int tile = Integer.parseInt(size.split(":")[0]);
+      Tiling tiling = new Tiling(tile, Integer.parseInt(size.split(":")[1]), 1);
+      try (DcAeCodec codec = codec(folder, tiling)) {
+        float[] tiled = codec.decode(latent, cells, cells);
+        System.out.printf(
+            "tile %d, stride %d: %s%n",
+            tile, tiling.stride(), Seams.of(whole, tiled, side, side, tiling));
+        Png.write(
+            output.resolve("tiled-" + tile + ".png"),
+            RgbImage.ofPlanes(tiled, side, side),
+            Map.of());
+        Png.write(
+            output.resolve("difference-" + tile + ".png"),
+            Seams.picture(whole, tiled, side, side, TIMES),
+            Map.of());
+      }
+    }
+  }
+
+  private static DcAeCodec codec(DcAeFolder folder, Tiling tiling) throws IOException {
+    Device device = Devices.choose("auto");
+    DcAeCodec.Limits limits = new DcAeCodec.Limits(tiling, Long.MAX_VALUE);
+    return DcAeCodec.open(folder, device, Precision.F32, limits);
+  }
+
+  /** Pictures side by side on white, each enlarged or shrunk into its cell. */
+  static RgbImage mosaic(Path pictures, int side, int cell) throws IOException {
+    List<Path> files;
+    try (Stream<Path> all = Files.walk(pictures)) {
+      files = all.filter(file -> file.toString().endsWith(".png")).sorted().toList();
+    }
+    BufferedImage canvas = new BufferedImage(side, side, BufferedImage.TYPE_3BYTE_BGR);
+    Graphics2D g = canvas.createGraphics();
+    g.setColor(Color.WHITE);
+    g.fillRect(0, 0, side, side);
+    g.setRenderingHint(
+        RenderingHints.KEY_INTERPOLATION, RenderingHints.VALUE_INTERPOLATION_BICUBIC);
+    int across = (side + cell - 1) / cell;
+    for (int i = 0; i < across * across; i++) {
+      // a stride through the list, so that classes mix
+      Path file = files.get((int) ((long) i * files.size() / (across * across)));
+      BufferedImage image = ImageIO.read(file.toFile());
+      double scale = Math.min((double) cell / image.getWidth(), (double) cell / image.getHeight());
+      int w = (int) (image.getWidth() * scale);
+      int h = (int) (image.getHeight() * scale);
+      g.drawImage(image, i % across * cell, i / across * cell, w, h, null);
+    }
+    g.dispose();
+    return RgbImage.of(canvas);
+  }
+}
