@@ -2,6 +2,7 @@ package io.nit.exporter.cli;
 
 import io.nit.core.bundle.AutoencoderFiles;
 import io.nit.core.bundle.DcAeFolder;
+import io.nit.core.cli.StopSignal;
 import io.nit.core.codec.DcAeSpec;
 import io.nit.core.config.DcAeConfig;
 import io.nit.core.safetensors.TensorSource;
@@ -18,6 +19,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.CancellationException;
 import java.util.function.LongConsumer;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -140,10 +142,15 @@ final class AutoencoderExport implements AutoCloseable {
     return written;
   }
 
-  /** Compares the files in a folder with the plain Java reference. */
-  List<Verification> verify(Path folder) throws IOException, EngineException {
+  /**
+   * Compares the files in a folder with the plain Java reference.
+   *
+   * @throws CancellationException if the stop was asked for, soon after that
+   */
+  List<Verification> verify(Path folder, StopSignal stop) throws IOException, EngineException {
     LOG.info("comparing the autoencoder with the plain Java reference");
-    return AutoencoderVerifier.verify(folder, spec, files(), weights);
+    return AutoencoderVerifier.verify(
+        folder, spec, files(), weights, () -> WeightProgress.requireGoOn(stop));
   }
 
   @Override

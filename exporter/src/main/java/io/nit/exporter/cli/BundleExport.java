@@ -83,10 +83,13 @@ final class BundleExport {
         List<Verification> results =
             new ArrayList<>(
                 ExportVerifier.verify(
-                    staged, checkpoint, VerificationPack.of(config), folder.staging()));
-        WeightProgress.requireGoOn(stop);
+                    staged,
+                    checkpoint,
+                    VerificationPack.of(config),
+                    folder.staging(),
+                    () -> WeightProgress.requireGoOn(stop)));
         if (autoencoder.isPresent()) {
-          results.addAll(autoencoder.get().verify(folder.staging()));
+          results.addAll(autoencoder.get().verify(folder.staging(), stop));
         }
         VerificationResults.take(results, verification);
       }

@@ -120,19 +120,7 @@ public final class Export implements Callable<Integer> {
       description = "Tokens that one forward may hold; default: ${DEFAULT-VALUE}.")
   private int maxTokens;
 
-  @Option(
-      names = "--verify",
-      negatable = true,
-      defaultValue = "true",
-      fallbackValue = "true",
-      description =
-          "Run the file and compare it with a plain Java forward of the checkpoint; fails above a"
-              + " relative error of 2e-5, for an autoencoder of 5e-5 of the values' spread. Default:"
-              + " ${DEFAULT-VALUE}.")
-  private boolean verify;
-
-  @Option(names = "--overwrite", description = "Replace a bundle that is there already.")
-  private boolean overwrite;
+  @Mixin private CheckFlags check;
 
   @Mixin private CommonOptions common;
 
@@ -161,8 +149,8 @@ public final class Export implements Callable<Integer> {
             autoencoder.options(storage),
             Optional.ofNullable(labels),
             maxTokens,
-            verify,
-            overwrite,
+            check.verify(),
+            check.overwrite(),
             common.quiet());
     Bundle bundle = new BundleExport(options, StopSignal.install()).run();
     System.out.println(bundle.folder());

@@ -55,18 +55,7 @@ final class ExportAutoencoder implements Callable<Integer> {
       description = "The folder of the files, new or empty.")
   private Path output;
 
-  @Option(
-      names = "--verify",
-      negatable = true,
-      defaultValue = "true",
-      fallbackValue = "true",
-      description =
-          "Run the files and compare them with a plain Java forward of the checkpoint; fails above"
-              + " an error of 5e-5 of the values' spread. Default: ${DEFAULT-VALUE}.")
-  private boolean verify;
-
-  @Option(names = "--overwrite", description = "Replace an exported autoencoder that is there.")
-  private boolean overwrite;
+  @Mixin private CheckFlags check;
 
   @Mixin private CommonOptions common;
 
@@ -83,7 +72,8 @@ final class ExportAutoencoder implements Callable<Integer> {
                     new IllegalArgumentException(
                         "--autoencoder: expected a folder, found nothing"));
     StopSignal stop = StopSignal.install();
-    AutoencoderBundle done = export(options, output, verify, overwrite, common.quiet(), stop);
+    AutoencoderBundle done =
+        export(options, output, check.verify(), check.overwrite(), common.quiet(), stop);
     System.out.println(done.folder());
     return Cli.DONE;
   }
@@ -115,7 +105,7 @@ final class ExportAutoencoder implements Callable<Integer> {
       List<Bundle.FileEntry> entries = folder.describe(written);
       ArrayNode verification = JsonNodeFactory.instance.arrayNode();
       if (verify) {
-        VerificationResults.take(export.verify(folder.staging()), verification);
+        VerificationResults.take(export.verify(folder.staging(), stop), verification);
       }
       ObjectNode provenance = JsonNodeFactory.instance.objectNode();
       provenance

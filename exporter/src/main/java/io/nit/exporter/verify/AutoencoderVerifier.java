@@ -60,18 +60,22 @@ public final class AutoencoderVerifier {
    * @param folder where the files lie
    * @param spec the autoencoder
    * @param files the files' names and types
-   * @param weights the checkpoint that they were made from
+   * @param checkpoint the weights that they were made from
+   * @param goOn asked before each file's run and each layer of the reference; what it throws ends
+   *     the work
    * @return one entry a file and size, two for 16-bit weights
    * @throws EngineException if a file does not load or run
    * @throws IOException if a file cannot be read
    */
   public static List<Verification> verify(
-      Path folder, DcAeSpec spec, AutoencoderFiles files, TensorSource weights)
+      Path folder, DcAeSpec spec, AutoencoderFiles files, TensorSource checkpoint, Runnable goOn)
       throws IOException, EngineException {
+    TensorSource weights = new WatchedWeights(checkpoint, goOn);
     List<Sample> samples = samples(spec);
     List<Found> found = new ArrayList<>();
     try (LatentCodec codec = open(folder, spec, files)) {
       for (Sample sample : samples) {
+        goOn.run();
         if (files.encoder().isPresent()) {
           found.add(encoded(codec, sample, files.encoder().get()));
         }
@@ -86,6 +90,7 @@ public final class AutoencoderVerifier {
               Optional.empty(), single, Optional.empty(), files.weights(), DType.F32);
       try (LatentCodec codec = open(folder, spec, alone)) {
         for (Sample sample : samples) {
+          goOn.run();
           found.add(decoded(codec, sample, single, BOUND));
         }
       }

@@ -39,35 +39,42 @@ public final class ExportVerifier {
    * Runs every pack through both.
    *
    * @param bundle the exported model; its manifest need not be written yet
-   * @param checkpoint the weights it was made from
+   * @param weights the checkpoint it was made from
    * @param packs what to run
    * @param scratch a folder for rounded weights, which are removed again
+   * @param goOn asked before each pack and each tensor that is read; what it throws ends the work
    * @return one entry a pack, two for 16-bit weights
    * @throws EngineException if the file does not load or run
    * @throws IOException if a file cannot be read or written
    */
   public static List<Verification> verify(
-      Bundle bundle, TensorSource checkpoint, List<VerificationPack> packs, Path scratch)
+      Bundle bundle,
+      TensorSource weights,
+      List<VerificationPack> packs,
+      Path scratch,
+      Runnable goOn)
       throws IOException, EngineException {
+    TensorSource checkpoint = new WatchedWeights(weights, goOn);
     DType storage = DType.parse(bundle.weights());
     List<float[]> found = new ArrayList<>();
     try (VelocityEngine engine = Engines.open(bundle, BACKEND, EngineOptions.DEFAULT)) {
       for (VerificationPack pack : packs) {
+        goOn.run();
         found.add(run(engine, pack));
       }
     }
     if (storage == DType.F32) {
-      return compare("reference", OptionalDouble.of(BOUND), found, checkpoint, bundle, packs);
+      return compare("reference", OptionalDouble.of(BOUND), found, checkpoint, bundle, packs, goOn);
     }
     Path rounded = Files.createTempFile(scratch, "rounded-", ".safetensors");
     try {
       round(checkpoint, bundle.config(), storage, rounded);
       List<Verification> all;
       try (TensorSource stored = SafetensorsFile.open(rounded)) {
-        all = compare("reference", OptionalDouble.of(BOUND), found, stored, bundle, packs);
+        all = compare("reference", OptionalDouble.of(BOUND), found, stored, bundle, packs, goOn);
       }
       all.addAll(
-          compare("reference-f32", OptionalDouble.empty(), found, checkpoint, bundle, packs));
+          compare("reference-f32", OptionalDouble.empty(), found, checkpoint, bundle, packs, goOn));
       return all;
     } finally {
       Files.deleteIfExists(rounded);
@@ -93,11 +100,13 @@ public final class ExportVerifier {
       List<float[]> found,
       TensorSource weights,
       Bundle bundle,
-      List<VerificationPack> packs)
+      List<VerificationPack> packs,
+      Runnable goOn)
       throws IOException, EngineException {
     List<Verification> all = new ArrayList<>();
     try (ReferenceEngine reference = ReferenceEngine.open(weights, bundle.config())) {
       for (int i = 0; i < packs.size(); i++) {
+        goOn.run();
         float[] expected = run(reference, packs.get(i));
         all.add(measure(against, bound, packs.get(i).name(), found.get(i), expected));
       }

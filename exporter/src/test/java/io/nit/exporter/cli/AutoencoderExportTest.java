@@ -10,7 +10,6 @@ import io.nit.core.bundle.AutoencoderBundle;
 import io.nit.core.bundle.AutoencoderFiles;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.DcAeFolder;
-import io.nit.core.cli.Cli;
 import io.nit.core.cli.StopSignal;
 import io.nit.core.codec.DcAeSpec;
 import io.nit.core.codec.SpaceToDepthCodec;
@@ -21,13 +20,11 @@ import io.nit.core.safetensors.SafetensorsWriter;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.DType;
 import io.nit.core.tensor.HostTensor;
+import io.nit.exporter.verify.AutoencoderVerifier;
+import io.nit.testing.CapturedRun;
 import io.nit.testing.GeneratedDcAe;
 import io.nit.testing.SyntheticWeights;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.OutputStream;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -37,6 +34,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CancellationException;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -278,6 +276,33 @@ class AutoencoderExportTest {
     assertEquals(List.of("ae", "model.safetensors"), names(folder));
   }
 
+  @Test
+  void aStopDuringTheVerificationEndsItBetweenTwoLayers() throws Exception {
+    assertEquals(0, export("autoencoder", "--autoencoder", "ae", "--no-verify"), error);
+    AutoencoderBundle bundle = AutoencoderBundle.open(folder.resolve("out"));
+    AtomicInteger asked = new AtomicInteger();
+    try (TensorSource weights = DcAeFolder.open(autoencoder).openWeights()) {
+      verify(bundle, weights, asked::incrementAndGet);
+      int all = asked.get();
+      assertTrue(all > weights.specs().size(), "asked at every layer: " + all);
+      asked.set(0);
+      Runnable stopped =
+          () -> {
+            if (asked.incrementAndGet() >= all / 2) {
+              throw new CancellationException("stopped");
+            }
+          };
+      assertThrows(CancellationException.class, () -> verify(bundle, weights, stopped));
+      assertEquals(all / 2, asked.get(), "nothing is computed after it");
+    }
+  }
+
+  private static void verify(AutoencoderBundle bundle, TensorSource weights, Runnable goOn)
+      throws Exception {
+    AutoencoderVerifier.verify(
+        bundle.folder(), bundle.codec(), bundle.autoencoder(), weights, goOn);
+  }
+
   // ------------------------------------------------------------------ alone
 
   @Test
@@ -440,15 +465,9 @@ class AutoencoderExportTest {
 
   @Test
   void helpTellsWhyHalfPrecisionIsNotTheDefault() {
-    ByteArrayOutputStream out = new ByteArrayOutputStream();
-    PrintStream before = System.out;
-    System.setOut(new PrintStream(out, true, StandardCharsets.UTF_8));
-    try {
-      assertEquals(0, Cli.run(new Export(), "autoencoder", "--help"));
-    } finally {
-      System.setOut(before);
-    }
-    String help = out.toString(StandardCharsets.UTF_8).replaceAll("\\s+", " ");
+    CapturedRun run = CapturedRun.of(new Export(), "autoencoder", "--help");
+    assertEquals(0, run.code(), run.err());
+    String help = run.out().replaceAll("\\s+", " ");
     for (String words : List.of("half precision ends at 65504", "default: f32", "Examples:")) {
       assertTrue(help.contains(words), () -> words + " in\n" + help);
     }
@@ -471,18 +490,9 @@ class AutoencoderExportTest {
     if (name > 0) {
       arguments.set(name, folder.resolve(arguments.get(name)).toString());
     }
-    ByteArrayOutputStream err = new ByteArrayOutputStream();
-    PrintStream before = System.err;
-    PrintStream out = System.out;
-    System.setErr(new PrintStream(err, true, StandardCharsets.UTF_8));
-    System.setOut(new PrintStream(OutputStream.nullOutputStream()));
-    try {
-      return Cli.run(new Export(), arguments.toArray(String[]::new));
-    } finally {
-      System.setErr(before);
-      System.setOut(out);
-      error = err.toString(StandardCharsets.UTF_8);
-    }
+    CapturedRun run = CapturedRun.of(new Export(), arguments.toArray());
+    error = run.err();
+    return run.code();
   }
 
   private String nit(String codec) throws IOException {

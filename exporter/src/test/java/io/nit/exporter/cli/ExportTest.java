@@ -10,7 +10,6 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.bundle.Bundle;
-import io.nit.core.cli.Cli;
 import io.nit.core.cli.StopSignal;
 import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.config.NitConfig;
@@ -23,11 +22,9 @@ import io.nit.core.tensor.HostTensor;
 import io.nit.core.tensor.NitTensors;
 import io.nit.core.tensor.Shape;
 import io.nit.core.tensor.TensorSpec;
+import io.nit.testing.CapturedRun;
 import io.nit.testing.SyntheticWeights;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.OutputStream;
-import java.io.PrintStream;
 import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -445,15 +442,9 @@ class ExportTest {
 
   @Test
   void helpShowsDefaultsAndExamples() {
-    ByteArrayOutputStream out = new ByteArrayOutputStream();
-    PrintStream before = System.out;
-    System.setOut(new PrintStream(out, true, StandardCharsets.UTF_8));
-    try {
-      assertEquals(0, Cli.run(new Export(), "--help"));
-    } finally {
-      System.setOut(before);
-    }
-    String help = out.toString(StandardCharsets.UTF_8);
+    CapturedRun run = CapturedRun.of(new Export(), "--help");
+    assertEquals(0, run.code(), run.err());
+    String help = run.out();
     for (String words :
         List.of("default: f32", "default: 16384", "--[no-]verify", "--preset xl", "Exit codes")) {
       assertTrue(help.contains(words), () -> words + " in\n" + help);
@@ -474,18 +465,9 @@ class ExportTest {
     arguments.addAll(List.of(more));
     int output = arguments.indexOf("--output") + 1;
     arguments.set(output, folder.resolve(arguments.get(output)).toString());
-    ByteArrayOutputStream err = new ByteArrayOutputStream();
-    PrintStream before = System.err;
-    PrintStream out = System.out;
-    System.setErr(new PrintStream(err, true, StandardCharsets.UTF_8));
-    System.setOut(new PrintStream(OutputStream.nullOutputStream()));
-    try {
-      return Cli.run(new Export(), arguments.toArray(String[]::new));
-    } finally {
-      System.setErr(before);
-      System.setOut(out);
-      error = err.toString(StandardCharsets.UTF_8);
-    }
+    CapturedRun run = CapturedRun.of(new Export(), arguments.toArray());
+    error = run.err();
+    return run.code();
   }
 
   private Path checkpoint(String name, boolean projector, Map<String, String> metadata)

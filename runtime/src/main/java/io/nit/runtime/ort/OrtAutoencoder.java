@@ -10,9 +10,9 @@ import io.nit.core.codec.CodecException;
 import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.DcAeSpec;
 import io.nit.core.codec.Decoded;
+import io.nit.core.codec.Decoding;
 import io.nit.core.codec.LatentCodec;
-import io.nit.core.codec.NonFiniteDecodeException;
-import io.nit.core.codec.Tiling;
+import io.nit.core.codec.PixelBudget;
 import io.nit.core.config.DcAeConfig;
 import io.nit.core.tensor.DType;
 import io.nit.runtime.engine.EngineException;
@@ -51,6 +51,8 @@ public final class OrtAutoencoder implements LatentCodec {
   private final Network decoder;
   private final Optional<Network> decoderF32;
   private final Optional<Network> encoder;
+  private final PixelBudget budget;
+  private final Decoding decoding;
   private final DirectBuffers buffers = new DirectBuffers(); // guarded by this
   private final AtomicBoolean closed = new AtomicBoolean();
   private final Object runLock = new Object();
@@ -77,6 +79,16 @@ public final class OrtAutoencoder implements LatentCodec {
                         DcAeConfig.IN_CHANNELS,
                         LATENT,
                         spec.channels()));
+    // One picture at a time by default: the work on a batch is divided in another way, which shows
+    // in a picture's last bits.
+    this.budget = new PixelBudget(options.decode().batchPixels());
+    this.decoding =
+        new Decoding(
+            spec.factor(),
+            options.decode().tiling(),
+            budget,
+            decodingBy(decoder),
+            decoderF32.map(this::decodingBy));
     for (String name : files.names()) {
       if (!Files.isRegularFile(bundle.file(name))) {
         throw new NoSuchFileException(
@@ -84,6 +96,13 @@ public final class OrtAutoencoder implements LatentCodec {
       }
     }
     decoder.open();
+  }
+
+  private Decoding.Network decodingBy(Network network) {
+    return (latents, h, w) -> {
+      List<float[]> unscaled = latents.stream().map(this::unscaled).toList();
+      return run(network, unscaled, h, w, h * spec.factor(), w * spec.factor());
+    };
   }
 
   private Network decoder(Bundle bundle, String name, DType compute) {
@@ -109,7 +128,6 @@ public final class OrtAutoencoder implements LatentCodec {
   static OrtAutoencoder open(Bundle bundle, EngineOptions options)
       throws IOException, EngineException {
     if (bundle.codec().orElse(null) instanceof DcAeSpec spec && bundle.autoencoder().isPresent()) {
-      options.decode().tiling().require(spec.factor());
       return new OrtAutoencoder(bundle, spec, options);
     }
     throw new EngineException(
@@ -200,7 +218,7 @@ public final class OrtAutoencoder implements LatentCodec {
     }
     rgb.forEach(picture -> checkLength(picture, DcAeConfig.IN_CHANNELS, height, width));
     List<float[]> latents = new ArrayList<>();
-    for (List<float[]> some : split(rgb, together(height, width))) {
+    for (List<float[]> some : budget.split(rgb, height, width)) {
       latents.addAll(run(network, some, height, width, height / f, width / f));
     }
     for (float[] latent : latents) {
@@ -218,18 +236,7 @@ public final class OrtAutoencoder implements LatentCodec {
 
   @Override
   public int decodeBatchLimit(int latentH, int latentW) {
-    int height = latentH * factor();
-    int width = latentW * factor();
-    return options.decode().tiling().applies(height, width) ? 1 : together(height, width);
-  }
-
-  /**
-   * Pictures of a size in one run. One by default: the work on a batch is divided in another way,
-   * which shows in a picture's last bits.
-   */
-  private int together(int height, int width) {
-    long pixels = (long) height * width;
-    return (int) Math.max(1, Math.min(1024, options.decode().batchPixels() / pixels));
+    return decoding.limit(latentH, latentW);
   }
 
   @Override
@@ -237,63 +244,7 @@ public final class OrtAutoencoder implements LatentCodec {
     requireOpen();
     checkSize(latentH, latentW);
     latents.forEach(latent -> checkLength(latent, channels(), latentH, latentW));
-    List<float[]> unscaled = latents.stream().map(this::unscaled).toList();
-    List<Decoded> pictures = new ArrayList<>();
-    if (options.decode().tiling().applies(latentH * factor(), latentW * factor())) {
-      unscaled.forEach(latent -> pictures.add(decodeTiled(latent, latentH, latentW)));
-    } else {
-      for (List<float[]> some : split(unscaled, decodeBatchLimit(latentH, latentW))) {
-        pictures.addAll(decodeWhole(some, latentH, latentW));
-      }
-    }
-    return pictures;
-  }
-
-  private Decoded decodeTiled(float[] latent, int latentH, int latentW) {
-    int[] tiles = new int[1];
-    boolean[] retried = new boolean[1];
-    Tiling tiling = options.decode().tiling();
-    float[] rgb =
-        tiling.decode(
-            latent,
-            latentH,
-            latentW,
-            factor(),
-            (part, h, w) -> {
-              Decoded tile = decodeWhole(List.of(part), h, w).get(0);
-              tiles[0]++;
-              retried[0] |= tile.retried();
-              return tile.rgb();
-            });
-    return new Decoded(rgb, retried[0], tiles[0]);
-  }
-
-  /** Decodes latents in one run, and those that it overflows on once more. */
-  private List<Decoded> decodeWhole(List<float[]> latents, int h, int w) {
-    int height = h * factor();
-    int width = w * factor();
-    List<Decoded> pictures = new ArrayList<>();
-    List<float[]> rgb = run(decoder, latents, h, w, height, width);
-    for (int i = 0; i < latents.size(); i++) {
-      if (Decoded.finite(rgb.get(i))) {
-        pictures.add(Decoded.of(rgb.get(i)));
-        continue;
-      }
-      if (decoderF32.isEmpty()) {
-        throw new NonFiniteDecodeException(latents.get(i), h, w);
-      }
-      LOG.warn(
-          "a picture of {}x{} came out of the {} with NaN or infinity, and is decoded in F32",
-          width,
-          height,
-          decoder.kind);
-      float[] again = run(decoderF32.get(), latents.subList(i, i + 1), h, w, height, width).get(0);
-      if (!Decoded.finite(again)) {
-        throw new NonFiniteDecodeException(latents.get(i), h, w);
-      }
-      pictures.add(new Decoded(again, true, 1));
-    }
-    return pictures;
+    return decoding.decode(latents, latentH, latentW);
   }
 
   /** Runs a network over pictures or latents of one size; one run at a time. */
@@ -410,14 +361,6 @@ public final class OrtAutoencoder implements LatentCodec {
               + "]; found "
               + values.length);
     }
-  }
-
-  private static List<List<float[]>> split(List<float[]> values, int most) {
-    List<List<float[]>> parts = new ArrayList<>();
-    for (int from = 0; from < values.size(); from += most) {
-      parts.add(values.subList(from, Math.min(values.size(), from + most)));
-    }
-    return parts;
   }
 
   private void requireOpen() {

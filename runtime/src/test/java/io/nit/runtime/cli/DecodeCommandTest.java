@@ -8,7 +8,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.nit.core.bundle.Bundle;
-import io.nit.core.cli.Cli;
 import io.nit.core.codec.LatentCodec;
 import io.nit.core.image.Png;
 import io.nit.core.image.RgbImage;
@@ -18,14 +17,12 @@ import io.nit.core.tensor.DType;
 import io.nit.core.tensor.HostTensor;
 import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.Engines;
+import io.nit.testing.CapturedRun;
 import io.nit.testing.GeneratedDcAe;
 import io.nit.testing.TinyAutoencoder;
 import io.nit.testing.TinyAutoencoder.Decoder;
 import java.awt.image.BufferedImage;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
@@ -50,8 +47,6 @@ class DecodeCommandTest {
 
   @TempDir Path folder;
 
-  private record Outcome(int code, String out, String err) {}
-
   @Test
   void latentsOfAnyFloatTypeAndSizeBecomeThePicturesThatTheCodecMakes() throws Exception {
     Bundle bundle = TinyAutoencoder.bundle(folder.resolve("bundle"));
@@ -63,9 +58,9 @@ class DecodeCommandTest {
         .add(wide.renamed("wide-2").to(DType.BF16))
         .write(file);
     Path out = folder.resolve("out");
-    Outcome run = run("decode", "--bundle", bundle.folder(), "--inputs", file, "--output", out);
-    assertEquals(0, run.code, run.err);
-    assertTrue(run.out.startsWith("3 pictures in "), run.out);
+    CapturedRun run = run("decode", "--bundle", bundle.folder(), "--inputs", file, "--output", out);
+    assertEquals(0, run.code(), run.err());
+    assertTrue(run.out().startsWith("3 pictures in "), run.out());
     assertEquals(new TreeSet<>(Arrays.asList("tall.1.png", "wide-2.png", "wide.png")), names(out));
     try (LatentCodec codec =
         Engines.openCodec(bundle, "ort-cpu", EngineOptions.DEFAULT).orElseThrow()) {
@@ -88,25 +83,25 @@ class DecodeCommandTest {
     Object[] command = {
       "decode", "--bundle", bundle.folder(), "--inputs", file, "--output", out, "--quiet"
     };
-    assertEquals(0, run(command).code);
+    assertEquals(0, run(command).code());
     FileTime old = FileTime.fromMillis(1_000_000_000_000L);
     Files.setLastModifiedTime(out.resolve("a.png"), old);
-    Outcome again = run(command);
-    assertTrue(again.out.startsWith("0 pictures, 2 there already"), again.out);
+    CapturedRun again = run(command);
+    assertTrue(again.out().startsWith("0 pictures, 2 there already"), again.out());
     assertEquals(old, Files.getLastModifiedTime(out.resolve("a.png")));
 
     changed[3] += 1;
     new SafetensorsWriter().add(a).add(HostTensor.of("b", changed, 8, 4, 4)).write(file);
-    assertTrue(run(command).out.contains("1 picture in"), "one latent is another");
+    assertTrue(run(command).out().contains("1 picture in"), "one latent is another");
 
     Object[] tiled = Arrays.copyOf(command, command.length + 4);
     System.arraycopy(new Object[] {"--tile-above", 512, "--tile", 24}, 0, tiled, 8, 4);
     byte[] whole = pixels(out.resolve("a.png"));
-    assertTrue(run(tiled).out.startsWith("2 pictures in"), "tiles change a picture");
+    assertTrue(run(tiled).out().startsWith("2 pictures in"), "tiles change a picture");
     assertFalse(Arrays.equals(whole, pixels(out.resolve("a.png"))));
 
     Files.write(out.resolve("a.png"), new byte[] {1, 2});
-    assertTrue(run(tiled).out.contains("1 picture in"), "a broken file is made again");
+    assertTrue(run(tiled).out().contains("1 picture in"), "a broken file is made again");
   }
 
   @Test
@@ -119,7 +114,7 @@ class DecodeCommandTest {
         .add(HostTensor.of("hw_list", new long[] {2, 3, 4, 1}, 2, 2))
         .write(in);
     Path latents = folder.resolve("latents.safetensors");
-    Outcome sampled =
+    CapturedRun sampled =
         run(
             "sample-latents",
             "--bundle",
@@ -130,10 +125,11 @@ class DecodeCommandTest {
             latents,
             "--steps",
             "2");
-    assertEquals(0, sampled.code, sampled.err);
+    assertEquals(0, sampled.code(), sampled.err());
     Path out = folder.resolve("out");
-    Outcome run = run("decode", "--bundle", bundle.folder(), "--inputs", latents, "--output", out);
-    assertEquals(0, run.code, run.err);
+    CapturedRun run =
+        run("decode", "--bundle", bundle.folder(), "--inputs", latents, "--output", out);
+    assertEquals(0, run.code(), run.err());
     BufferedImage first = ImageIO.read(out.resolve("0.png").toFile());
     assertEquals("24x16", first.getWidth() + "x" + first.getHeight());
     BufferedImage second = ImageIO.read(out.resolve("1.png").toFile());
@@ -154,11 +150,11 @@ class DecodeCommandTest {
         .add(HostTensor.of("good", good, 8, 2, 2))
         .write(file);
     Path out = folder.resolve("out");
-    Outcome run = run("decode", "--bundle", bundle.folder(), "--inputs", file, "--output", out);
-    assertEquals(1, run.code);
+    CapturedRun run = run("decode", "--bundle", bundle.folder(), "--inputs", file, "--output", out);
+    assertEquals(1, run.code());
     assertEquals(new TreeSet<>(Arrays.asList("good.png")), names(out));
-    assertTrue(run.out.contains("1 failed"), run.out);
-    assertTrue(run.err.contains("bad: decoding failed") && run.err.contains("NaN"), run.err);
+    assertTrue(run.out().contains("1 failed"), run.out());
+    assertTrue(run.err().contains("bad: decoding failed") && run.err().contains("NaN"), run.err());
   }
 
   @ParameterizedTest
@@ -183,9 +179,9 @@ class DecodeCommandTest {
           "decode " + text + " --inputs none.safetensors " + flags,
           text + " --label 0 --size 16x16 " + flags
         }) {
-      Outcome run = run((Object[]) command.split(" "));
-      assertEquals(2, run.code, run.err);
-      assertTrue(run.err.contains(message), run.err);
+      CapturedRun run = run((Object[]) command.split(" "));
+      assertEquals(2, run.code(), run.err());
+      assertTrue(run.err().contains(message), run.err());
     }
   }
 
@@ -206,9 +202,9 @@ class DecodeCommandTest {
     Path file = folder.resolve("latents.safetensors");
     writer.write(file);
     Path out = folder.resolve("out");
-    Outcome run = run("decode", "--bundle", bundle.folder(), "--inputs", file, "--output", out);
-    assertEquals(2, run.code, what + ": " + run.err);
-    assertTrue(run.err.contains(message), run.err);
+    CapturedRun run = run("decode", "--bundle", bundle.folder(), "--inputs", file, "--output", out);
+    assertEquals(2, run.code(), what + ": " + run.err());
+    assertTrue(run.err().contains(message), run.err());
     assertFalse(Files.exists(out));
   }
 
@@ -219,17 +215,17 @@ class DecodeCommandTest {
     String flags =
         " --label 1 --size 64x48 16x24 --steps 2 --tile-above 1024 --tile 32 --tile-stride 24";
     String command = "--bundle " + bundle.folder() + " --output " + out + flags;
-    Outcome run = run((Object[]) command.split(" "));
-    assertEquals(0, run.code, run.err);
+    CapturedRun run = run((Object[]) command.split(" "));
+    assertEquals(0, run.code(), run.err());
     for (String line : Files.readAllLines(out.resolve("report.jsonl"))) {
       JsonNode row = JSON.readTree(line);
       boolean large = row.get("request").get("size").asText().equals("64x48");
       assertEquals(large ? 3 * 2 : 1, row.get("tiles").asInt(), line);
       assertFalse(row.get("decode_retried").asBoolean(), line);
     }
-    Outcome below = run((Object[]) command.replace("16x24", "4x4").split(" "));
-    assertEquals(2, below.code);
-    assertTrue(below.err.contains("expected multiples of 8, found 4x4"), below.err);
+    CapturedRun below = run((Object[]) command.replace("16x24", "4x4").split(" "));
+    assertEquals(2, below.code());
+    assertTrue(below.err().contains("expected multiples of 8, found 4x4"), below.err());
   }
 
   @Test
@@ -237,7 +233,7 @@ class DecodeCommandTest {
     Bundle bundle =
         TinyAutoencoder.bundle(
             folder.resolve("bundle"), Decoder.F16, Optional.of(Decoder.F32), false);
-    String text = run("info", "--bundle", bundle.folder()).out;
+    String text = run("info", "--bundle", bundle.folder()).out();
     String line =
         text.lines().filter(each -> each.startsWith("autoencoder ")).findFirst().orElseThrow();
     for (String part :
@@ -252,7 +248,7 @@ class DecodeCommandTest {
       assertTrue(line.contains(part), line);
     }
     JsonNode node =
-        JSON.readTree(run("info", "--json", "--bundle", bundle.folder()).out).get("autoencoder");
+        JSON.readTree(run("info", "--json", "--bundle", bundle.folder()).out()).get("autoencoder");
     assertEquals("F16", node.get("compute").asText());
     assertEquals(0.5, node.get("scaling_factor").asDouble());
     assertTrue(node.get("parameters").asLong() > 1000);
@@ -271,9 +267,10 @@ class DecodeCommandTest {
         images.resolve("cut.JPG").toFile());
     Files.writeString(images.resolve("notes.txt"), "no picture");
     Path out = folder.resolve("latents.safetensors");
-    Outcome run = run("encode", "--bundle", bundle.folder(), "--images", images, "--output", out);
-    assertEquals(0, run.code, run.err);
-    assertTrue(run.err.contains("cut from 21x10 to 16x8"), run.err);
+    CapturedRun run =
+        run("encode", "--bundle", bundle.folder(), "--images", images, "--output", out);
+    assertEquals(0, run.code(), run.err());
+    assertTrue(run.err().contains("cut from 21x10 to 16x8"), run.err());
     try (TensorSource latents = TensorSource.open(out);
         LatentCodec codec =
             Engines.openCodec(bundle, "ort-cpu", EngineOptions.DEFAULT).orElseThrow()) {
@@ -289,20 +286,20 @@ class DecodeCommandTest {
     Path out = folder.resolve("latents.safetensors");
     Path empty = Files.createFile(folder.resolve("empty.png"));
     Object[] command = {"encode", "--bundle", bundle.folder(), "--images", empty, "--output", out};
-    Outcome run = run(command);
-    assertEquals(1, run.code);
-    assertTrue(run.err.contains("empty.png: expected a PNG or JPEG picture"), run.err);
+    CapturedRun run = run(command);
+    assertEquals(1, run.code());
+    assertTrue(run.err().contains("empty.png: expected a PNG or JPEG picture"), run.err());
     Png.write(empty, new RgbImage(4, 8, new byte[96]), Map.of());
     run = run(command);
-    assertEquals(2, run.code);
-    assertTrue(run.err.contains("expected a picture of 8x8 or more, found 4x8"), run.err);
+    assertEquals(2, run.code());
+    assertTrue(run.err().contains("expected a picture of 8x8 or more, found 4x8"), run.err());
     assertFalse(Files.exists(out));
     Bundle decoder =
         TinyAutoencoder.bundle(folder.resolve("decoder"), Decoder.F32, Optional.empty(), false);
     command[2] = decoder.folder();
     run = run(command);
-    assertEquals(2, run.code);
-    assertTrue(run.err.contains("expected an encoder"), run.err);
+    assertEquals(2, run.code());
+    assertTrue(run.err().contains("expected an encoder"), run.err());
   }
 
   private static TreeSet<String> names(Path folder) throws IOException {
@@ -317,21 +314,7 @@ class DecodeCommandTest {
     return RgbImage.of(ImageIO.read(file.toFile())).rgb();
   }
 
-  private static Outcome run(Object... arguments) {
-    PrintStream stdout = System.out;
-    PrintStream stderr = System.err;
-    ByteArrayOutputStream out = new ByteArrayOutputStream();
-    ByteArrayOutputStream err = new ByteArrayOutputStream();
-    System.setOut(new PrintStream(out, true, StandardCharsets.UTF_8));
-    System.setErr(new PrintStream(err, true, StandardCharsets.UTF_8));
-    try {
-      int code =
-          Cli.run(new Run(), Stream.of(arguments).map(Object::toString).toArray(String[]::new));
-      return new Outcome(
-          code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
-    } finally {
-      System.setOut(stdout);
-      System.setErr(stderr);
-    }
+  private static CapturedRun run(Object... arguments) {
+    return CapturedRun.of(new Run(), arguments);
   }
 }

@@ -44,8 +44,7 @@ public final class AutoencoderBenchmark {
     String[] precisions = argument(args, 3, device.is_cuda() ? "f32,bf16" : "f32").split(",");
     int rounds = Integer.parseInt(argument(args, 4, "10"));
     DcAeConfig config = DcAeConfig.preset(argument(args, 5, "f32c32-sana-1.1"));
-    torch.globalContext().setAllowTF32CuDNN(false);
-    torch.globalContext().setAllowTF32CuBLAS(false);
+    Devices.requireTrueFloat32();
     torch.globalContext().setBenchmarkCuDNN(true);
     if (!device.is_cuda()) {
       Devices.setThreads(Runtime.getRuntime().availableProcessors());

@@ -1,6 +1,7 @@
 package io.nit.tests.bench;
 
 import io.nit.core.bundle.DcAeFolder;
+import io.nit.core.codec.PixelBudget;
 import io.nit.core.codec.Tiling;
 import io.nit.core.image.Png;
 import io.nit.core.image.RgbImage;
@@ -22,11 +23,11 @@ import org.bytedeco.pytorch.Device;
 
 /**
  * What decoding in tiles changes: a mosaic of pictures is encoded, and decoded whole and in tiles
- * of several sizes. Leaves {@code mosaic.png}, {@code tiled-TILE.png} and {@code
- * difference-TILE.png}, the difference 16 times as strong around grey.
+ * of several sizes. Leaves {@code mosaic.png}, {@code tiled-TILE-STRIDE.png} and {@code
+ * difference-TILE-STRIDE.png}, the difference 16 times as strong around grey.
  *
- * <p>Arguments: autoencoder's folder, pictures' folder, output folder, side of the mosaic in pixels
- * (2048), side of a picture in it (512), tiles as TILE:STRIDE (512:448,1024:896).
+ * <p>Arguments: autoencoder's folder, pictures' folder, output folder, WIDTHxHEIGHT of the mosaic
+ * (2048x1536), side of a picture in it (512), tiles as TILE:STRIDE (the standard ones, 1024:896).
  */
 public final class TilingDifference {
   private static final double TIMES = 16;
@@ -36,34 +37,39 @@ public final class TilingDifference {
   /** Runs and prints a row for each tile size. */
   public static void main(String[] args) throws IOException {
     Path output = Files.createDirectories(Path.of(args[2]));
-    int side = Integer.parseInt(args.length > 3 ? args[3] : "2048");
+    String[] sides = (args.length > 3 ? args[3] : "2048x1536").split("x");
+    int width = Integer.parseInt(sides[0]);
+    int height = Integer.parseInt(sides[1]);
     int cell = Integer.parseInt(args.length > 4 ? args[4] : "512");
-    String tiles = args.length > 5 ? args[5] : "512:448,1024:896";
-    RgbImage mosaic = mosaic(Path.of(args[1]), side, cell);
+    String tiles =
+        args.length > 5 ? args[5] : Tiling.STANDARD.tile() + ":" + Tiling.STANDARD.stride();
+    RgbImage mosaic = mosaic(Path.of(args[1]), width, height, cell);
     Png.write(output.resolve("mosaic.png"), mosaic, Map.of());
     DcAeFolder folder = DcAeFolder.open(Path.of(args[0]));
-    int cells = side / folder.config().factor();
+    int w = width / folder.config().factor();
+    int h = height / folder.config().factor();
+    int most = Math.max(width, height);
     float[] latent;
     float[] whole;
-    try (DcAeCodec codec = codec(folder, new Tiling(side, side, Long.MAX_VALUE))) {
-      latent = codec.encode(mosaic.toPlanes(), side, side);
-      whole = codec.decode(latent, cells, cells);
+    try (DcAeCodec codec = codec(folder, new Tiling(most, most, Long.MAX_VALUE))) {
+      latent = codec.encode(mosaic.toPlanes(), height, width);
+      whole = codec.decode(latent, h, w);
     }
+    Png.write(output.resolve("whole.png"), RgbImage.ofPlanes(whole, height, width), Map.of());
     for (String size : tiles.split(",")) {
       int tile = Integer.parseInt(size.split(":")[0]);
       Tiling tiling = new Tiling(tile, Integer.parseInt(size.split(":")[1]), 1);
       try (DcAeCodec codec = codec(folder, tiling)) {
-        float[] tiled = codec.decode(latent, cells, cells);
+        float[] tiled = codec.decode(latent, h, w);
         System.out.printf(
             "tile %d, stride %d: %s%n",
-            tile, tiling.stride(), Seams.of(whole, tiled, side, side, tiling));
+            tile, tiling.stride(), Seams.of(whole, tiled, height, width, tiling));
+        String name = tile + "-" + tiling.stride() + ".png";
         Png.write(
-            output.resolve("tiled-" + tile + ".png"),
-            RgbImage.ofPlanes(tiled, side, side),
-            Map.of());
+            output.resolve("tiled-" + name), RgbImage.ofPlanes(tiled, height, width), Map.of());
         Png.write(
-            output.resolve("difference-" + tile + ".png"),
-            Seams.picture(whole, tiled, side, side, TIMES),
+            output.resolve("difference-" + name),
+            Seams.picture(whole, tiled, height, width, TIMES),
             Map.of());
       }
     }
@@ -71,26 +77,27 @@ public final class TilingDifference {
 
   private static DcAeCodec codec(DcAeFolder folder, Tiling tiling) throws IOException {
     Device device = Devices.choose("auto");
-    DcAeCodec.Limits limits = new DcAeCodec.Limits(tiling, Long.MAX_VALUE);
+    DcAeCodec.Limits limits = new DcAeCodec.Limits(tiling, new PixelBudget(Long.MAX_VALUE));
     return DcAeCodec.open(folder, device, Precision.F32, limits);
   }
 
   /** Pictures side by side on white, each enlarged or shrunk into its cell. */
-  static RgbImage mosaic(Path pictures, int side, int cell) throws IOException {
+  static RgbImage mosaic(Path pictures, int width, int height, int cell) throws IOException {
     List<Path> files;
-    try (Stream<Path> all = Files.walk(pictures)) {
-      files = all.filter(file -> file.toString().endsWith(".png")).sorted().toList();
+    try (Stream<Path> found = Files.walk(pictures)) {
+      files = found.filter(file -> file.toString().endsWith(".png")).sorted().toList();
     }
-    BufferedImage canvas = new BufferedImage(side, side, BufferedImage.TYPE_3BYTE_BGR);
+    BufferedImage canvas = new BufferedImage(width, height, BufferedImage.TYPE_3BYTE_BGR);
     Graphics2D g = canvas.createGraphics();
     g.setColor(Color.WHITE);
-    g.fillRect(0, 0, side, side);
+    g.fillRect(0, 0, width, height);
     g.setRenderingHint(
         RenderingHints.KEY_INTERPOLATION, RenderingHints.VALUE_INTERPOLATION_BICUBIC);
-    int across = (side + cell - 1) / cell;
-    for (int i = 0; i < across * across; i++) {
+    int across = (width + cell - 1) / cell;
+    int all = across * ((height + cell - 1) / cell);
+    for (int i = 0; i < all; i++) {
       // a stride through the list, so that classes mix
-      Path file = files.get((int) ((long) i * files.size() / (across * across)));
+      Path file = files.get((int) ((long) i * files.size() / all));
       BufferedImage image = ImageIO.read(file.toFile());
       double scale = Math.min((double) cell / image.getWidth(), (double) cell / image.getHeight());
       int w = (int) (image.getWidth() * scale);

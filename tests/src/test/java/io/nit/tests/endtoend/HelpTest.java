@@ -3,13 +3,10 @@ package io.nit.tests.endtoend;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.nit.core.cli.Cli;
 import io.nit.exporter.cli.Export;
 import io.nit.runtime.cli.Run;
+import io.nit.testing.CapturedRun;
 import io.nit.trainer.cli.Train;
-import java.io.ByteArrayOutputStream;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.parallel.ResourceLock;
@@ -41,18 +38,11 @@ class HelpTest {
   @MethodSource("commands")
   void everyCommandTellsItsVersion(CommandLine command) {
     List<String> words = List.of(command.getCommandSpec().qualifiedName().split(" "));
-    PrintStream stdout = System.out;
-    ByteArrayOutputStream out = new ByteArrayOutputStream();
-    System.setOut(new PrintStream(out, true, StandardCharsets.UTF_8));
-    try {
-      Object top = command.getCommandSpec().root().userObject();
-      String[] arguments =
-          Stream.concat(words.stream().skip(1), Stream.of("-V")).toArray(String[]::new);
-      assertEquals(0, Cli.run(top, arguments));
-    } finally {
-      System.setOut(stdout);
-    }
-    String told = out.toString(StandardCharsets.UTF_8).strip();
+    Object top = command.getCommandSpec().root().userObject();
+    CapturedRun run =
+        CapturedRun.of(top, Stream.concat(words.stream().skip(1), Stream.of("-V")).toArray());
+    assertEquals(0, run.code(), run.err());
+    String told = run.out().strip();
     assertTrue(told.matches(words.get(0) + " \\S.*"), told);
   }
 }

@@ -7,16 +7,13 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import io.nit.core.cli.Cli;
 import io.nit.core.image.Png;
 import io.nit.core.safetensors.SafetensorsWriter;
 import io.nit.core.tensor.HostTensor;
 import io.nit.runtime.cli.Run;
+import io.nit.testing.CapturedRun;
 import java.awt.image.BufferedImage;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -41,8 +38,6 @@ class RunCommandTest {
   @TempDir static Path shared;
   private static Path bundle;
   @TempDir Path folder;
-
-  private record Outcome(int code, String out, String err) {}
 
   @BeforeAll
   static void export() throws Exception {
@@ -126,7 +121,7 @@ class RunCommandTest {
     FileTime old = FileTime.fromMillis(1_000_000);
     Files.setLastModifiedTime(kept, old);
 
-    Outcome again = run(output, options);
+    CapturedRun again = run(output, options);
     assertTrue(again.out().startsWith("2 pictures"), again.out());
     assertTrue(again.out().contains("1 there already"), again.out());
     assertEquals(old, Files.getLastModifiedTime(kept));
@@ -134,12 +129,12 @@ class RunCommandTest {
     assertArrayEquals(whole, Files.readAllBytes(damaged));
     assertEquals(3, rows(output).size());
 
-    Outcome moreSteps = run(output, "--label", "0", "--size", "16x16", "--steps", "4");
+    CapturedRun moreSteps = run(output, "--label", "0", "--size", "16x16", "--steps", "4");
     assertTrue(moreSteps.out().startsWith("1 picture "), moreSteps.out());
     assertEquals(3, rows(output).size());
 
     Path other = Bundles.pictures(folder, 2);
-    Outcome otherModel =
+    CapturedRun otherModel =
         invoke(
             "--bundle",
             other,
@@ -164,7 +159,7 @@ class RunCommandTest {
     String first = Files.readAllLines(report).get(0);
     Files.writeString(
         report, first + "\n{\"id\":\"1-8x8-0\",\"fi", StandardOpenOption.TRUNCATE_EXISTING);
-    Outcome again = run(output, options);
+    CapturedRun again = run(output, options);
     assertTrue(again.out().startsWith("0 pictures"), again.out());
     List<JsonNode> rows = rows(output);
     assertEquals(
@@ -182,7 +177,7 @@ class RunCommandTest {
                 + "{\"label\": \"dog\", \"size\": \"8x16\", \"seed\": 9, \"rope_mode\": \"linear\","
                 + " \"rope_reference\": 2, \"guidance_interval\": [0.2, 1]}\n");
     Path output = folder.resolve("out");
-    Outcome run =
+    CapturedRun run =
         run(output, "--requests", requests.toString(), "--steps", "3", "--sampler", "heun");
     assertEquals(0, run.code(), run.err());
     assertEquals(
@@ -220,7 +215,7 @@ class RunCommandTest {
             folder.resolve("requests.jsonl"),
             "{\"id\": \"one\", \"label\": 0, \"size\": \"8x8\"}\n" + line + "\n");
     Path output = folder.resolve("out");
-    Outcome run = run(output, "--requests", requests.toString());
+    CapturedRun run = run(output, "--requests", requests.toString());
     assertEquals(2, run.code(), run.err());
     assertTrue(run.err().contains("requests.jsonl " + message), run.err());
     assertFalse(Files.exists(output));
@@ -258,7 +253,7 @@ class RunCommandTest {
   void aBadOptionIsToldBeforeAnythingIsMade(String options, int code, String message)
       throws Exception {
     Path output = folder.resolve("out");
-    Outcome run = run(output, options.split(" "));
+    CapturedRun run = run(output, options.split(" "));
     assertEquals(code, run.code(), run.err());
     assertTrue(run.err().contains(message), run.err());
     assertEquals("", run.out());
@@ -267,13 +262,13 @@ class RunCommandTest {
 
   @Test
   void aMissingBundleOrOneWithoutACodecIsTold() throws Exception {
-    Outcome missing =
+    CapturedRun missing =
         invoke(
             "--bundle", folder, "--output", folder.resolve("out"), "--label", "0", "--size", "8x8");
     assertEquals(1, missing.code());
     assertTrue(missing.err().contains("bundle.json"), missing.err());
     Path golden = Bundles.golden(folder);
-    Outcome latents =
+    CapturedRun latents =
         invoke(
             "--bundle", golden, "--output", folder.resolve("out"), "--label", "0", "--size", "8x8");
     assertEquals(2, latents.code());
@@ -284,7 +279,7 @@ class RunCommandTest {
   void aPictureThatCannotBeWrittenEndsTheRunWithItsNameAndLeavesNoPieces() throws Exception {
     Path output = folder.resolve("out");
     Files.createDirectories(output.resolve("0-8x8-0.png").resolve("in-the-way"));
-    Outcome run = run(output, "--label", "0", "--size", "8x8", "--steps", "2");
+    CapturedRun run = run(output, "--label", "0", "--size", "8x8", "--steps", "2");
     assertEquals(1, run.code(), run.err());
     assertTrue(run.err().contains("0-8x8-0.png"), run.err());
     assertTrue(names(output).stream().noneMatch(name -> name.contains(".tmp")), names(output) + "");
@@ -293,7 +288,7 @@ class RunCommandTest {
   @Test
   void aFileInPlaceOfTheOutputFolderIsTold() throws Exception {
     Path file = Files.writeString(folder.resolve("file"), "here");
-    Outcome run = run(file, "--label", "0", "--size", "8x8", "--steps", "2");
+    CapturedRun run = run(file, "--label", "0", "--size", "8x8", "--steps", "2");
     assertEquals(2, run.code(), run.err());
     assertTrue(run.err().contains("--output: expected a folder"), run.err());
   }
@@ -321,7 +316,7 @@ class RunCommandTest {
       assertEquals(32, ImageIO.read(output.resolve(picture).toFile()).getWidth());
     }
 
-    Outcome rest = invoke(options.toArray());
+    CapturedRun rest = invoke(options.toArray());
     assertEquals(0, rest.code(), rest.err());
     assertTrue(rest.out().contains(pictures.size() + " there already"), rest.out());
     assertEquals(60, pictures(output).size());
@@ -357,13 +352,13 @@ class RunCommandTest {
       List<HostTensor> tensors = new ArrayList<>(good.values());
       tensors.removeIf(tensor -> tensor.name().equals(entry.getKey().name()));
       tensors.add(entry.getKey());
-      Outcome run = forward(tensors);
+      CapturedRun run = forward(tensors);
       assertEquals(2, run.code(), run.err());
       assertTrue(run.err().contains(entry.getValue()), run.err());
     }
     List<HostTensor> missing = new ArrayList<>(good.values());
     missing.removeIf(tensor -> tensor.name().equals("t"));
-    Outcome run = forward(missing);
+    CapturedRun run = forward(missing);
     assertTrue(run.err().contains("expected a tensor t, found"), run.err());
   }
 
@@ -371,7 +366,7 @@ class RunCommandTest {
   void aTruncatedInputIsAFailureThatLeavesNoOutput() throws Exception {
     Path in = Files.write(folder.resolve("in.safetensors"), new byte[] {1, 0, 0});
     Path out = folder.resolve("v.safetensors");
-    Outcome run = invoke("forward", "--bundle", bundle, "--inputs", in, "--output", out);
+    CapturedRun run = invoke("forward", "--bundle", bundle, "--inputs", in, "--output", out);
     assertEquals(1, run.code(), run.err());
     assertTrue(run.err().contains("in.safetensors"), run.err());
     assertFalse(Files.exists(out));
@@ -381,7 +376,7 @@ class RunCommandTest {
   void aFileIsNotWrittenOverTheInputsNorInPlaceOfAFolder() throws Exception {
     for (String command : List.of("forward", "sample-latents")) {
       Path in = Files.writeString(folder.resolve("in.safetensors"), "kept");
-      Outcome same =
+      CapturedRun same =
           invoke(
               command,
               "--bundle",
@@ -393,7 +388,7 @@ class RunCommandTest {
       assertEquals(2, same.code(), same.err());
       assertTrue(same.err().contains("--output: expected another file than --inputs"), same.err());
       assertEquals("kept", Files.readString(in));
-      Outcome inPlace = invoke(command, "--bundle", bundle, "--inputs", in, "--output", folder);
+      CapturedRun inPlace = invoke(command, "--bundle", bundle, "--inputs", in, "--output", folder);
       assertEquals(2, inPlace.code(), inPlace.err());
       assertTrue(
           inPlace.err().contains("--output: expected a file, found the folder"), inPlace.err());
@@ -402,7 +397,7 @@ class RunCommandTest {
 
   @Test
   void infoTellsTheLargestSquareThatGuidanceLeaves() throws Exception {
-    Outcome info = invoke("info", "--bundle", bundle);
+    CapturedRun info = invoke("info", "--bundle", bundle);
     assertTrue(info.out().contains("512x512, with guidance 360x360"), info.out());
     String[] largest = {"--label", "0", "--size", "364x364", "--steps", "1"};
     assertEquals(2, run(folder.resolve("out"), largest).code());
@@ -410,7 +405,7 @@ class RunCommandTest {
 
   @Test
   void infoShowsTheBundleAndTheBackends() throws Exception {
-    Outcome text = invoke("info", "--bundle", bundle);
+    CapturedRun text = invoke("info", "--bundle", bundle);
     assertEquals(0, text.code(), text.err());
     assertTrue(text.out().contains("multiples of 4 pixels"), text.out());
     assertTrue(text.out().contains("ort-cpu: available"), text.out());
@@ -422,43 +417,27 @@ class RunCommandTest {
     assertEquals(0, invoke("info", "--bundle", bundle, "--verify").code());
   }
 
-  private Outcome forward(Iterable<HostTensor> tensors) throws IOException {
+  private CapturedRun forward(Iterable<HostTensor> tensors) throws IOException {
     SafetensorsWriter writer = new SafetensorsWriter();
     tensors.forEach(writer::add);
     Path in = folder.resolve("in.safetensors");
     Path out = folder.resolve("v.safetensors");
     Files.deleteIfExists(out);
     writer.write(in);
-    Outcome run = invoke("forward", "--bundle", bundle, "--inputs", in, "--output", out);
+    CapturedRun run = invoke("forward", "--bundle", bundle, "--inputs", in, "--output", out);
     assertEquals(run.code() == 0, Files.exists(out));
     return run;
   }
 
-  private static Outcome run(Path output, String... options) {
+  private static CapturedRun run(Path output, String... options) {
     List<Object> all = new ArrayList<>(List.of("--bundle", bundle, "--output", output, "-q"));
     all.addAll(List.of(options));
     return invoke(all.toArray());
   }
 
   /** Runs the command in this process. */
-  private static Outcome invoke(Object... arguments) {
-    PrintStream out = System.out;
-    PrintStream err = System.err;
-    ByteArrayOutputStream outBytes = new ByteArrayOutputStream();
-    ByteArrayOutputStream errBytes = new ByteArrayOutputStream();
-    System.setOut(new PrintStream(outBytes, true, StandardCharsets.UTF_8));
-    System.setErr(new PrintStream(errBytes, true, StandardCharsets.UTF_8));
-    try {
-      String[] words = Stream.of(arguments).map(Object::toString).toArray(String[]::new);
-      int code = Cli.run(new Run(), words);
-      return new Outcome(
-          code,
-          outBytes.toString(StandardCharsets.UTF_8),
-          errBytes.toString(StandardCharsets.UTF_8));
-    } finally {
-      System.setOut(out);
-      System.setErr(err);
-    }
+  private static CapturedRun invoke(Object... arguments) {
+    return CapturedRun.of(new Run(), arguments);
   }
 
   private static List<String> names(Path folder) throws IOException {

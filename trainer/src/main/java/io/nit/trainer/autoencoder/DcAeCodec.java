@@ -4,8 +4,9 @@ import io.nit.core.bundle.DcAeFolder;
 import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.DcAeSpec;
 import io.nit.core.codec.Decoded;
+import io.nit.core.codec.Decoding;
 import io.nit.core.codec.LatentCodec;
-import io.nit.core.codec.NonFiniteDecodeException;
+import io.nit.core.codec.PixelBudget;
 import io.nit.core.codec.Tiling;
 import io.nit.core.config.DcAeConfig;
 import io.nit.trainer.model.Weights;
@@ -40,20 +41,12 @@ public final class DcAeCodec implements LatentCodec {
    * How much is computed at once.
    *
    * @param tiling how large pictures are decoded
-   * @param batchPixels pixels of the pictures that are encoded or decoded together at most; a
-   *     larger picture is computed alone
+   * @param batch pixels of the pictures that are encoded or decoded together
    */
-  public record Limits(Tiling tiling, long batchPixels) {
+  public record Limits(Tiling tiling, PixelBudget batch) {
     /** Standard tiling, and together no more than the largest picture that is decoded whole. */
-    public static final Limits STANDARD = new Limits(Tiling.STANDARD, Tiling.STANDARD.maxPixels());
-
-    /** Checks the pixels. */
-    public Limits {
-      if (batchPixels < 1) {
-        throw new IllegalArgumentException(
-            "pixels of a batch: expected 1 or more, found " + batchPixels);
-      }
-    }
+    public static final Limits STANDARD =
+        new Limits(Tiling.STANDARD, new PixelBudget(Tiling.STANDARD.maxPixels()));
   }
 
   /** Opens the autoencoder again, in float32. */
@@ -66,6 +59,7 @@ public final class DcAeCodec implements LatentCodec {
   private final Precision precision;
   private final Limits limits;
   private final Reopening reopening;
+  private final Decoding decoding;
   private Optional<DcAe> single = Optional.empty();
   private boolean closed;
 
@@ -96,7 +90,15 @@ public final class DcAeCodec implements LatentCodec {
 
   private DcAeCodec(
       DcAe model, DcAeSpec spec, Precision precision, Limits limits, Reopening reopening) {
-    limits.tiling().require(model.config().factor());
+    Decoding.Network single =
+        (latents, h, w) -> decodeTogether(single(), Precision.F32, latents, h, w);
+    this.decoding =
+        new Decoding(
+            model.config().factor(),
+            limits.tiling(),
+            limits.batch(),
+            (latents, h, w) -> decodeTogether(model, precision, latents, h, w),
+            precision == Precision.F32 ? Optional.empty() : Optional.of(single));
     this.model = model;
     this.spec = spec;
     this.precision = precision;
@@ -158,7 +160,7 @@ public final class DcAeCodec implements LatentCodec {
     }
     rgb.forEach(picture -> requireLength(picture, (long) DcAeConfig.IN_CHANNELS * height * width));
     List<float[]> latents = new ArrayList<>();
-    for (List<float[]> batch : batches(rgb, height, width)) {
+    for (List<float[]> batch : limits.batch().split(rgb, height, width)) {
       for (float[] latent : encodeTogether(model, precision, batch, height, width)) {
         float[] picture = rgb.get(latents.size());
         latents.add(Decoded.finite(latent) ? latent : encodeAgain(picture, height, width));
@@ -212,62 +214,9 @@ public final class DcAeCodec implements LatentCodec {
           "latent size: expected 1x1 or more, found " + latentW + "x" + latentH);
     }
     latents.forEach(latent -> requireLength(latent, (long) channels() * latentH * latentW));
-    int height = Math.multiplyExact(latentH, factor());
-    int width = Math.multiplyExact(latentW, factor());
-    List<Decoded> pictures = new ArrayList<>();
-    if (limits.tiling().applies(height, width)) {
-      latents.forEach(latent -> pictures.add(decodeTiles(latent, latentH, latentW)));
-      return pictures;
-    }
-    for (List<float[]> batch : batches(latents, height, width)) {
-      pictures.addAll(decodeWhole(batch, latentH, latentW));
-    }
-    return pictures;
-  }
-
-  private Decoded decodeTiles(float[] latent, int latentH, int latentW) {
-    boolean[] retried = new boolean[1];
-    Tiling tiling = limits.tiling();
-    float[] rgb =
-        tiling.decode(
-            latent,
-            latentH,
-            latentW,
-            factor(),
-            (part, h, w) -> {
-              Decoded tile = decodeWhole(List.of(part), h, w).get(0);
-              retried[0] |= tile.retried();
-              return tile.rgb();
-            });
-    int tiles = tiling.tilesAlong(latentH * factor()) * tiling.tilesAlong(latentW * factor());
-    return new Decoded(rgb, retried[0], tiles);
-  }
-
-  private List<Decoded> decodeWhole(List<float[]> latents, int latentH, int latentW) {
-    List<Decoded> pictures = new ArrayList<>();
-    for (float[] rgb : decodeTogether(model, precision, latents, latentH, latentW)) {
-      pictures.add(
-          Decoded.finite(rgb)
-              ? Decoded.of(rgb)
-              : decodeAgain(latents.get(pictures.size()), latentH, latentW));
-    }
-    return pictures;
-  }
-
-  private Decoded decodeAgain(float[] latent, int latentH, int latentW) {
-    if (precision != Precision.F32) {
-      LOG.warn(
-          "a picture of {}x{} decoded in {} holds NaN or infinity; decoding it again in F32",
-          latentW * factor(),
-          latentH * factor(),
-          precision);
-      float[] rgb =
-          decodeTogether(single(), Precision.F32, List.of(latent), latentH, latentW).get(0);
-      if (Decoded.finite(rgb)) {
-        return new Decoded(rgb, true, 1);
-      }
-    }
-    throw new NonFiniteDecodeException(latent, latentH, latentW);
+    Math.multiplyExact(latentH, factor());
+    Math.multiplyExact(latentW, factor());
+    return decoding.decode(latents, latentH, latentW);
   }
 
   private List<float[]> decodeTogether(
@@ -281,19 +230,6 @@ public final class DcAeCodec implements LatentCodec {
   }
 
   // ---------------------------------------------------------------- Both ways
-
-  private int perBatch(int height, int width) {
-    return (int) Math.max(1, Math.min(limits.batchPixels() / ((long) height * width), 1 << 16));
-  }
-
-  private List<List<float[]>> batches(List<float[]> all, int height, int width) {
-    List<List<float[]>> batches = new ArrayList<>();
-    int most = perBatch(height, width);
-    for (int start = 0; start < all.size(); start += most) {
-      batches.add(all.subList(start, Math.min(start + most, all.size())));
-    }
-    return batches;
-  }
 
   /** Values of equal size as one tensor, [batch, channels, h, w] float32. */
   private Tensor batch(List<float[]> values, int channels, int h, int w) {

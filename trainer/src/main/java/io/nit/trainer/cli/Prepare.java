@@ -6,6 +6,7 @@ import io.nit.core.cli.CommonOptions;
 import io.nit.core.cli.StopSignal;
 import io.nit.core.codec.DcAeSpec;
 import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.PixelBudget;
 import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.codec.Tiling;
 import io.nit.core.tensor.DType;
@@ -197,6 +198,7 @@ public final class Prepare implements Callable<Integer> {
     LatentPreparer.Report report;
     if (learned) {
       Device target = Devices.choose(device);
+      Devices.requireTrueFloat32();
       PrepareOptions.Learned how =
           new PrepareOptions.Learned(
               autoencoder.folder,
@@ -205,7 +207,8 @@ public final class Prepare implements Callable<Integer> {
       // Before the weights are read, which takes its time.
       PrepareOptions options =
           options(DcAeFolder.open(autoencoder.folder).config().factor(), Optional.of(how));
-      DcAeCodec.Limits limits = new DcAeCodec.Limits(Tiling.STANDARD, how.pixels());
+      DcAeCodec.Limits limits =
+          new DcAeCodec.Limits(Tiling.STANDARD, new PixelBudget(how.pixels()));
       try (LatentCodec network = autoencoder.open(autoencoder.folder, target, limits)) {
         LOG.info("{} in {}", network.spec().describe(), how.precision());
         report = prepare(options, network, stop);

@@ -40,6 +40,16 @@ public final class Devices {
   }
 
   /**
+   * Turns TF32 off for this process: CUDA's products and convolutions of float32 are computed in
+   * float32 then, where cuDNN would take 10 bits of the mantissa. Work in bf16 and on the CPU is as
+   * it was.
+   */
+  public static void requireTrueFloat32() {
+    torch.globalContext().setAllowTF32CuDNN(false);
+    torch.globalContext().setAllowTF32CuBLAS(false);
+  }
+
+  /**
    * Sets the threads of libtorch's and OpenBLAS' work on the CPU. One thread gives the same bits
    * every time.
    */

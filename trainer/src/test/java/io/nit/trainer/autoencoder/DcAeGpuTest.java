@@ -13,6 +13,7 @@ import io.nit.testing.DcAeGolden.Facts;
 import io.nit.testing.Errors;
 import io.nit.testing.GeneratedDcAe;
 import io.nit.trainer.autoencoder.DcAeCodec.Limits;
+import io.nit.trainer.model.Devices;
 import io.nit.trainer.model.Weights;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -53,8 +54,7 @@ class DcAeGpuTest {
       System.out.println("DcAeGpuTest skipped: libtorch finds no CUDA device");
     }
     assumeTrue(found, "libtorch finds no CUDA device");
-    torch.globalContext().setAllowTF32CuDNN(false);
-    torch.globalContext().setAllowTF32CuBLAS(false);
+    Devices.requireTrueFloat32();
     cuda = new Device("cuda");
     model = new DcAe(CONFIG, cuda);
     model.load(new GeneratedDcAe(CONFIG));

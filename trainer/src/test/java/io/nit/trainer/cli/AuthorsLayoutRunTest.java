@@ -12,10 +12,8 @@ import io.nit.core.packing.SamplerMeta;
 import io.nit.core.safetensors.SafetensorsWriter;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.HostTensor;
-import java.io.ByteArrayOutputStream;
+import io.nit.testing.CapturedRun;
 import java.io.IOException;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -96,15 +94,9 @@ class AuthorsLayoutRunTest {
     args.addAll(List.of("--max-tokens", "19", "--sampler-meta"));
     args.add(folder.resolve("data").resolve(SAMPLER_META).toString());
     args.addAll(List.of(more));
-    PrintStream stderr = System.err;
-    ByteArrayOutputStream caught = new ByteArrayOutputStream();
-    System.setErr(new PrintStream(caught, true, StandardCharsets.UTF_8));
-    try {
-      return Cli.run(new Train(), args.toArray(String[]::new));
-    } finally {
-      System.setErr(stderr);
-      errors = caught.toString(StandardCharsets.UTF_8);
-    }
+    CapturedRun run = CapturedRun.of(new Train(), args.toArray());
+    errors = run.err();
+    return run.code();
   }
 
   private List<JsonNode> metrics(String output) throws IOException {

@@ -17,11 +17,9 @@ import io.nit.core.safetensors.SafetensorsWriter;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.HostTensor;
 import io.nit.core.tensor.Shape;
+import io.nit.testing.CapturedRun;
 import io.nit.testing.GeneratedDcAe;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -70,20 +68,10 @@ class AutoencoderRunTest {
   }
 
   private int run(Object command, List<String> args) {
-    PrintStream realOut = System.out;
-    PrintStream realErr = System.err;
-    ByteArrayOutputStream outBytes = new ByteArrayOutputStream();
-    ByteArrayOutputStream errBytes = new ByteArrayOutputStream();
-    System.setOut(new PrintStream(outBytes, true, StandardCharsets.UTF_8));
-    System.setErr(new PrintStream(errBytes, true, StandardCharsets.UTF_8));
-    try {
-      return Cli.run(command, args.toArray(String[]::new));
-    } finally {
-      System.setOut(realOut);
-      System.setErr(realErr);
-      out = outBytes.toString(StandardCharsets.UTF_8);
-      errors = errBytes.toString(StandardCharsets.UTF_8);
-    }
+    CapturedRun run = CapturedRun.of(command, args.toArray());
+    out = run.out();
+    errors = run.err();
+    return run.code();
   }
 
   private int prepare(String output, String... more) {

@@ -8,11 +8,9 @@ import io.nit.core.bundle.DcAeFolder;
 import io.nit.core.cli.Cli;
 import io.nit.core.config.DcAeConfig;
 import io.nit.core.tensor.DcAeTensors;
+import io.nit.testing.CapturedRun;
 import io.nit.trainer.reconstruction.Tiny;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -41,15 +39,9 @@ class AutoencoderTest {
     args.addAll(List.of("--data", folder.resolve("data").toString()));
     args.addAll(List.of("--output", folder.resolve("run").toString()));
     args.addAll(List.of(more));
-    PrintStream stderr = System.err;
-    ByteArrayOutputStream caught = new ByteArrayOutputStream();
-    System.setErr(new PrintStream(caught, true, StandardCharsets.UTF_8));
-    try {
-      return Cli.run(new Train(), args.toArray(String[]::new));
-    } finally {
-      System.setErr(stderr);
-      errors = caught.toString(StandardCharsets.UTF_8);
-    }
+    CapturedRun run = CapturedRun.of(new Train(), args.toArray());
+    errors = run.err();
+    return run.code();
   }
 
   private String config() {

@@ -6,11 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.nit.core.cli.Cli;
 import io.nit.core.packing.SamplerMeta;
+import io.nit.testing.CapturedRun;
 import io.nit.trainer.data.Pictures;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -24,20 +22,10 @@ class PreparePackTest {
   private String err;
 
   private int run(Object command, String... args) {
-    PrintStream realOut = System.out;
-    PrintStream realErr = System.err;
-    ByteArrayOutputStream outBytes = new ByteArrayOutputStream();
-    ByteArrayOutputStream errBytes = new ByteArrayOutputStream();
-    System.setOut(new PrintStream(outBytes, true));
-    System.setErr(new PrintStream(errBytes, true));
-    try {
-      return Cli.run(command, args);
-    } finally {
-      System.setOut(realOut);
-      System.setErr(realErr);
-      out = outBytes.toString(StandardCharsets.UTF_8);
-      err = errBytes.toString(StandardCharsets.UTF_8);
-    }
+    CapturedRun run = CapturedRun.of(command, (Object[]) args);
+    out = run.out();
+    err = run.err();
+    return run.code();
   }
 
   private int prepare(String... more) throws IOException {

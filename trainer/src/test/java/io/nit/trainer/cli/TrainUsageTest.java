@@ -6,14 +6,12 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.nit.core.cli.Cli;
 import io.nit.core.config.NitConfig;
+import io.nit.testing.CapturedRun;
 import io.nit.trainer.data.DataOptions;
 import io.nit.trainer.data.Pictures;
 import io.nit.trainer.data.TrainingData;
 import io.nit.trainer.data.TrainingDataSets;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -47,15 +45,9 @@ class TrainUsageTest {
   }
 
   private int exit(String... args) {
-    PrintStream stderr = System.err;
-    ByteArrayOutputStream caught = new ByteArrayOutputStream();
-    System.setErr(new PrintStream(caught, true, StandardCharsets.UTF_8));
-    try {
-      return Cli.run(new Train(), args);
-    } finally {
-      System.setErr(stderr);
-      errors = caught.toString(StandardCharsets.UTF_8);
-    }
+    CapturedRun run = CapturedRun.of(new Train(), (Object[]) args);
+    errors = run.err();
+    return run.code();
   }
 
   @ParameterizedTest

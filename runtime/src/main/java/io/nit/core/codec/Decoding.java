@@ -1,0 +1,118 @@
+package io.nit.core.codec;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * How a learned autoencoder decodes, whichever library computes: large pictures in tiles, others as
+ * many together as a budget allows, and what comes out with NaN or infinity once more in single
+ * precision, with a warning in the log.
+ */
+public final class Decoding {
+  private static final Logger LOG = LoggerFactory.getLogger(Decoding.class);
+
+  private final int factor;
+  private final Tiling tiling;
+  private final PixelBudget budget;
+  private final Network network;
+  private final Optional<Network> single;
+
+  /** A decoder: latents of one size, [C, h, w] each, to pictures [3, h·factor, w·factor]. */
+  @FunctionalInterface
+  public interface Network {
+    /** Decodes them in one run; values may come out with NaN or infinity. */
+    List<float[]> decode(List<float[]> latents, int h, int w);
+  }
+
+  /**
+   * Of a decoder.
+   *
+   * @param factor pixels a latent pixel spans on each axis
+   * @param tiling how large pictures are decoded
+   * @param budget pixels decoded together
+   * @param network what decodes
+   * @param single the same in single precision; empty where {@code network} computes in it
+   * @throws IllegalArgumentException if the tiles are no whole latent pixels
+   */
+  public Decoding(
+      int factor, Tiling tiling, PixelBudget budget, Network network, Optional<Network> single) {
+    this.factor = factor;
+    this.tiling = tiling.require(factor);
+    this.budget = budget;
+    this.network = network;
+    this.single = single;
+  }
+
+  /** Pictures of a size that are decoded together; 1 where they are decoded in tiles. */
+  public int limit(int latentH, int latentW) {
+    int height = latentH * factor;
+    int width = latentW * factor;
+    return tiling.applies(height, width) ? 1 : budget.together(height, width);
+  }
+
+  /**
+   * Decodes latents of one size.
+   *
+   * @param latents [C, latentH, latentW] each
+   * @return their pictures, in the same order
+   * @throws NonFiniteDecodeException if one holds NaN or infinity in single precision too
+   */
+  public List<Decoded> decode(List<float[]> latents, int latentH, int latentW) {
+    int height = latentH * factor;
+    int width = latentW * factor;
+    List<Decoded> pictures = new ArrayList<>();
+    if (tiling.applies(height, width)) {
+      latents.forEach(latent -> pictures.add(tiled(latent, latentH, latentW)));
+      return pictures;
+    }
+    for (List<float[]> batch : budget.split(latents, height, width)) {
+      pictures.addAll(whole(batch, latentH, latentW));
+    }
+    return pictures;
+  }
+
+  private Decoded tiled(float[] latent, int latentH, int latentW) {
+    int[] tiles = new int[1];
+    boolean[] retried = new boolean[1];
+    float[] rgb =
+        tiling.decode(
+            latent,
+            latentH,
+            latentW,
+            factor,
+            (part, h, w) -> {
+              Decoded tile = whole(List.of(part), h, w).get(0);
+              tiles[0]++;
+              retried[0] |= tile.retried();
+              return tile.rgb();
+            });
+    return new Decoded(rgb, retried[0], tiles[0]);
+  }
+
+  private List<Decoded> whole(List<float[]> latents, int h, int w) {
+    List<Decoded> pictures = new ArrayList<>();
+    for (float[] rgb : network.decode(latents, h, w)) {
+      pictures.add(
+          Decoded.finite(rgb) ? Decoded.of(rgb) : again(latents.get(pictures.size()), h, w));
+    }
+    return pictures;
+  }
+
+  private Decoded again(float[] latent, int h, int w) {
+    if (single.isPresent()) {
+      LOG.warn(
+          "a picture of {}x{} came out of the decoder with NaN or infinity, and is decoded again in"
+              + " F32",
+          w * factor,
+          h * factor);
+      float[] rgb = single.get().decode(List.of(latent), h, w).get(0);
+      if (Decoded.finite(rgb)) {
+        return new Decoded(rgb, true, 1);
+      }
+    }
+    throw new NonFiniteDecodeException(latent, h, w);
+  }
+}

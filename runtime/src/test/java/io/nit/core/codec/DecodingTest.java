@@ -1,0 +1,107 @@
+package io.nit.core.codec;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+
+class DecodingTest {
+  private static final int F = 2;
+  private static final Tiling TILES = new Tiling(8, 6, 8 * 8);
+
+  private final List<String> runs = new ArrayList<>();
+
+  /** One channel; a pixel has its latent pixel's value, and what is above the limit is infinite. */
+  private Decoding.Network network(String name, float limit) {
+    return (latents, h, w) -> {
+      runs.add(name + " " + latents.size() + " of " + w + "x" + h);
+      return latents.stream().map(latent -> enlarge(latent, h, w, limit)).toList();
+    };
+  }
+
+  private static float[] enlarge(float[] latent, int h, int w, float limit) {
+    float[] rgb = new float[3 * h * F * w * F];
+    for (int i = 0; i < rgb.length; i++) {
+      float value = latent[i / (w * F) % (h * F) / F * w + i % (w * F) / F];
+      rgb[i] = value > limit ? Float.POSITIVE_INFINITY : value;
+    }
+    return rgb;
+  }
+
+  private static float[] filled(int size, float value) {
+    float[] latent = new float[size];
+    Arrays.fill(latent, value);
+    return latent;
+  }
+
+  private Decoding decoding(long batch, Optional<Decoding.Network> single) {
+    return new Decoding(F, TILES, new PixelBudget(batch), network("half", 10), single);
+  }
+
+  @Test
+  void picturesOfOneSizeAreDecodedTogetherUpToTheBudget() {
+    Decoding decoding = decoding(2 * 4 * 6, Optional.empty());
+    List<float[]> latents = List.of(filled(6, 1), filled(6, 2), filled(6, 3));
+    List<Decoded> pictures = decoding.decode(latents, 2, 3);
+    assertEquals(List.of("half 2 of 3x2", "half 1 of 3x2"), runs);
+    for (int i = 0; i < 3; i++) {
+      assertArrayEquals(filled(3 * 4 * 6, i + 1), pictures.get(i).rgb());
+      assertEquals(1, pictures.get(i).tiles());
+      assertFalse(pictures.get(i).retried());
+    }
+    assertEquals(2, decoding.limit(2, 3));
+    assertEquals(1, decoding.limit(5, 5), "in tiles");
+  }
+
+  @Test
+  void onlyWhatIsNotFiniteIsDecodedAgain() {
+    Decoding decoding = decoding(1000, Optional.of(network("single", 100)));
+    List<Decoded> pictures =
+        decoding.decode(List.of(filled(1, 1), filled(1, 50), filled(1, 2)), 1, 1);
+    assertEquals(List.of("half 3 of 1x1", "single 1 of 1x1"), runs);
+    assertEquals(List.of(false, true, false), pictures.stream().map(Decoded::retried).toList());
+    assertArrayEquals(filled(12, 50), pictures.get(1).rgb());
+  }
+
+  @Test
+  void whatIsNotFiniteInSinglePrecisionIsRefusedAndNothingIsReturned() {
+    Decoding both = decoding(1000, Optional.of(network("single", 100)));
+    Decoding alone = decoding(1000, Optional.empty());
+    List<float[]> latents = List.of(filled(1, 1), filled(1, 500));
+    for (Decoding decoding : List.of(both, alone)) {
+      NonFiniteDecodeException refused =
+          assertThrows(NonFiniteDecodeException.class, () -> decoding.decode(latents, 1, 1));
+      assertTrue(refused.getMessage().contains("500"), refused.getMessage());
+    }
+  }
+
+  @Test
+  void inTilesEachIsRetriedAloneAndThePictureTellsItAndTheirCount() {
+    Decoding decoding = decoding(1000, Optional.of(network("single", 100)));
+    float[] latent = filled(5 * 5, 1); // 10x10 pixels: tiles of 8x8, 8x4, 4x8, 4x4
+    latent[24] = 50; // in the last
+    Decoded picture = decoding.decode(List.of(latent), 5, 5).get(0);
+    assertEquals(4, picture.tiles());
+    assertTrue(picture.retried());
+    assertEquals(
+        List.of("half 1 of 4x4", "half 1 of 2x4", "half 1 of 4x2", "half 1 of 2x2"),
+        runs.stream().filter(run -> run.startsWith("half")).toList());
+    assertEquals(
+        List.of("single 1 of 2x2"), runs.stream().filter(run -> run.startsWith("single")).toList());
+    assertEquals(50, picture.rgb()[99]);
+  }
+
+  @Test
+  void tilesThatAreNoWholeLatentPixelsAreRefused() {
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> new Decoding(3, TILES, new PixelBudget(0), network("half", 10), Optional.empty()));
+  }
+}
