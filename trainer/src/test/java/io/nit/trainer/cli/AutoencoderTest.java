@@ -15,7 +15,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -24,7 +23,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 
 /** {@code nit-train autoencoder}: its flags, its files, and a kill in the middle. */
 class AutoencoderTest {
-  private static final int STEPS = 30;
+  private static final int STEPS = 8;
 
   @TempDir Path folder;
   private String errors;
@@ -120,25 +119,25 @@ class AutoencoderTest {
     Tiny.pictures(folder.resolve("data"), 24);
     Files.createFile(folder.resolve("data/empty.jpg"));
     Process victim = start("killed");
-    Path checkpoint = folder.resolve("killed/checkpoints/step-0000010");
+    Path checkpoint = folder.resolve("killed/checkpoints/step-0000002");
     while (victim.isAlive() && !Files.exists(checkpoint)) {
       Thread.sleep(5);
     }
     victim.destroyForcibly();
     victim.waitFor();
+    assertTrue(Files.exists(checkpoint), Files.readString(folder.resolve("killed.log")));
     assertFalse(Files.exists(folder.resolve("killed/autoencoder")), "killed too late");
     for (String output : List.of("killed", "unbroken")) {
-      Process process = start(output);
-      assertTrue(process.waitFor(5, TimeUnit.MINUTES), "nit-train did not end");
-      String log = Files.readString(folder.resolve(output + ".log"));
-      assertEquals(Cli.DONE, process.exitValue(), log);
+      String[] arguments = training(output).toArray(String[]::new);
+      CapturedRun run = CapturedRun.of(new Train(), (Object[]) arguments);
+      assertEquals(Cli.DONE, run.code(), run.err());
     }
     for (String file :
         List.of(
             "autoencoder/config.json",
             "autoencoder/" + DcAeFolder.WEIGHTS,
-            "checkpoints/step-0000030/model.safetensors",
-            "checkpoints/step-0000030/optimizer.safetensors",
+            "checkpoints/step-0000008/model.safetensors",
+            "checkpoints/step-0000008/optimizer.safetensors",
             "skipped.jsonl")) {
       Path expected = folder.resolve("unbroken").resolve(file);
       assertEquals(-1, Files.mismatch(expected, folder.resolve("killed").resolve(file)), file);
@@ -146,6 +145,18 @@ class AutoencoderTest {
     DcAeFolder.open(folder.resolve("killed/autoencoder")).openWeights().close();
   }
 
+  private List<String> training(String output) {
+    List<String> arguments = new ArrayList<>(List.of("autoencoder", "--config", config()));
+    arguments.addAll(List.of("--data", folder.resolve("data").toString()));
+    arguments.addAll(List.of("--output", folder.resolve(output).toString()));
+    arguments.addAll(List.of("--steps", String.valueOf(STEPS), "--crop", "16", "--batch", "4"));
+    arguments.addAll(List.of("--checkpoint-every", "2", "--keep", "4", "--threads", "1"));
+    arguments.addAll(List.of("--sample-every", "4", "--workers", "2", "--quiet"));
+    arguments.addAll(List.of("--device", "cpu"));
+    return arguments;
+  }
+
+  /** Trains in a process of its own, the only kind that can be killed. */
   private Process start(String output) throws IOException {
     List<String> command =
         new ArrayList<>(
@@ -154,17 +165,12 @@ class AutoencoderTest {
                 "-Xmx512m",
                 "-Djava.awt.headless=true",
                 "-Dorg.bytedeco.javacpp.maxphysicalbytes=0",
-                Train.class.getName(),
-                "autoencoder"));
-    command.addAll(List.of("--config", "tiny.json", "--data", "data", "--output", output));
-    command.addAll(List.of("--steps", String.valueOf(STEPS), "--crop", "16", "--batch", "4"));
-    command.addAll(List.of("--checkpoint-every", "5", "--keep", "6", "--threads", "1"));
-    command.addAll(List.of("--sample-every", "15", "--workers", "2", "--quiet"));
-    ProcessBuilder builder = new ProcessBuilder(command).directory(folder.toFile());
+                Train.class.getName()));
+    command.addAll(training(output));
+    ProcessBuilder builder = new ProcessBuilder(command);
     builder.environment().put("CLASSPATH", System.getProperty("java.class.path"));
     builder.redirectErrorStream(true);
-    builder.redirectOutput(
-        ProcessBuilder.Redirect.appendTo(folder.resolve(output + ".log").toFile()));
+    builder.redirectOutput(folder.resolve(output + ".log").toFile());
     return builder.start();
   }
 }

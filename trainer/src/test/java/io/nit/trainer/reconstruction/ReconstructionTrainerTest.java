@@ -114,8 +114,8 @@ class ReconstructionTrainerTest {
 
   @Test
   void aShortTrainingLowersTheLossAndRaisesThePsnrOfWhatWasHeldOut() throws IOException {
-    learns("a", Precision.F32, CPU, 80, 4);
-    assertTrue(Files.isRegularFile(folder.resolve("a/samples/step-0000080.png")));
+    learns("a", Precision.F32, CPU, 40, 2);
+    assertTrue(Files.isRegularFile(folder.resolve("a/samples/step-0000040.png")));
     assertTrue(Files.isRegularFile(folder.resolve("a/loss.png")));
   }
 
@@ -277,21 +277,21 @@ class ReconstructionTrainerTest {
   }
 
   @Test
-  void twoHundredStepsHoldNativeAndHeapMemoryConstant() throws IOException {
-    try (ReconstructionTrainer warm = trainer(Tiny.options(20, 10, 10), "warm", 2)) {
+  void sixtyStepsHoldNativeAndHeapMemoryConstant() throws IOException {
+    try (ReconstructionTrainer warm = trainer(Tiny.options(10, 5, 5), "warm", 2)) {
       run(warm, "warm");
     }
     long heap = Memory.usedHeap();
     long pointers = Pointer.totalCount();
     long physical = Pointer.physicalBytes();
-    try (ReconstructionTrainer trainer = trainer(Tiny.options(200, 100, 10), "a", 2)) {
+    try (ReconstructionTrainer trainer = trainer(Tiny.options(60, 30, 10), "a", 2)) {
       run(trainer, "a");
     }
     long moreHeapKib = Memory.usedHeap() - heap >> 10;
     long morePointers = Pointer.totalCount() - pointers;
     long moreMib = (Pointer.physicalBytes() - physical) >> 20;
-    assertTrue(morePointers < 100, "pointers left after 200 steps: " + morePointers);
-    assertTrue(moreHeapKib < 4096, "KiB more heap after 200 steps: " + moreHeapKib);
-    assertTrue(moreMib < 64, "MiB more after 200 steps: " + moreMib);
+    assertTrue(morePointers < 30, "pointers left after 60 steps: " + morePointers);
+    assertTrue(moreHeapKib < 4096, "KiB more heap after 60 steps: " + moreHeapKib);
+    assertTrue(moreMib < 24, "MiB more after 60 steps: " + moreMib);
   }
 }
