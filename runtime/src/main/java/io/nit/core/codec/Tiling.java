@@ -6,19 +6,30 @@ package io.nit.core.codec;
  * other linearly. A tile sees only itself, and a DC-AE's attention sees the whole picture, so a
  * tiled decode is close to the whole one and not equal to it.
  *
+ * <p>At its border a tile sees zeros where the picture goes on, which shows as a faint line where a
+ * fade begins or ends. With a margin every tile is decoded with what lies around it, which is cut
+ * away again; diffusers has none.
+ *
  * <p>Legend: T tile, S stride, e = T - S the overlap, all in pixels; Tl and Sl the first two in
  * latent pixels.
  *
  * @param tile side T of a tile in pixels
  * @param stride pixels S from one tile to the next, at most T
+ * @param margin pixels decoded around a tile and cut away, rounded up to whole latent pixels; 0 for
+ *     diffusers' own values
  * @param maxPixels pictures of more pixels than this are decoded in tiles
  */
-public record Tiling(int tile, int stride, long maxPixels) {
+public record Tiling(int tile, int stride, int margin, long maxPixels) {
   /**
    * Tiles of 1024 pixels, which show less than diffusers' 512 in flat areas, an eighth of them
-   * overlap, for pictures above 1024×1024.
+   * overlap, with a margin of 64, for pictures above 1024×1024.
    */
-  public static final Tiling STANDARD = new Tiling(1024, 896, 1024L * 1024);
+  public static final Tiling STANDARD = new Tiling(1024, 896, standardMargin(1024), 1024L * 1024);
+
+  /** As diffusers has it, without a margin. */
+  public Tiling(int tile, int stride, long maxPixels) {
+    this(tile, stride, 0, maxPixels);
+  }
 
   /** Checks the values against each other. */
   public Tiling {
@@ -33,10 +44,18 @@ public record Tiling(int tile, int stride, long maxPixels) {
               + stride
               + "; a larger one would leave pixels out");
     }
+    if (margin < 0 || margin > 1 << 15) {
+      throw new IllegalArgumentException("tile margin: expected 0..32768 pixels, found " + margin);
+    }
     if (maxPixels < 1) {
       throw new IllegalArgumentException(
           "pixels above which pictures are tiled: expected 1 or more, found " + maxPixels);
     }
+  }
+
+  /** The margin of a tile: an eighth of it, 64 pixels at most. */
+  public static int standardMargin(int tile) {
+    return Math.min(64, tile / 8);
   }
 
   /** Decodes one tile: [C, h, w] to [3, h·factor, w·factor]. */
@@ -98,8 +117,18 @@ public record Tiling(int tile, int stride, long maxPixels) {
       for (int start = 0, column = 0; start < latentW; start += sl, column++) {
         int h = Math.min(tl, latentH - top);
         int w = Math.min(tl, latentW - start);
+        Box box = new Box(top, start, h, w);
+        Box around = box.widened((margin + factor - 1) / factor, latentH, latentW);
+        float[] seen =
+            decoder.decode(
+                cut(latent, channels, latentH, latentW, around), around.height, around.width);
         float[] rgb =
-            decoder.decode(cut(latent, channels, latentH, latentW, top, start, h, w), h, w);
+            cut(
+                seen,
+                3,
+                around.height * factor,
+                around.width * factor,
+                box.within(around).times(factor));
         Tile tile = new Tile(rgb, h * factor, w * factor);
         if (top > 0) {
           tile.fadeInBelow(above[column], this.tile - stride);
@@ -115,13 +144,31 @@ public record Tiling(int tile, int stride, long maxPixels) {
     return picture;
   }
 
-  private static float[] cut(
-      float[] latent, int channels, int latentH, int latentW, int top, int left, int h, int w) {
-    float[] part = new float[channels * h * w];
+  /** A part of a plane. */
+  private record Box(int top, int left, int height, int width) {
+    /** With so much more on every side as there is in a plane. */
+    Box widened(int by, int planeH, int planeW) {
+      int y = Math.max(0, top - by);
+      int x = Math.max(0, left - by);
+      return new Box(
+          y, x, Math.min(planeH, top + height + by) - y, Math.min(planeW, left + width + by) - x);
+    }
+
+    Box within(Box outer) {
+      return new Box(top - outer.top, left - outer.left, height, width);
+    }
+
+    Box times(int factor) {
+      return new Box(top * factor, left * factor, height * factor, width * factor);
+    }
+  }
+
+  private static float[] cut(float[] planes, int channels, int planeH, int planeW, Box box) {
+    float[] part = new float[channels * box.height * box.width];
     for (int c = 0; c < channels; c++) {
-      for (int y = 0; y < h; y++) {
-        int from = (c * latentH + top + y) * latentW + left;
-        System.arraycopy(latent, from, part, (c * h + y) * w, w);
+      for (int y = 0; y < box.height; y++) {
+        int from = (c * planeH + box.top + y) * planeW + box.left;
+        System.arraycopy(planes, from, part, (c * box.height + y) * box.width, box.width);
       }
     }
     return part;

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
@@ -46,6 +47,32 @@ class TilingTest {
     Tiling tiling = new Tiling(16, 12, 1);
     float[] tiled = tiling.decode(latent, h, w, FACTOR, TilingTest::enlarge);
     assertArrayEquals(enlarge(latent, h, w), tiled, 1e-6f);
+  }
+
+  /** A decoder whose pixels near the border of what it sees are wrong, as a convolution's are. */
+  private static float[] wrongAtBorders(float[] latent, int h, int w) {
+    float[] rgb = enlarge(latent, h, w);
+    for (int i = 0; i < rgb.length; i++) {
+      int y = i / (w * FACTOR) % (h * FACTOR);
+      int x = i % (w * FACTOR);
+      boolean inside =
+          Math.min(y, h * FACTOR - 1 - y) >= FACTOR && Math.min(x, w * FACTOR - 1 - x) >= FACTOR;
+      rgb[i] = inside ? rgb[i] : -1;
+    }
+    return rgb;
+  }
+
+  @ParameterizedTest
+  @CsvSource({"20, 20, 2", "9, 31, 1", "17, 5, 2", "20, 20, 100"})
+  void withAMarginWhatIsWrongAtATilesBorderIsNotInThePicture(int h, int w, int margin) {
+    float[] latent = random(3 * h * w);
+    float[] whole = wrongAtBorders(latent, h, w);
+    float[] found =
+        new Tiling(16, 12, margin, 1).decode(latent, h, w, FACTOR, TilingTest::wrongAtBorders);
+    assertArrayEquals(whole, found, 1e-6f);
+    float[] without =
+        new Tiling(16, 12, 1).decode(latent, h, w, FACTOR, TilingTest::wrongAtBorders);
+    assertFalse(Arrays.equals(whole, without), "the borders show without one");
   }
 
   /** The rule, written pixel by pixel from its closed form, with tiles that do not agree. */

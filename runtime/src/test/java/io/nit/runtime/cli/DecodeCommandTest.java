@@ -94,11 +94,16 @@ class DecodeCommandTest {
     new SafetensorsWriter().add(a).add(HostTensor.of("b", changed, 8, 4, 4)).write(file);
     assertTrue(run(command).out().contains("1 picture in"), "one latent is another");
 
-    Object[] tiled = Arrays.copyOf(command, command.length + 4);
-    System.arraycopy(new Object[] {"--tile-above", 512, "--tile", 24}, 0, tiled, 8, 4);
+    Object[] flags = {"--tile-above", 512, "--tile", 24, "--tile-margin", 0};
+    Object[] tiled = Arrays.copyOf(command, command.length + flags.length);
+    System.arraycopy(flags, 0, tiled, command.length, flags.length);
     byte[] whole = pixels(out.resolve("a.png"));
     assertTrue(run(tiled).out().startsWith("2 pictures in"), "tiles change a picture");
     assertFalse(Arrays.equals(whole, pixels(out.resolve("a.png"))));
+
+    tiled[tiled.length - 1] = 16;
+    assertTrue(run(tiled).out().startsWith("2 pictures in"), "so does their margin");
+    assertArrayEquals(whole, pixels(out.resolve("a.png")), "a tile and its margin see it all");
 
     Files.write(out.resolve("a.png"), new byte[] {1, 2});
     assertTrue(run(tiled).out().contains("1 picture in"), "a broken file is made again");
@@ -164,6 +169,7 @@ class DecodeCommandTest {
         "--tile 1004 | --tile: expected a multiple of 8 pixels (the autoencoder's factor), found 1004",
         "--tile 0 | --tile: expected 1..32768 pixels, found 0",
         "--tile 64 --tile-stride 72 | --tile-stride: expected 1..64 pixels (the tile), found 72",
+        "--tile 64 --tile-margin -1 | --tile-margin: expected 0..32768 pixels, found -1",
         "--tile 64 --tile-stride 60 | --tile-stride: expected a multiple of 8 pixels",
         "--tile-above 0 | --tile-above: expected 1 or more",
       })

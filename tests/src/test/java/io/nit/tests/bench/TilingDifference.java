@@ -23,11 +23,13 @@ import org.bytedeco.pytorch.Device;
 
 /**
  * What decoding in tiles changes: a mosaic of pictures is encoded, and decoded whole and in tiles
- * of several sizes. Leaves {@code mosaic.png}, {@code tiled-TILE-STRIDE.png} and {@code
- * difference-TILE-STRIDE.png}, the difference 16 times as strong around grey.
+ * of several sizes. Leaves {@code mosaic.png}, {@code whole.png}, {@code
+ * tiled-TILE-STRIDE-MARGIN.png} and {@code difference-TILE-STRIDE-MARGIN.png}, the difference 16
+ * times as strong around grey.
  *
  * <p>Arguments: autoencoder's folder, pictures' folder, output folder, WIDTHxHEIGHT of the mosaic
- * (2048x1536), side of a picture in it (512), tiles as TILE:STRIDE (the standard ones, 1024:896).
+ * (2048x1536), side of a picture in it (512), tiles as TILE:STRIDE:MARGIN (the standard ones and
+ * the same without a margin, 1024:896:64,1024:896:0).
  */
 public final class TilingDifference {
   private static final double TIMES = 16;
@@ -41,8 +43,7 @@ public final class TilingDifference {
     int width = Integer.parseInt(sides[0]);
     int height = Integer.parseInt(sides[1]);
     int cell = Integer.parseInt(args.length > 4 ? args[4] : "512");
-    String tiles =
-        args.length > 5 ? args[5] : Tiling.STANDARD.tile() + ":" + Tiling.STANDARD.stride();
+    String tiles = args.length > 5 ? args[5] : "1024:896:64,1024:896:0";
     RgbImage mosaic = mosaic(Path.of(args[1]), width, height, cell);
     Png.write(output.resolve("mosaic.png"), mosaic, Map.of());
     DcAeFolder folder = DcAeFolder.open(Path.of(args[0]));
@@ -57,14 +58,17 @@ public final class TilingDifference {
     }
     Png.write(output.resolve("whole.png"), RgbImage.ofPlanes(whole, height, width), Map.of());
     for (String size : tiles.split(",")) {
-      int tile = Integer.parseInt(size.split(":")[0]);
-      Tiling tiling = new Tiling(tile, Integer.parseInt(size.split(":")[1]), 1);
+      int[] numbers = Stream.of(size.split(":")).mapToInt(Integer::parseInt).toArray();
+      Tiling tiling = new Tiling(numbers[0], numbers[1], numbers[2], 1);
       try (DcAeCodec codec = codec(folder, tiling)) {
         float[] tiled = codec.decode(latent, h, w);
         System.out.printf(
-            "tile %d, stride %d: %s%n",
-            tile, tiling.stride(), Seams.of(whole, tiled, height, width, tiling));
-        String name = tile + "-" + tiling.stride() + ".png";
+            "tile %d, stride %d, margin %d: %s%n",
+            tiling.tile(),
+            tiling.stride(),
+            tiling.margin(),
+            Seams.of(whole, tiled, height, width, tiling));
+        String name = size.replace(':', '-') + ".png";
         Png.write(
             output.resolve("tiled-" + name), RgbImage.ofPlanes(tiled, height, width), Map.of());
         Png.write(
