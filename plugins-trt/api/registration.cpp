@@ -16,8 +16,8 @@ extern "C" NIT_API nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t
     static PluginCreator<PackedAdaLnPlugin> packedAdaLn;
     static PluginCreator<GatedResidualPlugin> gatedResidual;
     static PluginCreator<GatedAdaLnPlugin> gatedAdaLn;
-    static nvinfer1::IPluginCreatorInterface* const creators[]
-        = {&varlenAttention, &qkNormRope2d, &packedAdaLn, &gatedResidual, &gatedAdaLn};
+    static nvinfer1::IPluginCreatorInterface* const creators[] = {
+        &varlenAttention, &qkNormRope2d, &packedAdaLn, &gatedResidual, &gatedAdaLn};
     count = static_cast<int32_t>(sizeof(creators) / sizeof(creators[0]));
     return creators;
 }

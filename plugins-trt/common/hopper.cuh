@@ -24,7 +24,8 @@ enum class Swizzle : int
 //! Describes an operand of wgmma in shared memory: 14-bit fields in units of 16 bytes.
 //! K-major (rows of K): stride = bytes between groups of 8 rows; leading is not read.
 //! N-major (rows of N): stride = bytes between groups of 8 k; leading = bytes between 64-element columns of tiles.
-NIT_HOST_DEVICE uint64_t matrixDescriptor(uint32_t address, uint32_t leadingBytes, uint32_t strideBytes, Swizzle swizzle)
+NIT_HOST_DEVICE uint64_t
+matrixDescriptor(uint32_t address, uint32_t leadingBytes, uint32_t strideBytes, Swizzle swizzle)
 {
     uint64_t descriptor = (address & 0x3ffffu) >> 4;
     descriptor |= static_cast<uint64_t>((leadingBytes & 0x3ffffu) >> 4) << 16;
@@ -62,15 +63,14 @@ NIT_DEVICE void barrierArriveExpect(uint32_t barrier, unsigned bytes)
 //! Waits for the phase of this parity to end. A fresh barrier's phase 1 counts as ended.
 NIT_DEVICE void barrierWait(uint32_t barrier, unsigned parity)
 {
-    asm volatile(
-        "{\n"
-        ".reg .pred done;\n"
-        "again:\n"
-        "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
-        "@!done bra again;\n"
-        "}\n" ::"r"(barrier),
-        "r"(parity)
-        : "memory");
+    asm volatile("{\n"
+                 ".reg .pred done;\n"
+                 "again:\n"
+                 "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+                 "@!done bra again;\n"
+                 "}\n" ::"r"(barrier),
+                 "r"(parity)
+                 : "memory");
 }
 
 NIT_DEVICE void prefetchTensorMap(TensorMap const* map)

@@ -22,8 +22,8 @@ int attribute(cudaDeviceAttr which)
 {
     int device = 0;
     int value = 0;
-    if (check(cudaGetDevice(&device), "cudaGetDevice") != 0
-        || check(cudaDeviceGetAttribute(&value, which, device), "cudaDeviceGetAttribute") != 0)
+    if (check(cudaGetDevice(&device), "cudaGetDevice") != 0 ||
+        check(cudaDeviceGetAttribute(&value, which, device), "cudaDeviceGetAttribute") != 0)
     {
         return 0;
     }
@@ -80,8 +80,8 @@ int SharedMemoryGrant::request(void const* kernel, int bytes)
     {
         return 0;
     }
-    int const error = check(
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "cudaFuncSetAttribute");
+    int const error =
+        check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "cudaFuncSetAttribute");
     if (error == 0)
     {
         mDone.fetch_or(bit);
@@ -99,8 +99,7 @@ char const* nitLastError(void)
 char const* nitPluginsDescription(void)
 {
     // The marker lets a reader of the file find the text without loading it: NIT_PLUGINS{...}.
-    static constexpr char kDescription[]
-        = "NIT_PLUGINS{version=" NIT_PLUGINS_VERSION ";cuda=" NIT_PLUGINS_CUDA ";architectures=" NIT_PLUGINS_ARCHITECTURES
-          "}";
+    static constexpr char kDescription[] = "NIT_PLUGINS{version=" NIT_PLUGINS_VERSION ";cuda=" NIT_PLUGINS_CUDA
+                                           ";architectures=" NIT_PLUGINS_ARCHITECTURES "}";
     return kDescription;
 }

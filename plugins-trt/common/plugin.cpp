@@ -12,8 +12,7 @@ namespace nit
 using namespace nvinfer1;
 
 Attributes::Attributes(PluginTable const& table, PluginFieldCollection const* fields)
-    : mTable(table)
-    , mValues(table.attributes.size())
+    : mTable(table), mValues(table.attributes.size())
 {
     std::vector<bool> given(table.attributes.size());
     int32_t const count = fields == nullptr ? 0 : fields->nbFields;
@@ -29,8 +28,9 @@ Attributes::Attributes(PluginTable const& table, PluginFieldCollection const* fi
             }
             if (field.length != 1 || field.data == nullptr)
             {
-                throw std::invalid_argument(std::string("attribute ") + spec.name + ": expected one value, found "
-                    + std::to_string(field.data == nullptr ? 0 : field.length));
+                throw std::invalid_argument(
+                    std::string("attribute ") + spec.name + ": expected one value, found " +
+                    std::to_string(field.data == nullptr ? 0 : field.length));
             }
             if (spec.type == PluginFieldType::kINT32 && field.type == PluginFieldType::kINT32)
             {
@@ -42,8 +42,8 @@ Attributes::Attributes(PluginTable const& table, PluginFieldCollection const* fi
                 mValues[j].integer = static_cast<int32_t>(value);
                 if (mValues[j].integer != value)
                 {
-                    throw std::invalid_argument(std::string("attribute ") + spec.name + ": expected 32 bits, found "
-                        + std::to_string(value));
+                    throw std::invalid_argument(
+                        std::string("attribute ") + spec.name + ": expected 32 bits, found " + std::to_string(value));
                 }
             }
             else if (spec.type == PluginFieldType::kFLOAT32 && field.type == PluginFieldType::kFLOAT32)
@@ -52,9 +52,10 @@ Attributes::Attributes(PluginTable const& table, PluginFieldCollection const* fi
             }
             else
             {
-                throw std::invalid_argument(std::string("attribute ") + spec.name + ": expected "
-                    + (spec.type == PluginFieldType::kINT32 ? "an integer" : "a float") + ", found field type "
-                    + std::to_string(static_cast<int32_t>(field.type)));
+                throw std::invalid_argument(
+                    std::string("attribute ") + spec.name + ": expected " +
+                    (spec.type == PluginFieldType::kINT32 ? "an integer" : "a float") + ", found field type " +
+                    std::to_string(static_cast<int32_t>(field.type)));
             }
             given[j] = true;
         }
@@ -69,9 +70,7 @@ Attributes::Attributes(PluginTable const& table, PluginFieldCollection const* fi
     collect();
 }
 
-Attributes::Attributes(Attributes const& other)
-    : mTable(other.mTable)
-    , mValues(other.mValues)
+Attributes::Attributes(Attributes const& other) : mTable(other.mTable), mValues(other.mValues)
 {
     collect(); // the fields point at this object's values
 }
@@ -116,9 +115,7 @@ PluginFieldCollection const* Attributes::fields() const
     return &mCollection;
 }
 
-Plugin::Plugin(PluginTable const& table, Attributes const& attributes)
-    : mTable(table)
-    , mAttributes(attributes)
+Plugin::Plugin(PluginTable const& table, Attributes const& attributes) : mTable(table), mAttributes(attributes)
 {
 }
 
@@ -126,9 +123,12 @@ IPluginCapability* Plugin::getCapabilityInterface(PluginCapabilityType type) noe
 {
     switch (type)
     {
-    case PluginCapabilityType::kCORE: return static_cast<IPluginV3OneCore*>(this);
-    case PluginCapabilityType::kBUILD: return static_cast<IPluginV3OneBuild*>(this);
-    case PluginCapabilityType::kRUNTIME: return static_cast<IPluginV3OneRuntime*>(this);
+    case PluginCapabilityType::kCORE:
+        return static_cast<IPluginV3OneCore*>(this);
+    case PluginCapabilityType::kBUILD:
+        return static_cast<IPluginV3OneBuild*>(this);
+    case PluginCapabilityType::kRUNTIME:
+        return static_cast<IPluginV3OneRuntime*>(this);
     }
     return nullptr;
 }
@@ -153,9 +153,10 @@ int32_t Plugin::configurePlugin(
 {
     if (nbInputs != inputCount() || nbOutputs != getNbOutputs())
     {
-        logError(std::string(mTable.name) + ": expected " + std::to_string(inputCount()) + " inputs and "
-            + std::to_string(getNbOutputs()) + " outputs, found " + std::to_string(nbInputs) + " and "
-            + std::to_string(nbOutputs));
+        logError(
+            std::string(mTable.name) + ": expected " + std::to_string(inputCount()) + " inputs and " +
+            std::to_string(getNbOutputs()) + " outputs, found " + std::to_string(nbInputs) + " and " +
+            std::to_string(nbOutputs));
         return 1;
     }
     return 0;
@@ -175,8 +176,9 @@ int32_t Plugin::getOutputDataTypes(
     return 0;
 }
 
-int32_t Plugin::getOutputShapes(DimsExprs const* inputs, int32_t nbInputs, DimsExprs const*, int32_t, DimsExprs* outputs,
-    int32_t nbOutputs, IExprBuilder& exprBuilder) noexcept
+int32_t Plugin::getOutputShapes(
+    DimsExprs const* inputs, int32_t nbInputs, DimsExprs const*, int32_t, DimsExprs* outputs, int32_t nbOutputs,
+    IExprBuilder& exprBuilder) noexcept
 {
     if (nbInputs < 1 || nbOutputs != getNbOutputs())
     {
@@ -187,8 +189,9 @@ int32_t Plugin::getOutputShapes(DimsExprs const* inputs, int32_t nbInputs, DimsE
         TensorSpec const& spec = mTable.inputs[static_cast<size_t>(i)];
         if (inputs[i].nbDims != spec.rank)
         {
-            logError(std::string(mTable.name) + ": " + spec.name + ": expected " + std::to_string(spec.rank)
-                + " dimensions, found " + std::to_string(inputs[i].nbDims));
+            logError(
+                std::string(mTable.name) + ": " + spec.name + ": expected " + std::to_string(spec.rank) +
+                " dimensions, found " + std::to_string(inputs[i].nbDims));
             return 1;
         }
     }
@@ -200,7 +203,9 @@ int32_t Plugin::getOutputShapes(DimsExprs const* inputs, int32_t nbInputs, DimsE
     return 0;
 }
 
-void Plugin::outputShape(DimsExprs const*, DimsExprs*, IExprBuilder&) const {}
+void Plugin::outputShape(DimsExprs const*, DimsExprs*, IExprBuilder&) const
+{
+}
 
 bool Plugin::supportsFormatCombination(
     int32_t pos, DynamicPluginTensorDesc const* inOut, int32_t nbInputs, int32_t nbOutputs) noexcept
@@ -209,8 +214,8 @@ bool Plugin::supportsFormatCombination(
     {
         return false;
     }
-    TensorSpec const& spec = pos < nbInputs ? mTable.inputs[static_cast<size_t>(pos)]
-                                            : mTable.outputs[static_cast<size_t>(pos - nbInputs)];
+    TensorSpec const& spec =
+        pos < nbInputs ? mTable.inputs[static_cast<size_t>(pos)] : mTable.outputs[static_cast<size_t>(pos - nbInputs)];
     PluginTensorDesc const& found = inOut[pos].desc;
     if (found.format != TensorFormat::kLINEAR)
     {
@@ -218,9 +223,12 @@ bool Plugin::supportsFormatCombination(
     }
     switch (spec.type)
     {
-    case TensorType::kInt32: return found.type == DataType::kINT32;
-    case TensorType::kFloat32: return found.type == DataType::kFLOAT;
-    case TensorType::kNetwork: break;
+    case TensorType::kInt32:
+        return found.type == DataType::kINT32;
+    case TensorType::kFloat32:
+        return found.type == DataType::kFLOAT;
+    case TensorType::kNetwork:
+        break;
     }
     // Input 0 is of the network's type in every table.
     bool const known = found.type == DataType::kBF16 || found.type == DataType::kHALF;
@@ -259,7 +267,8 @@ int32_t Plugin::onShapeChange(
     } call{this, in};
     return guarded(
         "shapes",
-        [](void* argument) {
+        [](void* argument)
+        {
             Call const& c = *static_cast<Call*>(argument);
             c.self->checkShapes(c.in);
             return int32_t{0};
@@ -267,8 +276,9 @@ int32_t Plugin::onShapeChange(
         &call);
 }
 
-int32_t Plugin::enqueue(PluginTensorDesc const* inputDesc, PluginTensorDesc const*, void const* const* inputs,
-    void* const* outputs, void*, CUstream_st* stream) noexcept
+int32_t Plugin::enqueue(
+    PluginTensorDesc const* inputDesc, PluginTensorDesc const*, void const* const* inputs, void* const* outputs, void*,
+    CUstream_st* stream) noexcept
 {
     int const error = launch(inputDesc, inputs, outputs, stream);
     if (error != 0)

@@ -1,5 +1,5 @@
-// What our four (and one fused) TensorRT plugins share: names, attributes, types, serialisation, errors. A plugin of its
-// own adds its table, its shapes and its launch.
+// What our four (and one fused) TensorRT plugins share: names, attributes, types, serialisation, errors. A plugin of
+// its own adds its table, its shapes and its launch.
 #pragma once
 
 #include <cstdint>
@@ -95,20 +95,26 @@ public:
     char const* getPluginVersion() const noexcept override;
     char const* getPluginNamespace() const noexcept override;
 
-    int32_t configurePlugin(nvinfer1::DynamicPluginTensorDesc const* in, int32_t nbInputs,
-        nvinfer1::DynamicPluginTensorDesc const* out, int32_t nbOutputs) noexcept override;
-    int32_t getOutputDataTypes(nvinfer1::DataType* outputTypes, int32_t nbOutputs,
-        nvinfer1::DataType const* inputTypes, int32_t nbInputs) const noexcept override;
-    int32_t getOutputShapes(nvinfer1::DimsExprs const* inputs, int32_t nbInputs, nvinfer1::DimsExprs const* shapeInputs,
+    int32_t configurePlugin(
+        nvinfer1::DynamicPluginTensorDesc const* in, int32_t nbInputs, nvinfer1::DynamicPluginTensorDesc const* out,
+        int32_t nbOutputs) noexcept override;
+    int32_t getOutputDataTypes(
+        nvinfer1::DataType* outputTypes, int32_t nbOutputs, nvinfer1::DataType const* inputTypes,
+        int32_t nbInputs) const noexcept override;
+    int32_t getOutputShapes(
+        nvinfer1::DimsExprs const* inputs, int32_t nbInputs, nvinfer1::DimsExprs const* shapeInputs,
         int32_t nbShapeInputs, nvinfer1::DimsExprs* outputs, int32_t nbOutputs,
         nvinfer1::IExprBuilder& exprBuilder) noexcept override;
-    bool supportsFormatCombination(int32_t pos, nvinfer1::DynamicPluginTensorDesc const* inOut, int32_t nbInputs,
+    bool supportsFormatCombination(
+        int32_t pos, nvinfer1::DynamicPluginTensorDesc const* inOut, int32_t nbInputs,
         int32_t nbOutputs) noexcept override;
     int32_t getNbOutputs() const noexcept override;
 
-    int32_t onShapeChange(nvinfer1::PluginTensorDesc const* in, int32_t nbInputs, nvinfer1::PluginTensorDesc const* out,
+    int32_t onShapeChange(
+        nvinfer1::PluginTensorDesc const* in, int32_t nbInputs, nvinfer1::PluginTensorDesc const* out,
         int32_t nbOutputs) noexcept override;
-    int32_t enqueue(nvinfer1::PluginTensorDesc const* inputDesc, nvinfer1::PluginTensorDesc const* outputDesc,
+    int32_t enqueue(
+        nvinfer1::PluginTensorDesc const* inputDesc, nvinfer1::PluginTensorDesc const* outputDesc,
         void const* const* inputs, void* const* outputs, void* workspace, CUstream_st* stream) noexcept override;
     nvinfer1::IPluginV3* attachToContext(nvinfer1::IPluginResourceContext* context) noexcept override;
     nvinfer1::PluginFieldCollection const* getFieldsToSerialize() noexcept override;
@@ -118,14 +124,15 @@ protected:
     virtual int32_t inputCount() const noexcept;
 
     //! Output 0 has input 0's shape unless a plugin says otherwise.
-    virtual void outputShape(nvinfer1::DimsExprs const* inputs, nvinfer1::DimsExprs* output,
-        nvinfer1::IExprBuilder& builder) const;
+    virtual void outputShape(
+        nvinfer1::DimsExprs const* inputs, nvinfer1::DimsExprs* output, nvinfer1::IExprBuilder& builder) const;
 
     //! Sizes that must agree, once they are known. Throws std::invalid_argument: expected, found, where.
     virtual void checkShapes(nvinfer1::PluginTensorDesc const* in) const = 0;
 
     //! Launches; 0 or a cudaError_t whose message nitLastError() has.
-    virtual int launch(nvinfer1::PluginTensorDesc const* in, void const* const* inputs, void* const* outputs,
+    virtual int launch(
+        nvinfer1::PluginTensorDesc const* in, void const* const* inputs, void* const* outputs,
         CUstream_st* stream) const = 0;
 
     Attributes const& attributes() const noexcept;

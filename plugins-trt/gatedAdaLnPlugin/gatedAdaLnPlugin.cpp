@@ -15,17 +15,19 @@ PluginTable const& GatedAdaLnPlugin::table()
 {
     static PluginTable const table{
         "NitGatedAdaLn",
-        {{"x", TensorType::kNetwork, 2}, {"y", TensorType::kNetwork, 2}, {"gate", TensorType::kNetwork, 2},
-            {"shift", TensorType::kNetwork, 2}, {"scale", TensorType::kNetwork, 2},
-            {"image_index", TensorType::kInt32, 1}},
+        {{"x", TensorType::kNetwork, 2},
+         {"y", TensorType::kNetwork, 2},
+         {"gate", TensorType::kNetwork, 2},
+         {"shift", TensorType::kNetwork, 2},
+         {"scale", TensorType::kNetwork, 2},
+         {"image_index", TensorType::kInt32, 1}},
         {{"residual", TensorType::kNetwork, 2}, {"out", TensorType::kNetwork, 2}},
         {{"epsilon", PluginFieldType::kFLOAT32}},
     };
     return table;
 }
 
-GatedAdaLnPlugin::GatedAdaLnPlugin(Attributes const& attributes)
-    : Plugin(table(), attributes)
+GatedAdaLnPlugin::GatedAdaLnPlugin(Attributes const& attributes) : Plugin(table(), attributes)
 {
     if (!(attributes.real("epsilon") >= 0.0f))
     {

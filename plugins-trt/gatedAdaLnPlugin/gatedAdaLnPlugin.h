@@ -18,7 +18,8 @@ public:
 
 protected:
     void checkShapes(nvinfer1::PluginTensorDesc const* in) const override;
-    int launch(nvinfer1::PluginTensorDesc const* in, void const* const* inputs, void* const* outputs,
+    int launch(
+        nvinfer1::PluginTensorDesc const* in, void const* const* inputs, void* const* outputs,
         CUstream_st* stream) const override;
 };
 

@@ -13,16 +13,17 @@ PluginTable const& GatedResidualPlugin::table()
 {
     static PluginTable const table{
         "NitGatedResidual",
-        {{"x", TensorType::kNetwork, 2}, {"y", TensorType::kNetwork, 2}, {"gate", TensorType::kNetwork, 2},
-            {"image_index", TensorType::kInt32, 1}},
+        {{"x", TensorType::kNetwork, 2},
+         {"y", TensorType::kNetwork, 2},
+         {"gate", TensorType::kNetwork, 2},
+         {"image_index", TensorType::kInt32, 1}},
         {{"out", TensorType::kNetwork, 2}},
         {},
     };
     return table;
 }
 
-GatedResidualPlugin::GatedResidualPlugin(Attributes const& attributes)
-    : Plugin(table(), attributes)
+GatedResidualPlugin::GatedResidualPlugin(Attributes const& attributes) : Plugin(table(), attributes)
 {
 }
 

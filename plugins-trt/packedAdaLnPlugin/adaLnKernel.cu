@@ -46,31 +46,36 @@ int launch(char const* name, NitAdaLnParams const* p, void* stream)
     }
     if (p->tokens < 0 || p->hidden < 1)
     {
-        return invalid("%s: expected tokens >= 0 and hidden >= 1, found %lld and %d", name,
-            static_cast<long long>(p->tokens), p->hidden);
+        return invalid(
+            "%s: expected tokens >= 0 and hidden >= 1, found %lld and %d", name, static_cast<long long>(p->tokens),
+            p->hidden);
     }
     if (p->tokens == 0)
     {
         return 0;
     }
-    bool const given = p->x != nullptr && p->imageIndex != nullptr
-        && (!kGated || (p->y != nullptr && p->gate != nullptr && p->residual != nullptr))
-        && (!kNormed || (p->shift != nullptr && p->scale != nullptr && p->out != nullptr));
+    bool const given = p->x != nullptr && p->imageIndex != nullptr &&
+                       (!kGated || (p->y != nullptr && p->gate != nullptr && p->residual != nullptr)) &&
+                       (!kNormed || (p->shift != nullptr && p->scale != nullptr && p->out != nullptr));
     if (!given)
     {
         return invalid("%s: expected all of its tensors, found NULL among them", name);
     }
     if (p->modulationStride < p->hidden)
     {
-        return invalid("%s: expected modulationStride >= hidden (%d), found %lld", name, p->hidden,
+        return invalid(
+            "%s: expected modulationStride >= hidden (%d), found %lld", name, p->hidden,
             static_cast<long long>(p->modulationStride));
     }
     cudaStream_t const queue = static_cast<cudaStream_t>(stream);
     switch (p->type)
     {
-    case NIT_BF16: return launch<Bf16, kGated, kNormed>(*p, queue);
-    case NIT_FP16: return launch<Fp16, kGated, kNormed>(*p, queue);
-    default: return invalid("%s: expected type NIT_BF16 (0) or NIT_FP16 (1), found %d", name, p->type);
+    case NIT_BF16:
+        return launch<Bf16, kGated, kNormed>(*p, queue);
+    case NIT_FP16:
+        return launch<Fp16, kGated, kNormed>(*p, queue);
+    default:
+        return invalid("%s: expected type NIT_BF16 (0) or NIT_FP16 (1), found %d", name, p->type);
     }
 }
 

@@ -15,16 +15,17 @@ PluginTable const& PackedAdaLnPlugin::table()
 {
     static PluginTable const table{
         "NitPackedAdaLn",
-        {{"x", TensorType::kNetwork, 2}, {"shift", TensorType::kNetwork, 2}, {"scale", TensorType::kNetwork, 2},
-            {"image_index", TensorType::kInt32, 1}},
+        {{"x", TensorType::kNetwork, 2},
+         {"shift", TensorType::kNetwork, 2},
+         {"scale", TensorType::kNetwork, 2},
+         {"image_index", TensorType::kInt32, 1}},
         {{"out", TensorType::kNetwork, 2}},
         {{"epsilon", PluginFieldType::kFLOAT32}},
     };
     return table;
 }
 
-PackedAdaLnPlugin::PackedAdaLnPlugin(Attributes const& attributes)
-    : Plugin(table(), attributes)
+PackedAdaLnPlugin::PackedAdaLnPlugin(Attributes const& attributes) : Plugin(table(), attributes)
 {
     if (!(attributes.real("epsilon") >= 0.0f))
     {

@@ -97,8 +97,8 @@ qkNormRope2dKernel(NitQkNormRope2dParams const p)
             for (int i = 0; i < kVectors; ++i)
             {
                 int const column = (i * kLanes + part) * 8;
-                Vector16 const vector = mine ? loadVector(source + static_cast<int64_t>(head) * kHeadDim + column)
-                                             : Vector16{0, 0, 0, 0};
+                Vector16 const vector =
+                    mine ? loadVector(source + static_cast<int64_t>(head) * kHeadDim + column) : Vector16{0, 0, 0, 0};
                 unpack<T>(vector, values[i]);
             }
             if (p.qWeight != nullptr)
@@ -125,8 +125,7 @@ qkNormRope2dKernel(NitQkNormRope2dParams const p)
                         squares += centred * centred;
                     }
                 }
-                float const inverse
-                    = inverseSqrt(headSum<kLanes>(squares, group * kLanes) / kHeadDim + p.epsilon);
+                float const inverse = inverseSqrt(headSum<kLanes>(squares, group * kLanes) / kHeadDim + p.epsilon);
                 T const* weights = static_cast<T const*>(head < p.heads ? p.qWeight : p.kWeight);
                 T const* biases = static_cast<T const*>(head < p.heads ? p.qBias : p.kBias);
 #pragma unroll

@@ -34,8 +34,9 @@ int launchVectors(NitQkNormRope2dParams const& p, cudaStream_t stream)
 template <typename T>
 int launch(NitQkNormRope2dParams const& p, cudaStream_t stream)
 {
-    bool const vectors = aligned16(p.qkv) && aligned16(p.out) && p.qkvTokenStride % 8 == 0 && p.outTokenStride % 8 == 0
-        && aligned16(p.qWeight) && aligned16(p.qBias) && aligned16(p.kWeight) && aligned16(p.kBias);
+    bool const vectors = aligned16(p.qkv) && aligned16(p.out) && p.qkvTokenStride % 8 == 0 &&
+                         p.outTokenStride % 8 == 0 && aligned16(p.qWeight) && aligned16(p.qBias) &&
+                         aligned16(p.kWeight) && aligned16(p.kBias);
     if (vectors && p.headDim == 64)
     {
         return launchVectors<T, 4, 2>(p, stream);
@@ -62,7 +63,8 @@ int nitQkNormRope2d(NitQkNormRope2dParams const* p, void* stream)
     }
     if (p->tokens < 0 || p->heads < 1)
     {
-        return invalid("nitQkNormRope2d: expected tokens >= 0 and heads >= 1, found %lld and %d",
+        return invalid(
+            "nitQkNormRope2d: expected tokens >= 0 and heads >= 1, found %lld and %d",
             static_cast<long long>(p->tokens), p->heads);
     }
     if (p->headDim < 8 || p->headDim > 128 || p->headDim % 8 != 0)
@@ -80,13 +82,14 @@ int nitQkNormRope2d(NitQkNormRope2dParams const* p, void* stream)
     int64_t const width = static_cast<int64_t>(3) * p->heads * p->headDim;
     if (p->qkvTokenStride < width || p->outTokenStride < width)
     {
-        return invalid("nitQkNormRope2d: expected token strides >= 3 heads headDim (%lld), found %lld and %lld",
+        return invalid(
+            "nitQkNormRope2d: expected token strides >= 3 heads headDim (%lld), found %lld and %lld",
             static_cast<long long>(width), static_cast<long long>(p->qkvTokenStride),
             static_cast<long long>(p->outTokenStride));
     }
     bool const tables = p->cosine != nullptr && p->sine != nullptr;
-    bool const angles
-        = p->cosine == nullptr && p->sine == nullptr && p->positions != nullptr && p->frequencies != nullptr;
+    bool const angles =
+        p->cosine == nullptr && p->sine == nullptr && p->positions != nullptr && p->frequencies != nullptr;
     if (!tables && !angles)
     {
         return invalid("nitQkNormRope2d: expected cosine and sine, or positions and frequencies, found neither whole");
@@ -100,8 +103,11 @@ int nitQkNormRope2d(NitQkNormRope2dParams const* p, void* stream)
     cudaStream_t const queue = static_cast<cudaStream_t>(stream);
     switch (p->type)
     {
-    case NIT_BF16: return launch<Bf16>(*p, queue);
-    case NIT_FP16: return launch<Fp16>(*p, queue);
-    default: return invalid("nitQkNormRope2d: expected type NIT_BF16 (0) or NIT_FP16 (1), found %d", p->type);
+    case NIT_BF16:
+        return launch<Bf16>(*p, queue);
+    case NIT_FP16:
+        return launch<Fp16>(*p, queue);
+    default:
+        return invalid("nitQkNormRope2d: expected type NIT_BF16 (0) or NIT_FP16 (1), found %d", p->type);
     }
 }

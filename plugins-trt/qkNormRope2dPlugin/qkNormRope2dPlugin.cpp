@@ -15,30 +15,34 @@ PluginTable const& QkNormRope2dPlugin::table()
 {
     static PluginTable const table{
         "NitQkNormRope2d",
-        {{"qkv", TensorType::kNetwork, 2}, {"rope_cos", TensorType::kFloat32, 2},
-            {"rope_sin", TensorType::kFloat32, 2}, {"q_norm_weight", TensorType::kNetwork, 1},
-            {"q_norm_bias", TensorType::kNetwork, 1}, {"k_norm_weight", TensorType::kNetwork, 1},
-            {"k_norm_bias", TensorType::kNetwork, 1}},
+        {{"qkv", TensorType::kNetwork, 2},
+         {"rope_cos", TensorType::kFloat32, 2},
+         {"rope_sin", TensorType::kFloat32, 2},
+         {"q_norm_weight", TensorType::kNetwork, 1},
+         {"q_norm_bias", TensorType::kNetwork, 1},
+         {"k_norm_weight", TensorType::kNetwork, 1},
+         {"k_norm_bias", TensorType::kNetwork, 1}},
         {{"out", TensorType::kNetwork, 2}},
-        {{"num_heads", PluginFieldType::kINT32}, {"head_dim", PluginFieldType::kINT32},
-            {"qk_norm", PluginFieldType::kINT32}, {"epsilon", PluginFieldType::kFLOAT32}},
+        {{"num_heads", PluginFieldType::kINT32},
+         {"head_dim", PluginFieldType::kINT32},
+         {"qk_norm", PluginFieldType::kINT32},
+         {"epsilon", PluginFieldType::kFLOAT32}},
     };
     return table;
 }
 
-QkNormRope2dPlugin::QkNormRope2dPlugin(Attributes const& attributes)
-    : Plugin(table(), attributes)
+QkNormRope2dPlugin::QkNormRope2dPlugin(Attributes const& attributes) : Plugin(table(), attributes)
 {
     int32_t const headDim = attributes.integer("head_dim");
     if (attributes.integer("num_heads") < 1 || headDim < 8 || headDim > 128 || headDim % 8 != 0)
     {
-        throw std::invalid_argument("expected num_heads >= 1 and head_dim a multiple of 8 from 8 to 128, found "
-            + std::to_string(attributes.integer("num_heads")) + " and " + std::to_string(headDim));
+        throw std::invalid_argument(
+            "expected num_heads >= 1 and head_dim a multiple of 8 from 8 to 128, found " +
+            std::to_string(attributes.integer("num_heads")) + " and " + std::to_string(headDim));
     }
     if (attributes.integer("qk_norm") != 0 && attributes.integer("qk_norm") != 1)
     {
-        throw std::invalid_argument(
-            "expected qk_norm 0 or 1, found " + std::to_string(attributes.integer("qk_norm")));
+        throw std::invalid_argument("expected qk_norm 0 or 1, found " + std::to_string(attributes.integer("qk_norm")));
     }
     if (!(attributes.real("epsilon") >= 0.0f))
     {

@@ -19,7 +19,8 @@ public:
 protected:
     int32_t inputCount() const noexcept override;
     void checkShapes(nvinfer1::PluginTensorDesc const* in) const override;
-    int launch(nvinfer1::PluginTensorDesc const* in, void const* const* inputs, void* const* outputs,
+    int launch(
+        nvinfer1::PluginTensorDesc const* in, void const* const* inputs, void* const* outputs,
         CUstream_st* stream) const override;
 };
 

@@ -59,16 +59,19 @@ void adaLnAgrees(int hidden, int modulationStride, bool inPlace = false)
     p.modulationStride = modulationStride;
     p.epsilon = 1e-6f;
     unsigned const blocks = static_cast<unsigned>((tokens + kAdaLnWarps - 1) / kAdaLnWarps);
-    emulator::launch(blocks, kAdaLnWarps * 32, 0, {}, [&] {
-        if constexpr (kVectors == 0)
+    emulator::launch(
+        blocks, kAdaLnWarps * 32, 0, {},
+        [&]
         {
-            adaLnAnyKernel<T, kGated, kNormed>(p);
-        }
-        else
-        {
-            adaLnKernel<T, kVectors, kGated, kNormed>(p);
-        }
-    });
+            if constexpr (kVectors == 0)
+            {
+                adaLnAnyKernel<T, kGated, kNormed>(p);
+            }
+            else
+            {
+                adaLnKernel<T, kVectors, kGated, kNormed>(p);
+            }
+        });
 
     std::vector<double> sums;
     std::vector<double> normed;
@@ -141,7 +144,8 @@ void adaLnKeepsDigits()
     p.modulationStride = hidden;
     p.epsilon = 1e-6f;
     emulator::launch(1, kAdaLnWarps * 32, 0, {}, [&] { adaLnKernel<Bf16, 5, false, true>(p); });
-    check(toFloat(out[0]) == -1.0f && toFloat(out[1]) == 1.0f,
+    check(
+        toFloat(out[0]) == -1.0f && toFloat(out[1]) == 1.0f,
         "expected -1 and 1, found " + std::to_string(toFloat(out[0])) + " and " + std::to_string(toFloat(out[1])));
 }
 
@@ -181,8 +185,8 @@ void ropeAgrees(int heads, int headDim, Rope const& options)
         for (int c = 0; c < headDim; ++c)
         {
             int const pair = c / 2;
-            double const angle = positions[static_cast<size_t>(token * 2 + pair / axisPairs)]
-                * static_cast<double>(frequencies[static_cast<size_t>(pair % axisPairs)]);
+            double const angle = positions[static_cast<size_t>(token * 2 + pair / axisPairs)] *
+                                 static_cast<double>(frequencies[static_cast<size_t>(pair % axisPairs)]);
             cosine.push_back(static_cast<float>(std::cos(angle) * magnitude));
             sine.push_back(static_cast<float>(std::sin(angle) * magnitude));
         }
@@ -212,8 +216,8 @@ void ropeAgrees(int heads, int headDim, Rope const& options)
     unsigned const warps = static_cast<unsigned>(tokens * 3 * heads);
     if constexpr (kLanes == 0)
     {
-        emulator::launch((warps + kRopeWarps - 1) / kRopeWarps, kRopeWarps * 32, 0, {},
-            [&] { qkNormRope2dAnyKernel<T>(p); });
+        emulator::launch(
+            (warps + kRopeWarps - 1) / kRopeWarps, kRopeWarps * 32, 0, {}, [&] { qkNormRope2dAnyKernel<T>(p); });
     }
     else
     {
@@ -261,8 +265,8 @@ void ropeAgrees(int heads, int headDim, Rope const& options)
                 for (int c = 0; c < headDim; ++c)
                 {
                     double& value = row[static_cast<size_t>(c)];
-                    value = (value - mean) / std::sqrt(variance + 1e-5) * at(weights, weight + c)
-                        + at(weights, weight + headDim + c);
+                    value = (value - mean) / std::sqrt(variance + 1e-5) * at(weights, weight + c) +
+                            at(weights, weight + headDim + c);
                 }
             }
             for (int c = 0; c < headDim; ++c)
@@ -285,45 +289,61 @@ int all()
     run("packed AdaLN, half-filled vectors", [] { adaLnAgrees<Fp16, 2, false, true>(264, 2 * 264); });
     run("packed AdaLN, any size", [] { adaLnAgrees<Bf16, 0, false, true>(37, 3 * 37); });
     run("packed AdaLN keeps its digits", [] { adaLnKeepsDigits(); });
-    run("gated residual", [] {
-        adaLnAgrees<Bf16, 3, true, false>(768, 6 * 768);
-        adaLnAgrees<Fp16, 0, true, false>(51, 3 * 51);
-    });
-    run("gated AdaLN", [] {
-        adaLnAgrees<Bf16, 5, true, true>(1152, 6 * 1152);
-        adaLnAgrees<Fp16, 8, true, true>(2048, 3 * 2048);
-        adaLnAgrees<Bf16, 0, true, true>(37, 3 * 37);
-    });
-    run("gated AdaLN in place", [] {
-        adaLnAgrees<Bf16, 5, true, true>(1152, 6 * 1152, true);
-        adaLnAgrees<Bf16, 0, true, true>(37, 3 * 37, true);
-    });
-    run("rope, every headDim with its own kernel", [] {
-        ropeAgrees<Bf16, 4, 1>(3, 32, {});
-        ropeAgrees<Bf16, 4, 2>(6, 64, {});
-        ropeAgrees<Fp16, 3, 3>(16, 72, {});
-        ropeAgrees<Bf16, 5, 2>(5, 80, {});
-        ropeAgrees<Fp16, 4, 3>(2, 96, {});
-        ropeAgrees<Bf16, 8, 2>(3, 128, {});
-    });
-    run("rope, any headDim", [] {
-        for (int headDim = 8; headDim <= 128; headDim += 8)
+    run("gated residual",
+        []
         {
-            ropeAgrees<Bf16, 0, 0>(2, headDim, {});
-        }
-    });
-    run("rope from positions", [] {
-        ropeAgrees<Bf16, 3, 3>(16, 72, {true, false});
-        ropeAgrees<Bf16, 0, 0>(2, 72, {true, false});
-    });
-    run("rope in place, padded rows", [] {
-        ropeAgrees<Bf16, 3, 3>(16, 72, {true, true, true, 16});
-        ropeAgrees<Bf16, 0, 0>(2, 40, {true, true, true, 5});
-    });
-    run("rope without norm", [] {
-        ropeAgrees<Fp16, 4, 2>(6, 64, {false, true});
-        ropeAgrees<Fp16, 0, 0>(6, 64, {false, true, true});
-    });
+            adaLnAgrees<Bf16, 3, true, false>(768, 6 * 768);
+            adaLnAgrees<Fp16, 0, true, false>(51, 3 * 51);
+        });
+    run("gated AdaLN",
+        []
+        {
+            adaLnAgrees<Bf16, 5, true, true>(1152, 6 * 1152);
+            adaLnAgrees<Fp16, 8, true, true>(2048, 3 * 2048);
+            adaLnAgrees<Bf16, 0, true, true>(37, 3 * 37);
+        });
+    run("gated AdaLN in place",
+        []
+        {
+            adaLnAgrees<Bf16, 5, true, true>(1152, 6 * 1152, true);
+            adaLnAgrees<Bf16, 0, true, true>(37, 3 * 37, true);
+        });
+    run("rope, every headDim with its own kernel",
+        []
+        {
+            ropeAgrees<Bf16, 4, 1>(3, 32, {});
+            ropeAgrees<Bf16, 4, 2>(6, 64, {});
+            ropeAgrees<Fp16, 3, 3>(16, 72, {});
+            ropeAgrees<Bf16, 5, 2>(5, 80, {});
+            ropeAgrees<Fp16, 4, 3>(2, 96, {});
+            ropeAgrees<Bf16, 8, 2>(3, 128, {});
+        });
+    run("rope, any headDim",
+        []
+        {
+            for (int headDim = 8; headDim <= 128; headDim += 8)
+            {
+                ropeAgrees<Bf16, 0, 0>(2, headDim, {});
+            }
+        });
+    run("rope from positions",
+        []
+        {
+            ropeAgrees<Bf16, 3, 3>(16, 72, {true, false});
+            ropeAgrees<Bf16, 0, 0>(2, 72, {true, false});
+        });
+    run("rope in place, padded rows",
+        []
+        {
+            ropeAgrees<Bf16, 3, 3>(16, 72, {true, true, true, 16});
+            ropeAgrees<Bf16, 0, 0>(2, 40, {true, true, true, 5});
+        });
+    run("rope without norm",
+        []
+        {
+            ropeAgrees<Fp16, 4, 2>(6, 64, {false, true});
+            ropeAgrees<Fp16, 0, 0>(6, 64, {false, true, true});
+        });
     return result();
 }
 

@@ -205,9 +205,8 @@ void interfacesTellTheirKind()
 {
     auto const plugin = create("NitVarlenAttention", attentionFields());
     check(std::string(plugin->getInterfaceInfo().kind) == "PLUGIN", "kind of a plugin");
-    auto const kind = [&](PluginCapabilityType type) {
-        return std::string(plugin->getCapabilityInterface(type)->getInterfaceInfo().kind);
-    };
+    auto const kind = [&](PluginCapabilityType type)
+    { return std::string(plugin->getCapabilityInterface(type)->getInterfaceInfo().kind); };
     check(kind(PluginCapabilityType::kCORE) == "PLUGIN_V3ONE_CORE", "kind of the core interface");
     check(kind(PluginCapabilityType::kBUILD) == "PLUGIN_V3ONE_BUILD", "kind of the build interface");
     check(kind(PluginCapabilityType::kRUNTIME) == "PLUGIN_V3ONE_RUNTIME", "kind of the runtime interface");
@@ -257,14 +256,14 @@ void tablesMatchYaml(std::string const& folder)
     check(count == static_cast<int32_t>(cases.size()), "expected 5 creators, found " + std::to_string(count));
     for (Case const& c : cases)
     {
-        std::string const path
-            = folder + "/" + c.file + "Plugin/" + c.file + "_PluginConfig.yaml";
+        std::string const path = folder + "/" + c.file + "Plugin/" + c.file + "_PluginConfig.yaml";
         std::vector<std::string> const expected = names(path);
         auto const plugin = create(c.name, c.fields);
         check(plugin != nullptr, std::string("cannot create ") + c.name);
         PluginFieldCollection const* const fields = creator(c.name)->getFieldNames();
         int32_t const outputs = build(*plugin)->getNbOutputs();
-        check(expected.size() == static_cast<size_t>(1 + c.inputs + outputs + fields->nbFields),
+        check(
+            expected.size() == static_cast<size_t>(1 + c.inputs + outputs + fields->nbFields),
             path + ": expected as many names as the plugin has");
         check(expected.front() == c.name, path + ": name");
         for (int32_t i = 0; i < fields->nbFields; ++i)
@@ -287,18 +286,16 @@ void tablesMatchYaml(std::string const& folder)
             std::string const dtype = line.substr(at + 7, line.find(',', at) - at - 7);
             for (DataType type : {kB, DataType::kHALF, kI, kF})
             {
-                std::vector<PluginTensorDesc> tensors(
-                    static_cast<size_t>(c.inputs + outputs), tensor(kB, {1, 1}));
+                std::vector<PluginTensorDesc> tensors(static_cast<size_t>(c.inputs + outputs), tensor(kB, {1, 1}));
                 tensors[static_cast<size_t>(position)].type = type;
                 auto const descs = dynamic(tensors);
-                bool const taken
-                    = build(*plugin)->supportsFormatCombination(position, descs.data(), c.inputs, outputs);
+                bool const taken = build(*plugin)->supportsFormatCombination(position, descs.data(), c.inputs, outputs);
                 bool const half = type == DataType::kHALF && position == 0; // then all of T are fp16
-                bool const right = (dtype == "T" && (type == kB || half)) || (dtype == "int32" && type == kI)
-                    || (dtype == "float32" && type == kF);
-                check(taken == right,
-                    path + ": position " + std::to_string(position) + " and type "
-                        + std::to_string(static_cast<int32_t>(type)));
+                bool const right = (dtype == "T" && (type == kB || half)) || (dtype == "int32" && type == kI) ||
+                                   (dtype == "float32" && type == kF);
+                check(
+                    taken == right, path + ": position " + std::to_string(position) + " and type " +
+                                        std::to_string(static_cast<int32_t>(type)));
             }
             ++position;
         }
@@ -329,15 +326,18 @@ void shapesFollowTheInputs()
 
 void attributesAreChecked()
 {
-    auto const refused = [](std::string const& name, Fields const& fields, std::string const& message) {
+    auto const refused = [](std::string const& name, Fields const& fields, std::string const& message)
+    {
         gFinder.logger.last.clear();
         check(create(name, fields) == nullptr, name + " was made from bad attributes");
         check(gFinder.logger.last == "node: " + message, gFinder.logger.last);
     };
     refused("NitVarlenAttention", Fields(), "attribute num_heads: expected, not found");
-    refused("NitVarlenAttention", attentionFields(16, 71),
+    refused(
+        "NitVarlenAttention", attentionFields(16, 71),
         "expected num_heads >= 1 and head_dim a multiple of 8 from 8 to 128, found 16 and 71");
-    refused("NitVarlenAttention", attentionFields(0, 72),
+    refused(
+        "NitVarlenAttention", attentionFields(0, 72),
         "expected num_heads >= 1 and head_dim a multiple of 8 from 8 to 128, found 0 and 72");
     refused("NitQkNormRope2d", ropeFields(2), "expected qk_norm 0 or 1, found 2");
     Fields wrong;
@@ -371,22 +371,24 @@ void serialisedFieldsMakeTheSamePlugin()
 
 void mismatchedShapesAreNamed()
 {
-    auto const refused = [](IPluginV3& plugin, std::vector<PluginTensorDesc> const& in, int32_t outputs,
-                             std::string const& message) {
+    auto const refused =
+        [](IPluginV3& plugin, std::vector<PluginTensorDesc> const& in, int32_t outputs, std::string const& message)
+    {
         gFinder.logger.last.clear();
         std::vector<PluginTensorDesc> const out(static_cast<size_t>(outputs));
-        int32_t const code
-            = runtime(plugin)->onShapeChange(in.data(), static_cast<int32_t>(in.size()), out.data(), outputs);
+        int32_t const code =
+            runtime(plugin)->onShapeChange(in.data(), static_cast<int32_t>(in.size()), out.data(), outputs);
         check((code == 0) == message.empty(), "onShapeChange for: " + message);
         check(gFinder.logger.last == message, gFinder.logger.last);
     };
     auto const attention = create("NitVarlenAttention", attentionFields());
     refused(*attention, {tensor(kB, {7, 3456}), tensor(kI, {3})}, 1, "");
-    refused(*attention, {tensor(kB, {7, 3455}), tensor(kI, {3})}, 1,
+    refused(
+        *attention, {tensor(kB, {7, 3455}), tensor(kI, {3})}, 1,
         "NitVarlenAttention shapes: qkv's columns (3 num_heads head_dim): expected 3456, found 3455");
     auto const fused = create("NitGatedAdaLn", epsilonFields());
     std::vector<PluginTensorDesc> in{tensor(kB, {7, 1152}), tensor(kB, {7, 1152}), tensor(kB, {2, 1152}),
-        tensor(kB, {2, 1152}), tensor(kB, {2, 1152}), tensor(kI, {7})};
+                                     tensor(kB, {2, 1152}), tensor(kB, {2, 1152}), tensor(kI, {7})};
     refused(*fused, in, 2, "");
     in[5] = tensor(kI, {8});
     refused(*fused, in, 2, "NitGatedAdaLn shapes: image_index's length (tokens): expected 7, found 8");
@@ -403,10 +405,11 @@ void launchesCarryPointersAndStrides()
     std::vector<PluginTensorDesc> in{tensor(DataType::kHALF, {7, 3456}), tensor(kI, {3})};
     PluginTensorDesc const result = tensor(DataType::kHALF, {7, 1152});
     check(runtime(*attention)->enqueue(in.data(), &result, inputs, outputs, nullptr, nullptr) == 0, "attention runs");
-    check(gLaunched == "attention" && gAttention.q == qkv.data() && gAttention.k == qkv.data() + 1152
-            && gAttention.v == qkv.data() + 2304 && gAttention.images == 2 && gAttention.tokens == 7
-            && gAttention.qTokenStride == 3456 && gAttention.outTokenStride == 1152 && gAttention.kHeadStride == 72
-            && gAttention.type == NIT_FP16,
+    check(
+        gLaunched == "attention" && gAttention.q == qkv.data() && gAttention.k == qkv.data() + 1152 &&
+            gAttention.v == qkv.data() + 2304 && gAttention.images == 2 && gAttention.tokens == 7 &&
+            gAttention.qTokenStride == 3456 && gAttention.outTokenStride == 1152 && gAttention.kHeadStride == 72 &&
+            gAttention.type == NIT_FP16,
         "attention's parameters");
 
     auto const rope = create("NitQkNormRope2d", ropeFields(0));
@@ -414,7 +417,8 @@ void launchesCarryPointersAndStrides()
     void const* ropeInputs[3] = {qkv.data(), table.data(), table.data()};
     std::vector<PluginTensorDesc> ropeIn{tensor(kB, {7, 3456}), tensor(kF, {7, 72}), tensor(kF, {7, 72})};
     check(runtime(*rope)->enqueue(ropeIn.data(), &result, ropeInputs, outputs, nullptr, nullptr) == 0, "rope runs");
-    check(gLaunched == "rope" && gRope.qWeight == nullptr && gRope.type == NIT_BF16 && gRope.qkvTokenStride == 3456,
+    check(
+        gLaunched == "rope" && gRope.qWeight == nullptr && gRope.type == NIT_BF16 && gRope.qkvTokenStride == 3456,
         "rope's parameters");
 
     gLaunchResult = 700;

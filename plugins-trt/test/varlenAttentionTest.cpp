@@ -28,10 +28,7 @@ struct Pack
     std::vector<T> memory;
 
     Pack(std::vector<int> const& lengths, int heads_, int headDim_, unsigned seed, int pad = 0, int shift_ = 0)
-        : heads(heads_)
-        , headDim(headDim_)
-        , stride(static_cast<int64_t>(3) * heads_ * headDim_ + pad)
-        , shift(shift_)
+        : heads(heads_), headDim(headDim_), stride(static_cast<int64_t>(3) * heads_ * headDim_ + pad), shift(shift_)
     {
         for (int length : lengths)
         {
@@ -58,7 +55,8 @@ struct Result
     std::vector<float> logSumExp;
 };
 
-TensorMap emulatedMap(NitVarlenAttentionParams const& p, void const* base, int64_t stride, int64_t headStride, bool rest)
+TensorMap emulatedMap(
+    NitVarlenAttentionParams const& p, void const* base, int64_t stride, int64_t headStride, bool rest)
 {
     RaggedMap const numbers = raggedMap(p.headDim, p.heads, stride, headStride, rest);
     TensorMap map;
@@ -80,9 +78,11 @@ void runHopper(NitVarlenAttentionParams const& p, emulator::Options const& optio
     params.v = emulatedMap(p, p.v, p.vTokenStride, p.vHeadStride, false);
     params.qRest = emulatedMap(p, p.q, p.qTokenStride, p.qHeadStride, true);
     params.kRest = emulatedMap(p, p.k, p.kTokenStride, p.kHeadStride, true);
-    emulator::launch(grid, kLongThreads, LongLayout<kHeadDim>::kBytes, options,
+    emulator::launch(
+        grid, kLongThreads, LongLayout<kHeadDim>::kBytes, options,
         [&] { varlenAttentionLongKernel<T, kHeadDim>(params); });
-    emulator::launch(grid, kShortThreads, ShortLayout<kHeadDim>::kBytes, options,
+    emulator::launch(
+        grid, kShortThreads, ShortLayout<kHeadDim>::kBytes, options,
         [&] { varlenAttentionShortKernel<T, kHeadDim>(params); });
 }
 
@@ -121,9 +121,11 @@ Result<T> attend(Pack<T>& pack, Path path, emulator::Options const& options = {}
         return result;
     }
     bool const aligned = pack.stride % 8 == 0 && pack.shift % 8 == 0;
-    auto const launch = [&](auto padded) {
+    auto const launch = [&](auto padded)
+    {
         constexpr int kPadded = decltype(padded)::value;
-        emulator::launch(grid, kPortableThreads, portableSharedBytes(kPadded), options,
+        emulator::launch(
+            grid, kPortableThreads, portableSharedBytes(kPadded), options,
             [&] { varlenAttentionPortableKernel<T, kPadded>(p, aligned); });
     };
     if (pack.headDim <= 32)
@@ -186,8 +188,8 @@ void reference(Pack<T>& pack, std::vector<double>& out, std::vector<double>& log
                 {
                     for (int c = 0; c < pack.headDim; ++c)
                     {
-                        out[static_cast<size_t>(i * width + head * pack.headDim + c)]
-                            += scores[static_cast<size_t>(j - first)] / sum * toFloat(pack.at(j, 2, head)[c]);
+                        out[static_cast<size_t>(i * width + head * pack.headDim + c)] +=
+                            scores[static_cast<size_t>(j - first)] / sum * toFloat(pack.at(j, 2, head)[c]);
                     }
                 }
             }
@@ -203,7 +205,8 @@ constexpr double bound()
 }
 
 template <typename T>
-void agrees(std::vector<int> const& lengths, int heads, int headDim, Path path, emulator::Options const& options = {},
+void agrees(
+    std::vector<int> const& lengths, int heads, int headDim, Path path, emulator::Options const& options = {},
     int pad = 0, int shift = 0)
 {
     Pack<T> pack(lengths, heads, headDim, 7, pad, shift);
@@ -212,8 +215,9 @@ void agrees(std::vector<int> const& lengths, int heads, int headDim, Path path, 
     std::vector<double> logSumExp;
     reference(pack, out, logSumExp);
     double const error = relativeError(floats(result.out), out);
-    check(error < bound<T>(), "output of headDim " + std::to_string(headDim) + ": relative error "
-            + std::to_string(error) + ", expected below " + std::to_string(bound<T>()));
+    check(
+        error < bound<T>(), "output of headDim " + std::to_string(headDim) + ": relative error " +
+                                std::to_string(error) + ", expected below " + std::to_string(bound<T>()));
     double const sums = relativeError(result.logSumExp, logSumExp);
     check(sums < 1e-5, "logSumExp of headDim " + std::to_string(headDim) + ": relative error " + std::to_string(sums));
 }
@@ -315,16 +319,20 @@ int all()
 {
     run("portable, ragged, bf16, headDim 72", [] { agrees<Bf16>(kRagged, 3, 72, Path::kPortable); });
     run("portable, ragged, fp16, headDim 64", [] { agrees<Fp16>(kRagged, 2, 64, Path::kPortable); });
-    run("portable, every headDim", [] {
-        for (int headDim = 8; headDim <= 128; headDim += 8)
+    run("portable, every headDim",
+        []
         {
-            agrees<Bf16>({33, 70}, 2, headDim, Path::kPortable);
-        }
-    });
-    run("portable, misaligned rows", [] {
-        agrees<Bf16>({33, 70}, 2, 72, Path::kPortable, {}, 3);
-        agrees<Fp16>({33, 70}, 2, 64, Path::kPortable, {}, 0, 1);
-    });
+            for (int headDim = 8; headDim <= 128; headDim += 8)
+            {
+                agrees<Bf16>({33, 70}, 2, headDim, Path::kPortable);
+            }
+        });
+    run("portable, misaligned rows",
+        []
+        {
+            agrees<Bf16>({33, 70}, 2, 72, Path::kPortable, {}, 3);
+            agrees<Fp16>({33, 70}, 2, 64, Path::kPortable, {}, 0, 1);
+        });
     run("portable, padded rows", [] { agrees<Bf16>({33, 70}, 2, 72, Path::kPortable, {}, 24); });
     run("portable, many images", [] { manyImages<Bf16>(32, Path::kPortable); });
     run("portable, no attention across images", [] { noAttentionAcrossImages<Bf16>(72, Path::kPortable); });
@@ -336,12 +344,14 @@ int all()
     run("hopper, ragged, bf16, headDim 64", [] { agrees<Bf16>(kRagged, 3, 64, Path::kHopper); });
     run("hopper, ragged, fp16, headDim 64", [] { agrees<Fp16>(kRagged, 2, 64, Path::kHopper); });
     run("hopper, many rounds", [] { agrees<Bf16>({700}, 1, 72, Path::kHopper); });
-    run("hopper, early copies", [] {
-        emulator::Options options;
-        options.lateCopies = false;
-        options.seed = 9;
-        agrees<Bf16>(kRagged, 2, 72, Path::kHopper, options);
-    });
+    run("hopper, early copies",
+        []
+        {
+            emulator::Options options;
+            options.lateCopies = false;
+            options.seed = 9;
+            agrees<Bf16>(kRagged, 2, 72, Path::kHopper, options);
+        });
     run("hopper, padded rows", [] { agrees<Bf16>({33, 70, 200}, 2, 72, Path::kHopper, {}, 24); });
     run("hopper, many images", [] { manyImages<Bf16>(72, Path::kHopper); });
     run("hopper, no attention across images", [] { noAttentionAcrossImages<Bf16>(72, Path::kHopper); });

@@ -1,5 +1,5 @@
-// The tensor map of one operand, in numbers: what the host hands to the driver's encoder, and the emulator's tests to the
-// emulator. varlenAttentionHopper.cuh tells why there are five dimensions.
+// The tensor map of one operand, in numbers: what the host hands to the driver's encoder, and the emulator's tests to
+// the emulator. varlenAttentionHopper.cuh tells why there are five dimensions.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,9 @@ inline RaggedMap raggedMap(int headDim, int heads, int64_t tokenStride, int64_t 
 {
     uint64_t const row = static_cast<uint64_t>(tokenStride) * 2;
     uint64_t const anyCoordinate = 0x7fff0000u;
-    return RaggedMap{{static_cast<uint64_t>(headDim), static_cast<uint64_t>(heads), static_cast<uint64_t>(kRaggedEnd),
-                         anyCoordinate, anyCoordinate},
+    return RaggedMap{
+        {static_cast<uint64_t>(headDim), static_cast<uint64_t>(heads), static_cast<uint64_t>(kRaggedEnd), anyCoordinate,
+         anyCoordinate},
         {static_cast<uint64_t>(headStride) * 2, row, row, (uint64_t{1} << 35) - row},
         {rest ? 16u : 64u, 1, static_cast<uint32_t>(kBoxRows), 1, 1}};
 }

@@ -26,16 +26,8 @@ class TileScheduler
 {
 public:
     NIT_DEVICE TileScheduler(int32_t const* cuSeqlens, int images, int heads)
-        : mCuSeqlens(cuSeqlens)
-        , mImages(images)
-        , mHeads(heads)
-        , mTile(blockIndex())
-        , mFirstImage(-32)
-        , mBase(0)
-        , mWindow(0)
-        , mBefore(0)
-        , mStart(0)
-        , mLength(0)
+        : mCuSeqlens(cuSeqlens), mImages(images), mHeads(heads), mTile(blockIndex()), mFirstImage(-32), mBase(0),
+          mWindow(0), mBefore(0), mStart(0), mLength(0)
     {
     }
 
@@ -58,7 +50,8 @@ public:
         unsigned const within = offset - shuffleFrom(mBefore, lane);
         int const length = shuffleFrom(mLength, lane);
         unsigned const rowTiles = static_cast<unsigned>((length + kRows - 1) / kRows);
-        Tile const tile{shuffleFrom(mStart, lane), length, static_cast<int>(within / rowTiles),
+        Tile const tile{
+            shuffleFrom(mStart, lane), length, static_cast<int>(within / rowTiles),
             static_cast<int>(within % rowTiles) * kRows};
         mTile += gridSize();
         return tile;

@@ -13,8 +13,7 @@ int nitVarlenAttention(NitVarlenAttentionParams const* params, void* stream)
     NitVarlenAttentionParams p = *params;
     if (p.tokens < 0 || p.tokens >= int64_t{1} << 30)
     {
-        return invalid(
-            "nitVarlenAttention: expected 0 <= tokens < 2^30, found %lld", static_cast<long long>(p.tokens));
+        return invalid("nitVarlenAttention: expected 0 <= tokens < 2^30, found %lld", static_cast<long long>(p.tokens));
     }
     if (p.images < 0 || p.heads < 1)
     {
@@ -22,8 +21,9 @@ int nitVarlenAttention(NitVarlenAttentionParams const* params, void* stream)
     }
     if (static_cast<int64_t>(p.images) * p.heads + p.tokens / 64 * p.heads >= int64_t{1} << 31)
     {
-        return invalid("nitVarlenAttention: expected fewer than 2^31 tiles, found %d images of %d heads and %lld tokens",
-            p.images, p.heads, static_cast<long long>(p.tokens));
+        return invalid(
+            "nitVarlenAttention: expected fewer than 2^31 tiles, found %d images of %d heads and %lld tokens", p.images,
+            p.heads, static_cast<long long>(p.tokens));
     }
     if (p.headDim < 8 || p.headDim > 128 || p.headDim % 8 != 0)
     {
@@ -53,10 +53,9 @@ int nitVarlenAttention(NitVarlenAttentionParams const* params, void* stream)
     {
         p.scale = 1.0f / std::sqrt(static_cast<float>(p.headDim));
     }
-    int64_t const strides = p.qTokenStride | p.kTokenStride | p.vTokenStride | p.outTokenStride | p.qHeadStride
-        | p.kHeadStride | p.vHeadStride | p.outHeadStride;
-    bool const aligned
-        = aligned16(p.q) && aligned16(p.k) && aligned16(p.v) && aligned16(p.out) && strides % 8 == 0;
+    int64_t const strides = p.qTokenStride | p.kTokenStride | p.vTokenStride | p.outTokenStride | p.qHeadStride |
+                            p.kHeadStride | p.vHeadStride | p.outHeadStride;
+    bool const aligned = aligned16(p.q) && aligned16(p.k) && aligned16(p.v) && aligned16(p.out) && strides % 8 == 0;
     int const capability = computeCapability();
     if (capability == 0)
     {

@@ -11,18 +11,19 @@ namespace nit
 namespace
 {
 
-using EncodeTiled = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, cuuint64_t const*,
-    cuuint64_t const*, cuuint32_t const*, cuuint32_t const*, CUtensorMapInterleave, CUtensorMapSwizzle,
-    CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+using EncodeTiled = CUresult (*)(
+    CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, cuuint64_t const*, cuuint64_t const*, cuuint32_t const*,
+    cuuint32_t const*, CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
 
 //! The driver's encoder, looked up so that the library loads where there is no driver.
 EncodeTiled encoder()
 {
-    static EncodeTiled const function = [] {
+    static EncodeTiled const function = []
+    {
         void* pointer = nullptr;
         cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
-        cudaError_t const error
-            = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &pointer, 12000, cudaEnableDefault, &found);
+        cudaError_t const error =
+            cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &pointer, 12000, cudaEnableDefault, &found);
         return error == cudaSuccess && found == cudaDriverEntryPointSuccess ? reinterpret_cast<EncodeTiled>(pointer)
                                                                             : nullptr;
     }();
@@ -30,13 +31,15 @@ EncodeTiled encoder()
 }
 
 //! [headDim, heads, rows] of one operand, with the two outer dimensions that end it at an image's end.
-int encode(TensorMap& map, NitVarlenAttentionParams const& p, void const* base, int64_t tokenStride, int64_t headStride,
+int encode(
+    TensorMap& map, NitVarlenAttentionParams const& p, void const* base, int64_t tokenStride, int64_t headStride,
     bool rest)
 {
     EncodeTiled const function = encoder();
     if (function == nullptr)
     {
-        setLastError("nitVarlenAttention: expected a driver with cuTensorMapEncodeTiled (CUDA 12 or newer), found none");
+        setLastError(
+            "nitVarlenAttention: expected a driver with cuTensorMapEncodeTiled (CUDA 12 or newer), found none");
         return static_cast<int>(cudaErrorInsufficientDriver);
     }
     RaggedMap const numbers = raggedMap(p.headDim, p.heads, tokenStride, headStride, rest);
@@ -45,15 +48,16 @@ int encode(TensorMap& map, NitVarlenAttentionParams const& p, void const* base, 
     std::copy(numbers.sizes, numbers.sizes + 5, sizes);
     std::copy(numbers.strides, numbers.strides + 4, strides);
     cuuint32_t const steps[5] = {1, 1, 1, 1, 1};
-    CUresult const result = function(&map,
-        p.type == NIT_BF16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 5,
+    CUresult const result = function(
+        &map, p.type == NIT_BF16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 5,
         const_cast<void*>(base), sizes, strides, numbers.box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
         rest ? CU_TENSOR_MAP_SWIZZLE_32B : CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
         CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
     if (result != CUDA_SUCCESS)
     {
-        setLastError("nitVarlenAttention: cuTensorMapEncodeTiled failed with CUresult %d (token stride %lld, head "
-                     "stride %lld elements)",
+        setLastError(
+            "nitVarlenAttention: cuTensorMapEncodeTiled failed with CUresult %d (token stride %lld, head "
+            "stride %lld elements)",
             static_cast<int>(result), static_cast<long long>(tokenStride), static_cast<long long>(headStride));
         return static_cast<int>(cudaErrorInvalidValue);
     }
@@ -107,7 +111,7 @@ int launch(NitVarlenAttentionParams const& p, cudaStream_t stream)
             return error;
         }
         int64_t const pairs = static_cast<int64_t>(p.images) * p.heads;
-        int64_t const most = static_cast<int64_t>(processors) * 6;
+        int64_t const most = static_cast<int64_t>(processors) * kShortBlocks;
         kernel<<<static_cast<unsigned>(pairs < most ? pairs : most), kShortThreads, kBytes, stream>>>(params);
     }
     return check(cudaGetLastError(), "varlenAttention");

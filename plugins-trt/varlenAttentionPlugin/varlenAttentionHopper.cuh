@@ -1,21 +1,21 @@
 // Varlen attention for sm_90a, headDim 64 and 72.
 //
-// Copies: Q, K and V come by the bulk tensor copy engine out of the packed buffer, as boxes of 64 rows. An image's ragged
-// end must read as zeros, not as the next image (0 times its NaN would be NaN). A tensor map knows one end only, so the
-// row is addressed three times over: with rows counted from 2^30 - length, rows at and beyond 2^30 lie outside the map's
-// tensor and become 0, while two outer dimensions bring the address back. Their strides are r and 2^35 - r bytes (r bytes
-// a row), their coordinates firstToken + length and 2^30, and 2^30 * 2^35 is 0 in 64 bits:
+// Copies: Q, K and V come by the bulk tensor copy engine out of the packed buffer, as boxes of 64 rows. An image's
+// ragged end must read as zeros, not as the next image (0 times its NaN would be NaN). A tensor map knows one end only,
+// so the row is addressed three times over: with rows counted from 2^30 - length, rows at and beyond 2^30 lie outside
+// the map's tensor and become 0, while two outer dimensions bring the address back. Their strides are r and 2^35 - r
+// bytes (r bytes a row), their coordinates firstToken + length and 2^30, and 2^30 * 2^35 is 0 in 64 bits:
 //     (2^30 - length + row) r + (firstToken + length) r + 2^30 (2^35 - r) = (firstToken + row) r.
 // (The same trick stands in Triton's ragged descriptors.)
 //
 // Columns: headDim 72 is 64 + 8. The 64 have rows of 128 bytes; Q's and K's other 8 have rows of 32 bytes, of which the
-// upper half is outside the tensor, hence 0, so that S = Q K^T takes five steps of 16. V's other 8 stand in a second tile
-// of 128-byte rows, because O += P V reads V by columns and one instruction of N = 72 wants one layout.
+// upper half is outside the tensor, hence 0, so that S = Q K^T takes five steps of 16. V's other 8 stand in a second
+// tile of 128-byte rows, because O += P V reads V by columns and one instruction of N = 72 wants one layout.
 //
 // Long images: one warp copies, two warpgroups compute 64 queries each against the same keys, 128 at a time, from the
 // ragged end to the front. While the tensor cores work on the next scores and on the last weights times V, a warpgroup
 // computes its softmax; the two take turns at the tensor cores (named barriers), so that one's exponentials hide behind
-// the other's products. Short images (at most 64 tokens): one warpgroup computes a head at a time, six blocks and more
+// the other's products. Short images (at most 64 tokens): one warpgroup computes a head at a time, five blocks
 // share a multiprocessor and hide each other's latency.
 #pragma once
 
@@ -56,7 +56,8 @@ struct HopperTiles
 NIT_DEVICE void copyRows(
     uint32_t shared, TensorMap const* map, uint32_t barrier, int column, Tile const& image, int row)
 {
-    copyBox(shared, map, barrier, column, image.head, kRaggedEnd - image.length + row, image.firstToken + image.length,
+    copyBox(
+        shared, map, barrier, column, image.head, kRaggedEnd - image.length + row, image.firstToken + image.length,
         kRaggedEnd);
 }
 
@@ -68,12 +69,14 @@ NIT_DEVICE void multiplyKeys(float (&scores)[kKeys / 2], uint32_t query, uint32_
 #pragma unroll
     for (int step = 0; step < 4; ++step)
     {
-        wgmmaShared<T, kKeys>(scores, matrixDescriptor(query + step * 32, 16, 1024, Swizzle::k128Bytes),
+        wgmmaShared<T, kKeys>(
+            scores, matrixDescriptor(query + step * 32, 16, 1024, Swizzle::k128Bytes),
             matrixDescriptor(key + step * 32, 16, 1024, Swizzle::k128Bytes), step > 0);
     }
     if (Tiles::kRest)
     {
-        wgmmaShared<T, kKeys>(scores, matrixDescriptor(query + Tiles::kMainBox, 16, 256, Swizzle::k32Bytes),
+        wgmmaShared<T, kKeys>(
+            scores, matrixDescriptor(query + Tiles::kMainBox, 16, 256, Swizzle::k32Bytes),
             matrixDescriptor(key + kKeys * 128, 16, 256, Swizzle::k32Bytes), 1);
     }
 }
@@ -85,8 +88,8 @@ NIT_DEVICE void multiplyValues(float (&output)[kHeadDim / 2], uint32_t const (&w
 #pragma unroll
     for (int step = 0; step < kKeys / 16; ++step)
     {
-        wgmmaRegisters<T, kHeadDim>(output, weights[step],
-            matrixDescriptor(value + step * 2048, kKeys * 128, 1024, Swizzle::k128Bytes), 1);
+        wgmmaRegisters<T, kHeadDim>(
+            output, weights[step], matrixDescriptor(value + step * 2048, kKeys * 128, 1024, Swizzle::k128Bytes), 1);
     }
 }
 
@@ -102,8 +105,9 @@ NIT_DEVICE void weightFragments(float const (&scores)[kKeys / 2], uint32_t (&wei
 
 //! Normalises a warpgroup's 64 rows, lays them out in shared memory and writes them in whole 16-byte vectors.
 template <typename T, int kHeadDim, int kKeys>
-NIT_DEVICE void writeOutput(NitVarlenAttentionParams const& p, Tile const& tile, int row,
-    OnlineSoftmax<kKeys>& softmax, float (&output)[kHeadDim / 2], uint32_t staging, int barrier)
+NIT_DEVICE void writeOutput(
+    NitVarlenAttentionParams const& p, Tile const& tile, int row, OnlineSoftmax<kKeys>& softmax,
+    float (&output)[kHeadDim / 2], uint32_t staging, int barrier)
 {
     constexpr int kPitch = HopperTiles<kHeadDim>::kOutputPitch;
     int const thread = static_cast<int>(threadIndex()) % 128;
@@ -123,7 +127,8 @@ NIT_DEVICE void writeOutput(NitVarlenAttentionParams const& p, Tile const& tile,
             int const chunk = i / 4;
             // The chunks of eight rows would meet in the same banks: they change places.
             int const place = chunk < 8 ? chunk ^ (local & 7) : chunk;
-            storeShared4(staging + local * kPitch + place * 16 + lane % 4 * 4,
+            storeShared4(
+                staging + local * kPitch + place * 16 + lane % 4 * 4,
                 pack<T>(output[i + 2 * half] * inverse[half], output[i + 2 * half + 1] * inverse[half]));
         }
         if (p.logSumExp != nullptr && lane % 4 == 0 && row + local < tile.length)
@@ -140,9 +145,8 @@ NIT_DEVICE void writeOutput(NitVarlenAttentionParams const& p, Tile const& tile,
         if (row + local < tile.length)
         {
             int const place = chunk < 8 ? chunk ^ (local & 7) : chunk;
-            T* out = static_cast<T*>(p.out)
-                + (static_cast<int64_t>(tile.firstToken) + row + local) * p.outTokenStride
-                + tile.head * p.outHeadStride;
+            T* out = static_cast<T*>(p.out) + (static_cast<int64_t>(tile.firstToken) + row + local) * p.outTokenStride +
+                     tile.head * p.outHeadStride;
             storeVector(out + chunk * 8, loadShared16(staging + local * kPitch + place * 16));
         }
     }
@@ -176,6 +180,7 @@ NIT_DEVICE void rescaleRows(float (&output)[kCount], float const (&rescale)[2])
 // Short images.
 
 constexpr int kShortThreads = 128;
+constexpr int kShortBlocks = 5; //!< resident on a multiprocessor: their registers and tiles just fit
 
 template <int kHeadDim>
 struct ShortLayout
@@ -189,7 +194,7 @@ struct ShortLayout
 };
 
 template <typename T, int kHeadDim>
-NIT_KERNEL(kShortThreads, 5)
+NIT_KERNEL(kShortThreads, kShortBlocks)
 varlenAttentionShortKernel(NIT_GRID_CONSTANT HopperAttentionParams params)
 {
     using Tiles = HopperTiles<kHeadDim>;
@@ -275,8 +280,8 @@ varlenAttentionShortKernel(NIT_GRID_CONSTANT HopperAttentionParams params)
 // Long images.
 
 constexpr int kLongKeys = 128;
-constexpr int kLongConsumers = 2;                       //!< warpgroups, 64 queries each
-constexpr int kLongRows = kLongConsumers * kBoxRows;    //!< queries of a tile
+constexpr int kLongConsumers = 2;                        //!< warpgroups, 64 queries each
+constexpr int kLongRows = kLongConsumers * kBoxRows;     //!< queries of a tile
 constexpr int kLongThreads = (kLongConsumers + 1) * 128; //!< and the warpgroup that copies
 constexpr int kStages = 2;                               //!< of keys, and of values
 constexpr int kQueryStages = 2;
@@ -371,8 +376,8 @@ NIT_DEVICE void produceTiles(HopperAttentionParams const& params, unsigned char*
 #pragma unroll
                 for (int part = 0; part < kLongConsumers; ++part)
                 {
-                    uint32_t const query
-                        = shared + Layout::kQuery + queries.stage * Layout::kQueryStage + part * Tiles::kQuery;
+                    uint32_t const query =
+                        shared + Layout::kQuery + queries.stage * Layout::kQueryStage + part * Tiles::kQuery;
                     int const row = tile.row + part * kBoxRows;
                     copyRows(query, &params.q, queryFull, 0, tile, row);
                     if (Tiles::kRest)
@@ -393,8 +398,8 @@ NIT_DEVICE void produceTiles(HopperAttentionParams const& params, unsigned char*
                         copyRows(key + part * Tiles::kMainBox, &params.k, keyFull, 0, tile, row);
                         if (Tiles::kRest)
                         {
-                            copyRows(key + kLongKeys * 128 + part * Tiles::kRestBox, &params.kRest, keyFull, 64, tile,
-                                row);
+                            copyRows(
+                                key + kLongKeys * 128 + part * Tiles::kRestBox, &params.kRest, keyFull, 64, tile, row);
                         }
                     }
                     keys.advance();
@@ -410,8 +415,8 @@ NIT_DEVICE void produceTiles(HopperAttentionParams const& params, unsigned char*
                         copyRows(value + part * Tiles::kMainBox, &params.v, valueFull, 0, tile, row);
                         if (Tiles::kRest)
                         {
-                            copyRows(value + kLongKeys * 128 + part * Tiles::kMainBox, &params.v, valueFull, 64, tile,
-                                row);
+                            copyRows(
+                                value + kLongKeys * 128 + part * Tiles::kMainBox, &params.v, valueFull, 64, tile, row);
                         }
                     }
                     values.advance();
@@ -493,8 +498,7 @@ NIT_DEVICE void consumeTiles(HopperAttentionParams const& params, unsigned char*
             holdRegisters(scores);
             holdRegisters(output);
             wgmmaFence();
-            multiplyKeys<T, kHeadDim, kLongKeys>(
-                scores, query, shared + Layout::kKey + keys.stage * Layout::kKeyStage);
+            multiplyKeys<T, kHeadDim, kLongKeys>(scores, query, shared + Layout::kKey + keys.stage * Layout::kKeyStage);
             wgmmaCommit();
             barrierWait(Layout::valueFull(shared, values.stage), values.parity);
             multiplyValues<T, kHeadDim, kLongKeys>(
@@ -534,8 +538,7 @@ NIT_DEVICE void consumeTiles(HopperAttentionParams const& params, unsigned char*
         }
         values.advance();
 
-        writeOutput<T, kHeadDim, kLongKeys>(
-            p, tile, tile.row + consumer * kBoxRows, softmax, output, query, alone);
+        writeOutput<T, kHeadDim, kLongKeys>(p, tile, tile.row + consumer * kBoxRows, softmax, output, query, alone);
         syncWarp();
         if (releases)
         {

@@ -22,21 +22,21 @@ PluginTable const& VarlenAttentionPlugin::table()
     return table;
 }
 
-VarlenAttentionPlugin::VarlenAttentionPlugin(Attributes const& attributes)
-    : Plugin(table(), attributes)
+VarlenAttentionPlugin::VarlenAttentionPlugin(Attributes const& attributes) : Plugin(table(), attributes)
 {
     int32_t const headDim = attributes.integer("head_dim");
     if (attributes.integer("num_heads") < 1 || headDim < 8 || headDim > 128 || headDim % 8 != 0)
     {
-        throw std::invalid_argument("expected num_heads >= 1 and head_dim a multiple of 8 from 8 to 128, found "
-            + std::to_string(attributes.integer("num_heads")) + " and " + std::to_string(headDim));
+        throw std::invalid_argument(
+            "expected num_heads >= 1 and head_dim a multiple of 8 from 8 to 128, found " +
+            std::to_string(attributes.integer("num_heads")) + " and " + std::to_string(headDim));
     }
 }
 
 void VarlenAttentionPlugin::outputShape(DimsExprs const*, DimsExprs* output, IExprBuilder& builder) const
 {
-    output->d[1] = builder.constant(
-        static_cast<int64_t>(attributes().integer("num_heads")) * attributes().integer("head_dim"));
+    output->d[1] =
+        builder.constant(static_cast<int64_t>(attributes().integer("num_heads")) * attributes().integer("head_dim"));
 }
 
 void VarlenAttentionPlugin::checkShapes(PluginTensorDesc const* in) const

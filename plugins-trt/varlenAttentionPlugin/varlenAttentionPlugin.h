@@ -17,10 +17,11 @@ public:
     nvinfer1::IPluginV3* clone() noexcept override;
 
 protected:
-    void outputShape(nvinfer1::DimsExprs const* inputs, nvinfer1::DimsExprs* output,
-        nvinfer1::IExprBuilder& builder) const override;
+    void outputShape(
+        nvinfer1::DimsExprs const* inputs, nvinfer1::DimsExprs* output, nvinfer1::IExprBuilder& builder) const override;
     void checkShapes(nvinfer1::PluginTensorDesc const* in) const override;
-    int launch(nvinfer1::PluginTensorDesc const* in, void const* const* inputs, void* const* outputs,
+    int launch(
+        nvinfer1::PluginTensorDesc const* in, void const* const* inputs, void* const* outputs,
         CUstream_st* stream) const override;
 };
 

@@ -75,8 +75,8 @@ varlenAttentionPortableKernel(NitVarlenAttentionParams const p, bool const align
     TileScheduler<kPortableRows, 0> scheduler(p.cuSeqlens, p.images, p.heads);
     for (Tile tile = scheduler.next(); tile.length > 0; tile = scheduler.next())
     {
-        T const* q = static_cast<T const*>(p.q) + (static_cast<int64_t>(tile.firstToken) + tile.row) * p.qTokenStride
-            + tile.head * p.qHeadStride;
+        T const* q = static_cast<T const*>(p.q) + (static_cast<int64_t>(tile.firstToken) + tile.row) * p.qTokenStride +
+                     tile.head * p.qHeadStride;
         T const* k = static_cast<T const*>(p.k) + tile.firstToken * p.kTokenStride + tile.head * p.kHeadStride;
         T const* v = static_cast<T const*>(p.v) + tile.firstToken * p.vTokenStride + tile.head * p.vHeadStride;
         int const rounds = (tile.length + kPortableRows - 1) / kPortableRows;
@@ -131,9 +131,9 @@ varlenAttentionPortableKernel(NitVarlenAttentionParams const p, bool const align
                 for (int group = 0; group < kPortableRows / 16; ++group)
                 {
                     uint32_t b[4]; // keys 0-7: columns 0-7, 8-15; keys 8-15: the same
-                    loadMatrices(b,
-                        keyTile + (group * 16 + lane / 16 * 8 + lane % 8) * kPitch
-                            + (step * 16 + lane / 8 % 2 * 8) * 2);
+                    loadMatrices(
+                        b, keyTile + (group * 16 + lane / 16 * 8 + lane % 8) * kPitch +
+                               (step * 16 + lane / 8 % 2 * 8) * 2);
                     multiplyAdd<T>(*reinterpret_cast<float(*)[4]>(&scores[group * 8]), a, b[0], b[1]);
                     multiplyAdd<T>(*reinterpret_cast<float(*)[4]>(&scores[group * 8 + 4]), a, b[2], b[3]);
                 }
@@ -187,8 +187,8 @@ varlenAttentionPortableKernel(NitVarlenAttentionParams const p, bool const align
                     int const column = i * 2 + lane % 4 * 2;
                     if (column < p.headDim)
                     {
-                        uint32_t const pair
-                            = pack<T>(output[i + 2 * half] * inverse[half], output[i + 2 * half + 1] * inverse[half]);
+                        uint32_t const pair =
+                            pack<T>(output[i + 2 * half] * inverse[half], output[i + 2 * half + 1] * inverse[half]);
                         if (aligned)
                         {
                             *reinterpret_cast<uint32_t*>(out + column) = pair;

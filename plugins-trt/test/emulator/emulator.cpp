@@ -49,8 +49,8 @@ struct Thread
     bool started = false;
     bool done = false;
     char const* waitsFor = "";
-    std::deque<std::vector<Copy>> copies;       // the last one is open
-    std::deque<std::vector<Product>> products;  // the last one is open
+    std::deque<std::vector<Copy>> copies;      // the last one is open
+    std::deque<std::vector<Product>> products; // the last one is open
 };
 
 //! One lane's part of a warp-wide operation.
@@ -132,8 +132,8 @@ void yield()
 //! Ends the launch with a message. Exceptions cannot cross fibers.
 [[noreturn]] void fail(std::string const& message)
 {
-    gBlock->failure
-        = "block " + std::to_string(gBlock->index) + " thread " + std::to_string(gThread->index) + ": " + message;
+    gBlock->failure =
+        "block " + std::to_string(gBlock->index) + " thread " + std::to_string(gThread->index) + ": " + message;
     gThread->done = true;
     leave();
 }
@@ -252,9 +252,12 @@ uint32_t swizzled(uint32_t address, int swizzle)
 {
     switch (swizzle)
     {
-    case 1: return address ^ ((address >> 7 & 7) << 4);
-    case 3: return address ^ ((address >> 7 & 1) << 4);
-    default: return address;
+    case 1:
+        return address ^ ((address >> 7 & 7) << 4);
+    case 3:
+        return address ^ ((address >> 7 & 1) << 4);
+    default:
+        return address;
     }
 }
 
@@ -287,8 +290,8 @@ void execute(BoxCopy const& copy)
             {
                 std::memcpy(&value, reinterpret_cast<void const*>(address + static_cast<uint64_t>(c) * 2), 2);
             }
-            uint32_t const target
-                = swizzled(copy.shared + static_cast<uint32_t>(row) * innerBytes + column * 2, map.swizzle);
+            uint32_t const target =
+                swizzled(copy.shared + static_cast<uint32_t>(row) * innerBytes + column * 2, map.swizzle);
             std::memcpy(sharedPointer(target, 2), &value, 2);
         }
     }
@@ -309,10 +312,8 @@ struct Descriptor
     int swizzle;
 
     explicit Descriptor(uint64_t bits)
-        : start(static_cast<uint32_t>(bits & 0x3fff) << 4)
-        , leading(static_cast<uint32_t>(bits >> 16 & 0x3fff) << 4)
-        , stride(static_cast<uint32_t>(bits >> 32 & 0x3fff) << 4)
-        , swizzle(static_cast<int>(bits >> 62))
+        : start(static_cast<uint32_t>(bits & 0x3fff) << 4), leading(static_cast<uint32_t>(bits >> 16 & 0x3fff) << 4),
+          stride(static_cast<uint32_t>(bits >> 32 & 0x3fff) << 4), swizzle(static_cast<int>(bits >> 62))
     {
     }
 
@@ -320,8 +321,9 @@ struct Descriptor
     uint16_t byRows(int row, int k) const
     {
         uint32_t const pitch = swizzle == 1 ? 128 : 32;
-        return read(start + static_cast<uint32_t>(row / 8) * stride + static_cast<uint32_t>(row % 8) * pitch
-            + static_cast<uint32_t>(k) * 2);
+        return read(
+            start + static_cast<uint32_t>(row / 8) * stride + static_cast<uint32_t>(row % 8) * pitch +
+            static_cast<uint32_t>(k) * 2);
     }
 
     //! Element (n, k) of an N-major operand of 128-byte rows.
@@ -331,8 +333,9 @@ struct Descriptor
         {
             fail("an N-major operand with another swizzle than 128 bytes");
         }
-        return read(start + static_cast<uint32_t>(n / 64) * leading + static_cast<uint32_t>(n % 64) * 2
-            + static_cast<uint32_t>(k / 8) * stride + static_cast<uint32_t>(k % 8) * 128);
+        return read(
+            start + static_cast<uint32_t>(n / 64) * leading + static_cast<uint32_t>(n % 64) * 2 +
+            static_cast<uint32_t>(k / 8) * stride + static_cast<uint32_t>(k % 8) * 128);
     }
 
     uint16_t read(uint32_t address) const
@@ -369,8 +372,8 @@ void execute(std::vector<Product const*> const& products, int warpRow)
     {
         for (int k = 0; k < 16; ++k)
         {
-            b[static_cast<size_t>(n * 16 + k)]
-                = widen(any.bByColumns ? right.byColumns(n, k) : right.byRows(n, k), any.bf16);
+            b[static_cast<size_t>(n * 16 + k)] =
+                widen(any.bByColumns ? right.byColumns(n, k) : right.byRows(n, k), any.bf16);
         }
     }
     for (int l = 0; l < 32; ++l)
@@ -424,7 +427,8 @@ __attribute__((noinline)) void resume(Thread& thread)
 void runBlock(Block& block, std::mt19937& random)
 {
     bool everyone = true; // has a turn in this pass
-    // With a seed, some warps stand nearly still for a while and the others run far ahead; then the roles are drawn anew.
+    // With a seed, some warps stand nearly still for a while and the others run far ahead; then the roles are drawn
+    // anew.
     std::vector<bool> slow(block.warps.size());
     for (unsigned pass = 0;; ++pass)
     {
@@ -465,8 +469,8 @@ void runBlock(Block& block, std::mt19937& random)
                 deadlock(block);
             }
             // The engine keeps no order.
-            auto const which = block.boxes.begin()
-                + static_cast<std::ptrdiff_t>(block.options.seed == 0 ? 0 : random() % block.boxes.size());
+            auto const which = block.boxes.begin() +
+                               static_cast<std::ptrdiff_t>(block.options.seed == 0 ? 0 : random() % block.boxes.size());
             BoxCopy const copy = *which;
             block.boxes.erase(which);
             execute(copy);
@@ -578,26 +582,32 @@ uint64_t shuffle(uint64_t value, int source, bool valid)
     Part part;
     part.value = value;
     part.address = static_cast<uint32_t>(valid ? source : lane());
-    return together(Operation::kShuffle, "a shuffle", part, [](Warp& w, uint64_t (&results)[32]) {
-        for (int i = 0; i < 32; ++i)
+    return together(
+        Operation::kShuffle, "a shuffle", part,
+        [](Warp& w, uint64_t(&results)[32])
         {
-            results[i] = w.parts[w.parts[i].address].value;
-        }
-    });
+            for (int i = 0; i < 32; ++i)
+            {
+                results[i] = w.parts[w.parts[i].address].value;
+            }
+        });
 }
 
 unsigned ballot(bool predicate)
 {
     Part part;
     part.value = predicate ? 1 : 0;
-    uint64_t const mask = together(Operation::kBallot, "a ballot", part, [](Warp& w, uint64_t (&results)[32]) {
-        uint64_t all = 0;
-        for (int i = 0; i < 32; ++i)
+    uint64_t const mask = together(
+        Operation::kBallot, "a ballot", part,
+        [](Warp& w, uint64_t(&results)[32])
         {
-            all |= w.parts[i].value << i;
-        }
-        std::fill(results, results + 32, all);
-    });
+            uint64_t all = 0;
+            for (int i = 0; i < 32; ++i)
+            {
+                all |= w.parts[i].value << i;
+            }
+            std::fill(results, results + 32, all);
+        });
     return static_cast<unsigned>(mask);
 }
 
@@ -605,8 +615,9 @@ void* sharedPointer(uint32_t address, size_t bytes)
 {
     if (address < kSharedStart || address - kSharedStart + bytes > gBlock->sharedBytes)
     {
-        fail("shared address " + std::to_string(static_cast<int64_t>(address) - kSharedStart) + " of "
-            + std::to_string(gBlock->sharedBytes) + " bytes");
+        fail(
+            "shared address " + std::to_string(static_cast<int64_t>(address) - kSharedStart) + " of " +
+            std::to_string(gBlock->sharedBytes) + " bytes");
     }
     if (address % std::min<size_t>(bytes, 16) != 0)
     {
@@ -644,24 +655,27 @@ void loadMatrices(uint32_t (&registers)[4], uint32_t address, bool transposed)
     Part part;
     part.address = address;
     part.registers = registers;
-    together(Operation::kLoadMatrices, "ldmatrix", part, [transposed](Warp& w, uint64_t (&)[32]) {
-        for (int matrix = 0; matrix < 4; ++matrix)
+    together(
+        Operation::kLoadMatrices, "ldmatrix", part,
+        [transposed](Warp& w, uint64_t(&)[32])
         {
-            uint16_t values[8][8];
-            for (int row = 0; row < 8; ++row)
+            for (int matrix = 0; matrix < 4; ++matrix)
             {
-                std::memcpy(values[row], sharedPointer(w.parts[matrix * 8 + row].address, 16), 16);
+                uint16_t values[8][8];
+                for (int row = 0; row < 8; ++row)
+                {
+                    std::memcpy(values[row], sharedPointer(w.parts[matrix * 8 + row].address, 16), 16);
+                }
+                for (int i = 0; i < 32; ++i)
+                {
+                    int const major = i / 4;
+                    int const minor = i % 4 * 2;
+                    uint32_t const first = transposed ? values[minor][major] : values[major][minor];
+                    uint32_t const second = transposed ? values[minor + 1][major] : values[major][minor + 1];
+                    w.parts[i].registers[matrix] = first | second << 16;
+                }
             }
-            for (int i = 0; i < 32; ++i)
-            {
-                int const major = i / 4;
-                int const minor = i % 4 * 2;
-                uint32_t const first = transposed ? values[minor][major] : values[major][minor];
-                uint32_t const second = transposed ? values[minor + 1][major] : values[major][minor + 1];
-                w.parts[i].registers[matrix] = first | second << 16;
-            }
-        }
-    });
+        });
 }
 
 void multiplyAdd(float (&d)[4], uint32_t const (&a)[4], uint32_t b0, uint32_t b1, bool bf16)
@@ -671,33 +685,36 @@ void multiplyAdd(float (&d)[4], uint32_t const (&a)[4], uint32_t b0, uint32_t b1
     std::copy(a, a + 4, part.a);
     part.b[0] = b0;
     part.b[1] = b1;
-    together(Operation::kMultiplyAdd, "mma", part, [bf16](Warp& w, uint64_t (&)[32]) {
-        float left[16][16];
-        float right[16][8];
-        for (int i = 0; i < 32; ++i)
+    together(
+        Operation::kMultiplyAdd, "mma", part,
+        [bf16](Warp& w, uint64_t(&)[32])
         {
-            for (int j = 0; j < 8; ++j)
+            float left[16][16];
+            float right[16][8];
+            for (int i = 0; i < 32; ++i)
             {
-                left[i / 4 + j / 2 % 2 * 8][i % 4 * 2 + j % 2 + j / 4 * 8] = half(w.parts[i].a[j / 2], j % 2, bf16);
-            }
-            for (int j = 0; j < 4; ++j)
-            {
-                right[i % 4 * 2 + j % 2 + j / 2 * 8][i / 4] = half(w.parts[i].b[j / 2], j % 2, bf16);
-            }
-        }
-        for (int i = 0; i < 32; ++i)
-        {
-            for (int j = 0; j < 4; ++j)
-            {
-                float sum = w.parts[i].d[j];
-                for (int k = 0; k < 16; ++k)
+                for (int j = 0; j < 8; ++j)
                 {
-                    sum += left[i / 4 + j / 2 * 8][k] * right[k][i % 4 * 2 + j % 2];
+                    left[i / 4 + j / 2 % 2 * 8][i % 4 * 2 + j % 2 + j / 4 * 8] = half(w.parts[i].a[j / 2], j % 2, bf16);
                 }
-                w.parts[i].d[j] = sum;
+                for (int j = 0; j < 4; ++j)
+                {
+                    right[i % 4 * 2 + j % 2 + j / 2 * 8][i / 4] = half(w.parts[i].b[j / 2], j % 2, bf16);
+                }
             }
-        }
-    });
+            for (int i = 0; i < 32; ++i)
+            {
+                for (int j = 0; j < 4; ++j)
+                {
+                    float sum = w.parts[i].d[j];
+                    for (int k = 0; k < 16; ++k)
+                    {
+                        sum += left[i / 4 + j / 2 * 8][k] * right[k][i % 4 * 2 + j % 2];
+                    }
+                    w.parts[i].d[j] = sum;
+                }
+            }
+        });
 }
 
 void barrierInit(uint32_t address, unsigned arrivals)
@@ -754,27 +771,30 @@ void commitProducts()
 
 void waitProducts(int pending)
 {
-    together(Operation::kWaitProducts, "wgmma", Part{}, [pending](Warp&, uint64_t (&)[32]) {
-        unsigned const first = gThread->index / 32 * 32;
-        std::vector<Thread>& threads = gBlock->threads;
-        while (threads[first].products.size() > static_cast<size_t>(pending) + 1)
+    together(
+        Operation::kWaitProducts, "wgmma", Part{},
+        [pending](Warp&, uint64_t(&)[32])
         {
-            size_t const count = threads[first].products.front().size();
-            for (size_t i = 0; i < count; ++i)
+            unsigned const first = gThread->index / 32 * 32;
+            std::vector<Thread>& threads = gBlock->threads;
+            while (threads[first].products.size() > static_cast<size_t>(pending) + 1)
             {
-                std::vector<Product const*> lanes;
+                size_t const count = threads[first].products.front().size();
+                for (size_t i = 0; i < count; ++i)
+                {
+                    std::vector<Product const*> lanes;
+                    for (unsigned l = 0; l < 32; ++l)
+                    {
+                        lanes.push_back(&threads[first + l].products.front().at(i));
+                    }
+                    execute(lanes, static_cast<int>(first / 32 % 4 * 16));
+                }
                 for (unsigned l = 0; l < 32; ++l)
                 {
-                    lanes.push_back(&threads[first + l].products.front().at(i));
+                    threads[first + l].products.pop_front();
                 }
-                execute(lanes, static_cast<int>(first / 32 % 4 * 16));
             }
-            for (unsigned l = 0; l < 32; ++l)
-            {
-                threads[first + l].products.pop_front();
-            }
-        }
-    });
+        });
 }
 
 uint16_t roundBf16(float value)

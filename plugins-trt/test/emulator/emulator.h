@@ -1,9 +1,10 @@
 // Runs kernels on the CPU, thread by thread, so that their logic is tested where there is no GPU.
 //
-// A block's threads are fibers that switch only where a thread waits: at barriers, warp-wide operations, mbarriers. What
-// a GPU does in the background is done here as late as the program allows: cp.async at its wait, wgmma at its wait, bulk
-// tensor copies when every thread waits (or at once, by Options). So a missing wait reads old data, and a buffer given
-// back too early is read after it was overwritten: races show as wrong numbers. Shared memory begins as NaNs.
+// A block's threads are fibers that switch only where a thread waits: at barriers, warp-wide operations, mbarriers.
+// What a GPU does in the background is done here as late as the program allows: cp.async at its wait, wgmma at its
+// wait, bulk tensor copies when every thread waits (or at once, by Options). So a missing wait reads old data, and a
+// buffer given back too early is read after it was overwritten: races show as wrong numbers. Shared memory begins as
+// NaNs.
 //
 // It is no model of time, caches or banks, and it does not check alignment faults or proxy fences.
 #pragma once
@@ -44,8 +45,8 @@ struct Options
 
 //! Runs a kernel's body for every thread of every block. Throws std::runtime_error on deadlock, on warp-wide
 //! operations that not all lanes reach, and on malformed barriers, tensor maps and descriptors.
-void launch(unsigned grid, unsigned threads, size_t sharedBytes, Options const& options,
-    std::function<void()> const& body);
+void launch(
+    unsigned grid, unsigned threads, size_t sharedBytes, Options const& options, std::function<void()> const& body);
 
 unsigned char* sharedMemory();
 unsigned threadIndex();
@@ -310,7 +311,9 @@ inline void barrierInit(uint32_t barrier, unsigned arrivals)
     emulator::barrierInit(barrier, arrivals);
 }
 
-inline void barrierInitFence() {}
+inline void barrierInitFence()
+{
+}
 
 inline void barrierArrive(uint32_t barrier)
 {
@@ -327,16 +330,22 @@ inline void barrierWait(uint32_t barrier, unsigned parity)
     emulator::barrierWait(barrier, parity);
 }
 
-inline void prefetchTensorMap(TensorMap const*) {}
+inline void prefetchTensorMap(TensorMap const*)
+{
+}
 
 inline void copyBox(uint32_t shared, TensorMap const* map, uint32_t barrier, int c0, int c1, int c2, int c3, int c4)
 {
     emulator::copyBox(shared, *map, barrier, {c0, c1, c2, c3, c4});
 }
 
-inline void fenceAsyncProxy() {}
+inline void fenceAsyncProxy()
+{
+}
 
-inline void wgmmaFence() {}
+inline void wgmmaFence()
+{
+}
 
 inline void wgmmaCommit()
 {
