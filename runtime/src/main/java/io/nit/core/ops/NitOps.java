@@ -71,9 +71,32 @@ public final class NitOps {
           List.of(new Tensor("out", "T", "[N, D]")),
           List.of());
 
-  /** All of them. */
+  /**
+   * {@link #GATED_RESIDUAL} and then {@link #PACKED_ADALN} on its result, which is the first
+   * output: one pass over memory where the two need two.
+   */
+  public static final PluginSpec GATED_ADALN =
+      new PluginSpec(
+          "NitGatedAdaLn",
+          List.of(
+              new Tensor("x", "T", "[N, D]"),
+              new Tensor("y", "T", "[N, D]"),
+              new Tensor("gate", "T", "[B, D]"),
+              new Tensor("shift", "T", "[B, D]"),
+              new Tensor("scale", "T", "[B, D]"),
+              new Tensor("image_index", "int32", "[N]")),
+          List.of(new Tensor("residual", "T", "[N, D]"), new Tensor("out", "T", "[N, D]")),
+          List.of(new Attribute("epsilon", "float")));
+
+  /** The nodes of an exported model. */
   public static final List<PluginSpec> ALL =
       List.of(VARLEN_ATTENTION, QK_NORM_ROPE_2D, PACKED_ADALN, GATED_RESIDUAL);
+
+  /**
+   * What the CUDA library registers with TensorRT: the nodes, and the fused form of two of them.
+   */
+  public static final List<PluginSpec> PLUGINS =
+      List.of(VARLEN_ATTENTION, QK_NORM_ROPE_2D, PACKED_ADALN, GATED_RESIDUAL, GATED_ADALN);
 
   private NitOps() {}
 }

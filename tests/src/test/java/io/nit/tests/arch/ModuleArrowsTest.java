@@ -80,6 +80,7 @@ class ModuleArrowsTest {
           Arrow.of("io.nit.core.codec..", "io.nit.core.config.."),
           Arrow.of("io.nit.core.image..", "io.nit.core.io.."),
           Arrow.of("io.nit.core.ops.."),
+          Arrow.of("io.nit.core.cuda..", "io.nit.core.io.."),
           Arrow.of(
               "io.nit.core.bundle..",
               "io.nit.core.config..",

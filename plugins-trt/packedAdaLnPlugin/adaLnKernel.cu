@@ -1,0 +1,98 @@
+#include "common/launch.h"
+#include "packedAdaLnPlugin/adaLn.cuh"
+
+namespace nit
+{
+namespace
+{
+
+template <typename T, bool kGated, bool kNormed>
+int launch(NitAdaLnParams const& p, cudaStream_t stream)
+{
+    unsigned const blocks = static_cast<unsigned>((p.tokens + kAdaLnWarps - 1) / kAdaLnWarps);
+    bool vectors = p.hidden % 8 == 0 && p.hidden <= 2048 && p.modulationStride % 8 == 0 && aligned16(p.x);
+    vectors = vectors && (!kGated || (aligned16(p.y) && aligned16(p.gate) && aligned16(p.residual)));
+    vectors = vectors && (!kNormed || (aligned16(p.shift) && aligned16(p.scale) && aligned16(p.out)));
+    int constexpr kThreads = kAdaLnWarps * 32;
+    if (!vectors)
+    {
+        adaLnAnyKernel<T, kGated, kNormed><<<blocks, kThreads, 0, stream>>>(p);
+    }
+    else if (p.hidden <= 512)
+    {
+        adaLnKernel<T, 2, kGated, kNormed><<<blocks, kThreads, 0, stream>>>(p);
+    }
+    else if (p.hidden <= 768)
+    {
+        adaLnKernel<T, 3, kGated, kNormed><<<blocks, kThreads, 0, stream>>>(p);
+    }
+    else if (p.hidden <= 1280)
+    {
+        adaLnKernel<T, 5, kGated, kNormed><<<blocks, kThreads, 0, stream>>>(p);
+    }
+    else
+    {
+        adaLnKernel<T, 8, kGated, kNormed><<<blocks, kThreads, 0, stream>>>(p);
+    }
+    return check(cudaGetLastError(), "adaLn");
+}
+
+template <bool kGated, bool kNormed>
+int launch(char const* name, NitAdaLnParams const* p, void* stream)
+{
+    if (p == nullptr)
+    {
+        return invalid("%s: expected parameters, found NULL", name);
+    }
+    if (p->tokens < 0 || p->hidden < 1)
+    {
+        return invalid(
+            "%s: expected tokens >= 0 and hidden >= 1, found %lld and %d", name, static_cast<long long>(p->tokens),
+            p->hidden);
+    }
+    if (p->tokens == 0)
+    {
+        return 0;
+    }
+    bool const given = p->x != nullptr && p->imageIndex != nullptr &&
+                       (!kGated || (p->y != nullptr && p->gate != nullptr && p->residual != nullptr)) &&
+                       (!kNormed || (p->shift != nullptr && p->scale != nullptr && p->out != nullptr));
+    if (!given)
+    {
+        return invalid("%s: expected all of its tensors, found NULL among them", name);
+    }
+    if (p->modulationStride < p->hidden)
+    {
+        return invalid(
+            "%s: expected modulationStride >= hidden (%d), found %lld", name, p->hidden,
+            static_cast<long long>(p->modulationStride));
+    }
+    cudaStream_t const queue = static_cast<cudaStream_t>(stream);
+    switch (p->type)
+    {
+    case NIT_BF16:
+        return launch<Bf16, kGated, kNormed>(*p, queue);
+    case NIT_FP16:
+        return launch<Fp16, kGated, kNormed>(*p, queue);
+    default:
+        return invalid("%s: expected type NIT_BF16 (0) or NIT_FP16 (1), found %d", name, p->type);
+    }
+}
+
+} // namespace
+} // namespace nit
+
+int nitPackedAdaLn(NitAdaLnParams const* params, void* stream)
+{
+    return nit::launch<false, true>("nitPackedAdaLn", params, stream);
+}
+
+int nitGatedResidual(NitAdaLnParams const* params, void* stream)
+{
+    return nit::launch<true, false>("nitGatedResidual", params, stream);
+}
+
+int nitGatedAdaLn(NitAdaLnParams const* params, void* stream)
+{
+    return nit::launch<true, true>("nitGatedAdaLn", params, stream);
+}

@@ -1,0 +1,262 @@
+"""GPU tests of the kernels: python3 test/test_kernels.py LIBRARY [--quick]. Needs PyTorch; exit code 0 when all pass.
+
+The bar: error against fp32 at most twice the error of PyTorch's own result in the same 16-bit type. --quick leaves out
+the long packs and repeats, for compute-sanitizer.
+"""
+
+import sys
+import traceback
+
+import torch
+import torch.nn.functional as F
+
+from nit_kernels import AUTO, HOPPER, PORTABLE, Kernels
+
+torch.backends.cuda.matmul.allow_tf32 = False
+torch.backends.cudnn.allow_tf32 = False
+DEVICE = "cuda"
+QUICK = "--quick" in sys.argv
+kernels = Kernels(sys.argv[1])
+failures = 0
+
+
+def case(name):
+    def run(body):
+        global failures
+        try:
+            note = body()
+            torch.cuda.synchronize()
+            print(f"ok      {name}" + (f": {note}" if note else ""), flush=True)
+        except Exception as error:
+            failures += 1
+            print(f"FAILED  {name}: {error}", flush=True)
+            if not isinstance(error, AssertionError):
+                traceback.print_exc()
+        return body
+    return run
+
+
+def relative(found, expected):
+    found, expected = found.double(), expected.double()
+    return ((found - expected).norm() / expected.norm()).item()
+
+
+def pack(lengths, heads, head_dim, dtype, pad=0, shift=0, seed=0):
+    torch.manual_seed(seed)
+    tokens = sum(lengths)
+    stride = 3 * heads * head_dim + pad
+    memory = torch.randn(tokens * stride + shift, device=DEVICE, dtype=torch.float32).to(dtype)
+    qkv = memory[shift:].as_strided((tokens, 3, heads, head_dim), (stride, heads * head_dim, head_dim, 1))
+    cu = torch.tensor([0] + lengths, device=DEVICE).cumsum(0).to(torch.int32)
+    return qkv, cu
+
+
+def by_image(qkv, lengths, dtype):
+    """PyTorch's attention, image by image, in `dtype`."""
+    out, first = [], 0
+    for length in lengths:
+        q, k, v = (t.transpose(0, 1)[None].to(dtype).contiguous() for t in qkv[first:first + length].unbind(1))
+        out.append(F.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1))
+        first += length
+    return torch.cat(out)
+
+
+def attention_case(lengths, heads, head_dim, dtype, path, pad=0, shift=0):
+    qkv, cu = pack(lengths, heads, head_dim, dtype, pad, shift)
+    out = torch.full((qkv.shape[0], heads, head_dim), float("nan"), device=DEVICE, dtype=dtype)
+    lse = torch.full((heads, qkv.shape[0]), float("nan"), device=DEVICE)
+    kernels.attention(qkv, cu, out, lse, path)
+    expected = by_image(qkv, lengths, torch.float32)
+    theirs = relative(by_image(qkv, lengths, dtype), expected)
+    ours = relative(out, expected)
+    assert ours <= 2 * theirs, f"{lengths[:12]} d={head_dim} {dtype}: error {ours:.2e}, PyTorch's {theirs:.2e}"
+    assert torch.isfinite(lse).all()
+    return ours, theirs
+
+
+PATHS = {"portable": PORTABLE}
+if torch.cuda.get_device_capability() == (9, 0):
+    PATHS["hopper"] = HOPPER
+RAGGED = [1, 2, 63, 64, 65, 97, 257] + ([] if QUICK else [1025, 4096])
+
+for name, path in PATHS.items():
+    for dtype in (torch.bfloat16, torch.float16):
+        for head_dim in (64, 72):
+            @case(f"attention {name} {dtype} headDim {head_dim}, ragged")
+            def _():
+                ours, theirs = attention_case(RAGGED, 16 if not QUICK else 2, head_dim, dtype, path)
+                return f"error {ours:.2e}, PyTorch's {theirs:.2e}"
+
+    @case(f"attention {name}, one image of each length")
+    def _():
+        for length in RAGGED + ([] if QUICK else [16384]):
+            attention_case([length], 2, 72, torch.bfloat16, path)
+
+    @case(f"attention {name}, 1000 images")
+    def _():
+        lengths = [1 + i * 7 % 70 for i in range(100 if QUICK else 1000)]
+        attention_case(lengths, 4, 72, torch.bfloat16, path)
+
+    @case(f"attention {name}, padded rows")
+    def _():
+        attention_case([33, 70, 200], 4, 72, torch.bfloat16, path, pad=24)
+
+    @case(f"attention {name}, an image of NaNs stays alone")
+    def _():
+        lengths = [30, 70, 5, 129, 64, 300]
+        for i in range(len(lengths)):
+            qkv, cu = pack(lengths, 4, 72, torch.bfloat16)
+            plain = kernels.attention(qkv, cu, path=path)
+            first, end = cu[i].item(), cu[i + 1].item()
+            qkv[first:end] = float("nan")
+            out = kernels.attention(qkv, cu, path=path)
+            keep = torch.ones(sum(lengths), dtype=torch.bool, device=DEVICE)
+            keep[first:end] = False
+            assert torch.equal(out[keep], plain[keep]), f"image {i} reached others"
+            assert torch.isnan(out[~keep]).all()
+
+    @case(f"attention {name}, large scores")
+    def _():
+        qkv, cu = pack([40, 200], 2, 72, torch.bfloat16)
+        qkv *= 10
+        expected = by_image(qkv, [40, 200], torch.float32)
+        theirs = relative(by_image(qkv, [40, 200], torch.bfloat16), expected)
+        ours = relative(kernels.attention(qkv, cu, path=path), expected)
+        assert ours <= 2 * theirs, f"error {ours:.2e}, PyTorch's {theirs:.2e}"
+
+    @case(f"attention {name}, the same bits again and again")
+    def _():
+        qkv, cu = pack(RAGGED + [336] * 6 + [64] * 30, 16, 72, torch.bfloat16)
+        first = kernels.attention(qkv, cu, path=path)
+        for _ in range(3 if QUICK else 1000):
+            assert torch.equal(kernels.attention(qkv, cu, path=path), first)
+
+    @case(f"attention {name} in a CUDA graph, lengths changed between replays")
+    def _():
+        qkv, cu = pack([100, 50, 6], 4, 72, torch.bfloat16)
+        out = torch.empty(156, 4, 72, device=DEVICE, dtype=torch.bfloat16)
+        kernels.attention(qkv, cu, out, path=path)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            kernels.attention(qkv, cu, out, path=path)
+        for lengths in ([100, 50, 6], [1, 150, 5], [64, 65, 27]):
+            cu.copy_(torch.tensor([0] + lengths, device=DEVICE).cumsum(0))
+            out.fill_(float("nan"))
+            graph.replay()
+            assert torch.equal(out, kernels.attention(qkv, cu, path=path)), lengths
+
+@case("attention portable, every headDim")
+def _():
+    for head_dim in range(8, 129, 8):
+        for dtype in (torch.bfloat16, torch.float16):
+            attention_case([33, 70, 257], 3, head_dim, dtype, AUTO if head_dim not in (64, 72) else PORTABLE)
+
+@case("attention portable, misaligned rows")
+def _():
+    attention_case([33, 70], 2, 72, torch.bfloat16, AUTO, pad=3)
+    attention_case([33, 70], 2, 64, torch.float16, AUTO, shift=1)
+
+@case("attention refuses what it cannot do")
+def _():
+    qkv, cu = pack([5], 2, 72, torch.bfloat16)
+    for wrong in (12, 136):
+        try:
+            kernels.attention(torch.zeros(5, 3, 2, wrong, device=DEVICE, dtype=torch.bfloat16), cu)
+            raise AssertionError(f"headDim {wrong} was taken")
+        except RuntimeError as error:
+            assert "expected headDim" in str(error), error
+
+
+def image_index(lengths):
+    counts = torch.tensor(lengths, device=DEVICE)
+    return torch.arange(len(lengths), device=DEVICE, dtype=torch.int32).repeat_interleave(counts)
+
+
+def ada_ln_case(hidden, dtype):
+    torch.manual_seed(1)
+    lengths = [64, 1, 336, 97]
+    index = image_index(lengths)
+    tokens = index.numel()
+    x, y = (torch.randn(tokens, hidden, device=DEVICE).to(dtype) for _ in range(2))
+    m = torch.randn(len(lengths), 6 * hidden, device=DEVICE).to(dtype)
+    shift, scale, gate = m[:, :hidden], m[:, hidden:2 * hidden], m[:, 2 * hidden:3 * hidden]
+
+    def formula(kind, source):
+        wide = [t.to(kind) for t in (shift, scale)]
+        normed = F.layer_norm(source.to(kind), (hidden,), eps=1e-6)
+        return normed * (1 + wide[1][index.long()]) + wide[0][index.long()]
+
+    out = torch.full_like(x, float("nan"))
+    kernels.packed_ada_ln(x, shift, scale, index, out)
+    expected = formula(torch.float32, x)
+    ours, theirs = relative(out, expected), relative(formula(dtype, x), expected)
+    assert ours <= 2 * theirs, f"packed, hidden {hidden}: {ours:.2e}, PyTorch's {theirs:.2e}"
+
+    residual = torch.full_like(x, float("nan"))
+    kernels.gated_residual(x, y, gate, index, residual)
+    total = x.float() + gate.float()[index.long()] * y.float()
+    theirs = relative(x + gate[index.long()] * y, total)
+    assert relative(residual, total) <= 2 * theirs
+    fused, out = torch.full_like(x, float("nan")), torch.full_like(x, float("nan"))
+    kernels.gated_ada_ln(x, y, gate, shift, scale, index, fused, out)
+    assert torch.equal(fused, residual), "the fused residual has other bits"
+    expected = formula(torch.float32, residual)
+    assert relative(out, expected) <= 2 * relative(formula(dtype, residual), expected)
+    kernels.gated_ada_ln(x, y, gate, shift, scale, index, x, out)
+    assert torch.equal(x, residual), "in place"
+
+
+@case("AdaLN and the gated residual")
+def _():
+    for hidden in (384, 768, 1024, 1152, 1536, 2048, 4096, 264, 37):
+        for dtype in (torch.bfloat16, torch.float16):
+            ada_ln_case(hidden, dtype)
+
+
+def rope_case(head_dim, dtype, norm, tables, in_place, pad):
+    torch.manual_seed(2)
+    tokens, heads = 333, 16
+    qkv, _ = pack([tokens], heads, head_dim, dtype, pad)
+    original = qkv.clone()
+    positions = torch.randint(0, 90, (tokens, 2), device=DEVICE, dtype=torch.int32)
+    frequencies = 10000.0 ** (-2 * torch.arange(head_dim // 4, device=DEVICE) / (head_dim / 2))
+    angles = (positions[:, :, None] * frequencies).reshape(tokens, -1).double().repeat_interleave(2, 1)
+    cosine, sine = angles.cos().float().contiguous(), angles.sin().float().contiguous()
+    weights = [torch.randn(head_dim, device=DEVICE).to(dtype) for _ in range(4)] if norm else None
+
+    def formula(kind):
+        parts = []
+        for which, t in enumerate(original.to(kind).unbind(1)):
+            if which < 2:
+                if norm:
+                    t = F.layer_norm(t, (head_dim,), weights[2 * which].to(kind), weights[2 * which + 1].to(kind), 1e-5)
+                turned = torch.stack((-t[..., 1::2], t[..., ::2]), -1).flatten(-2)
+                t = t * cosine.to(kind)[:, None] + turned * sine.to(kind)[:, None]
+            parts.append(t)
+        return torch.stack(parts, 1)
+
+    out = None if in_place else torch.full((tokens, 3, heads, head_dim), float("nan"), device=DEVICE, dtype=dtype)
+    if tables:
+        result = kernels.rope(qkv, cosine, sine, weights, out)
+    else:
+        result = kernels.rope(qkv, None, None, weights, out, positions, frequencies.float().contiguous())
+    expected = formula(torch.float32)
+    ours, theirs = relative(result, expected), relative(formula(dtype), expected)
+    assert ours <= 2 * theirs, f"headDim {head_dim}: {ours:.2e}, PyTorch's {theirs:.2e}"
+    assert torch.equal(result[:, 2], original[:, 2]), "v changed"
+
+
+@case("QK-norm and RoPE")
+def _():
+    for head_dim in range(8, 129, 8):
+        for norm in (True, False):
+            for tables in (True, False):
+                for in_place in (True, False):
+                    rope_case(head_dim, torch.bfloat16, norm, tables, in_place, 8 if in_place else 0)
+    rope_case(72, torch.float16, True, True, True, 3)
+    rope_case(64, torch.float16, True, True, False, 0)
+
+
+print(f"{torch.cuda.get_device_name()}; {kernels.description}")
+print("FAILED: %d" % failures if failures else "all passed")
+sys.exit(1 if failures else 0)

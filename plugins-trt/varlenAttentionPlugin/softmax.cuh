@@ -1,0 +1,107 @@
+// The online softmax of two query rows a thread, in the accumulator layout that mma.m16n8k16 and wgmma share: lane l of
+// a warp holds rows l / 4 and l / 4 + 8 of its 16, and of every 8 columns the two that begin at l % 4 * 2.
+//
+// Scores stay in units of log2: exp(scale s - max) = 2^(s scale log2(e) - max log2(e)) is one multiply-add and one ex2.
+#pragma once
+
+#include "common/device.cuh"
+
+namespace nit
+{
+
+constexpr float kLog2E = 1.44269504088896340736f;
+constexpr float kLn2 = 0.69314718055994530942f;
+
+template <int kColumns>
+class OnlineSoftmax
+{
+public:
+    static constexpr int kScores = kColumns / 2; // a thread's, of both rows
+
+    NIT_DEVICE OnlineSoftmax()
+    {
+        // Every tile of keys holds a key of the image, so the maximum is finite after the first one and -inf - -inf
+        // never comes up.
+        mMax[0] = mMax[1] = -HUGE_VALF;
+        mSum[0] = mSum[1] = 0.0f;
+    }
+
+    //! Turns scores into weights 2^(score - max). rescale: what earlier sums and outputs must be multiplied by.
+    NIT_DEVICE void update(float (&scores)[kScores], float scaleLog2, float (&rescale)[2])
+    {
+#pragma unroll
+        for (int row = 0; row < 2; ++row)
+        {
+            float highest = mMax[row];
+#pragma unroll
+            for (int i = 0; i < kScores; i += 4)
+            {
+                highest = fmaxf(highest, fmaxf(scores[i + 2 * row], scores[i + 2 * row + 1]));
+            }
+            highest = fmaxf(highest, shuffleXor(highest, 1));
+            highest = fmaxf(highest, shuffleXor(highest, 2));
+            rescale[row] = exp2Fast((mMax[row] - highest) * scaleLog2);
+            mMax[row] = highest;
+            float const offset = highest * scaleLog2;
+            float sum = 0.0f;
+#pragma unroll
+            for (int i = 0; i < kScores; i += 4)
+            {
+                scores[i + 2 * row] = exp2Fast(fmaf(scores[i + 2 * row], scaleLog2, -offset));
+                scores[i + 2 * row + 1] = exp2Fast(fmaf(scores[i + 2 * row + 1], scaleLog2, -offset));
+                sum += scores[i + 2 * row] + scores[i + 2 * row + 1];
+            }
+            mSum[row] = mSum[row] * rescale[row] + sum;
+        }
+    }
+
+    //! Ends the sums over a row's four lanes. inverse: what the outputs must be multiplied by.
+    NIT_DEVICE void finish(float scaleLog2, float (&inverse)[2], float (&logSumExp)[2])
+    {
+#pragma unroll
+        for (int row = 0; row < 2; ++row)
+        {
+            float sum = mSum[row];
+            sum += shuffleXor(sum, 1);
+            sum += shuffleXor(sum, 2);
+            inverse[row] = 1.0f / sum;
+            logSumExp[row] = (mMax[row] * scaleLog2 + log2Fast(sum)) * kLn2;
+        }
+    }
+
+private:
+    float mMax[2]; // of the raw scores
+    float mSum[2]; // this lane's part
+};
+
+//! Scores of keys beyond the image are -inf: their weights are exactly 0, whatever stood in memory.
+template <int kScores>
+NIT_DEVICE void maskKeys(float (&scores)[kScores], int keys)
+{
+    int const column = static_cast<int>(threadIndex()) % 4 * 2;
+#pragma unroll
+    for (int i = 0; i < kScores; i += 4)
+    {
+#pragma unroll
+        for (int j = 0; j < 2; ++j)
+        {
+            if (i * 2 + column + j >= keys)
+            {
+                scores[i + j] = -HUGE_VALF;
+                scores[i + 2 + j] = -HUGE_VALF;
+            }
+        }
+    }
+}
+
+//! Weights of 16 keys (two column groups of accumulators) as the left operand of the next product.
+template <typename T>
+NIT_DEVICE void weightFragment(float const* weights, uint32_t (&fragment)[4])
+{
+    fragment[0] = pack<T>(weights[0], weights[1]);
+    fragment[1] = pack<T>(weights[2], weights[3]);
+    fragment[2] = pack<T>(weights[4], weights[5]);
+    fragment[3] = pack<T>(weights[6], weights[7]);
+}
+
+} // namespace nit

@@ -1,0 +1,133 @@
+// Compiled for sm_90a only: other architectures know neither wgmma nor setmaxnreg.
+#include "varlenAttentionPlugin/varlenAttentionHopper.cuh"
+
+#include <algorithm>
+
+#include "common/launch.h"
+#include "varlenAttentionPlugin/varlenAttentionKernel.h"
+
+namespace nit
+{
+namespace
+{
+
+using EncodeTiled = CUresult (*)(
+    CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, cuuint64_t const*, cuuint64_t const*, cuuint32_t const*,
+    cuuint32_t const*, CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+
+//! The driver's encoder, looked up so that the library loads where there is no driver.
+EncodeTiled encoder()
+{
+    static EncodeTiled const function = []
+    {
+        void* pointer = nullptr;
+        cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
+        cudaError_t const error =
+            cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &pointer, 12000, cudaEnableDefault, &found);
+        return error == cudaSuccess && found == cudaDriverEntryPointSuccess ? reinterpret_cast<EncodeTiled>(pointer)
+                                                                            : nullptr;
+    }();
+    return function;
+}
+
+//! [headDim, heads, rows] of one operand, with the two outer dimensions that end it at an image's end.
+int encode(
+    TensorMap& map, NitVarlenAttentionParams const& p, void const* base, int64_t tokenStride, int64_t headStride,
+    bool rest)
+{
+    EncodeTiled const function = encoder();
+    if (function == nullptr)
+    {
+        setLastError(
+            "nitVarlenAttention: expected a driver with cuTensorMapEncodeTiled (CUDA 12 or newer), found none");
+        return static_cast<int>(cudaErrorInsufficientDriver);
+    }
+    RaggedMap const numbers = raggedMap(p.headDim, p.heads, tokenStride, headStride, rest);
+    cuuint64_t sizes[5];
+    cuuint64_t strides[4];
+    std::copy(numbers.sizes, numbers.sizes + 5, sizes);
+    std::copy(numbers.strides, numbers.strides + 4, strides);
+    cuuint32_t const steps[5] = {1, 1, 1, 1, 1};
+    CUresult const result = function(
+        &map, p.type == NIT_BF16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 5,
+        const_cast<void*>(base), sizes, strides, numbers.box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+        rest ? CU_TENSOR_MAP_SWIZZLE_32B : CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+        CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    if (result != CUDA_SUCCESS)
+    {
+        setLastError(
+            "nitVarlenAttention: cuTensorMapEncodeTiled failed with CUresult %d (token stride %lld, head "
+            "stride %lld elements)",
+            static_cast<int>(result), static_cast<long long>(tokenStride), static_cast<long long>(headStride));
+        return static_cast<int>(cudaErrorInvalidValue);
+    }
+    return 0;
+}
+
+template <typename T, int kHeadDim>
+int launch(NitVarlenAttentionParams const& p, cudaStream_t stream)
+{
+    HopperAttentionParams params{};
+    params.p = p;
+    int error = encode(params.q, p, p.q, p.qTokenStride, p.qHeadStride, false);
+    error = error != 0 ? error : encode(params.k, p, p.k, p.kTokenStride, p.kHeadStride, false);
+    error = error != 0 ? error : encode(params.v, p, p.v, p.vTokenStride, p.vHeadStride, false);
+    if (HopperTiles<kHeadDim>::kRest)
+    {
+        error = error != 0 ? error : encode(params.qRest, p, p.q, p.qTokenStride, p.qHeadStride, true);
+        error = error != 0 ? error : encode(params.kRest, p, p.k, p.kTokenStride, p.kHeadStride, true);
+    }
+    int const processors = multiprocessors();
+    if (error != 0 || processors == 0)
+    {
+        return error != 0 ? error : static_cast<int>(cudaErrorNoDevice);
+    }
+
+    // Lengths are on the device. A pack of one image is either long or short; else each kernel takes what is its own.
+    bool const mayBeLong = p.tokens > kShortTokens;
+    bool const mayBeShort = p.images > 1 || !mayBeLong;
+    if (mayBeLong)
+    {
+        static SharedMemoryGrant grant;
+        auto const kernel = varlenAttentionLongKernel<T, kHeadDim>;
+        constexpr int kBytes = LongLayout<kHeadDim>::kBytes;
+        error = grant.request(reinterpret_cast<void const*>(kernel), kBytes);
+        if (error != 0)
+        {
+            return error;
+        }
+        int64_t const tiles = (p.tokens / kLongRows + p.images) * p.heads; // at most
+        unsigned const blocks = static_cast<unsigned>(tiles < processors ? tiles : processors);
+        kernel<<<blocks, kLongThreads, kBytes, stream>>>(params);
+    }
+    if (mayBeShort)
+    {
+        static SharedMemoryGrant grant;
+        auto const kernel = varlenAttentionShortKernel<T, kHeadDim>;
+        constexpr int kBytes = ShortLayout<kHeadDim>::kBytes;
+        error = grant.request(reinterpret_cast<void const*>(kernel), kBytes);
+        if (error != 0)
+        {
+            return error;
+        }
+        int64_t const pairs = static_cast<int64_t>(p.images) * p.heads;
+        int64_t const most = static_cast<int64_t>(processors) * kShortBlocks;
+        kernel<<<static_cast<unsigned>(pairs < most ? pairs : most), kShortThreads, kBytes, stream>>>(params);
+    }
+    return check(cudaGetLastError(), "varlenAttention");
+}
+
+template <typename T>
+int launch(NitVarlenAttentionParams const& p, cudaStream_t stream)
+{
+    return p.headDim == 64 ? launch<T, 64>(p, stream) : launch<T, 72>(p, stream);
+}
+
+} // namespace
+
+int launchHopperAttention(NitVarlenAttentionParams const& params, cudaStream_t stream)
+{
+    return params.type == NIT_BF16 ? launch<Bf16>(params, stream) : launch<Fp16>(params, stream);
+}
+
+} // namespace nit

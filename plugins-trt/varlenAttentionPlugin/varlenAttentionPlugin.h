@@ -1,0 +1,28 @@
+#pragma once
+
+#include "common/plugin.h"
+
+namespace nit
+{
+
+//! The node NitVarlenAttention; README.md and varlenAttention_PluginConfig.yaml beside this file are its contract.
+class VarlenAttentionPlugin : public Plugin
+{
+public:
+    static PluginTable const& table();
+
+    //! Throws std::invalid_argument on attributes that no node can have.
+    explicit VarlenAttentionPlugin(Attributes const& attributes);
+
+    nvinfer1::IPluginV3* clone() noexcept override;
+
+protected:
+    void outputShape(
+        nvinfer1::DimsExprs const* inputs, nvinfer1::DimsExprs* output, nvinfer1::IExprBuilder& builder) const override;
+    void checkShapes(nvinfer1::PluginTensorDesc const* in) const override;
+    int launch(
+        nvinfer1::PluginTensorDesc const* in, void const* const* inputs, void* const* outputs,
+        CUstream_st* stream) const override;
+};
+
+} // namespace nit
