@@ -33,7 +33,7 @@ class ModuleArrowsTest {
   private static final String[] JDK = {"java..", "javax..", "org.w3c.dom.."};
   private static final String[] PLAIN = {"com.fasterxml.jackson..", "org.slf4j.."};
   private static final String[] CLI = {
-    "picocli..", "me.tongfei.progressbar..", "ch.qos.logback..", "sun.misc"
+    "picocli..", "me.tongfei.progressbar..", "ch.qos.logback..", "sun.misc", "jdk.net"
   };
   private static final String[] TORCH = {
     "org.bytedeco.pytorch..", "org.bytedeco.openblas..", "org.bytedeco.javacpp.."

@@ -12,6 +12,10 @@ import io.nit.core.tensor.NitTensors;
 import io.nit.trainer.checkpoint.Checkpoint;
 import io.nit.trainer.data.TrainingData;
 import io.nit.trainer.data.TrainingDataSets;
+import io.nit.trainer.dist.Collectives;
+import io.nit.trainer.dist.LocalLauncher;
+import io.nit.trainer.dist.Ranks;
+import io.nit.trainer.dist.SocketCollectives;
 import io.nit.trainer.loop.RunFolder;
 import io.nit.trainer.loop.SampleGrid;
 import io.nit.trainer.loop.TrainOptions;
@@ -20,7 +24,10 @@ import io.nit.trainer.metrics.MetricsLog;
 import io.nit.trainer.model.Devices;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
@@ -30,7 +37,9 @@ import org.slf4j.LoggerFactory;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 /** The command {@code nit-train}. */
 @Command(
@@ -55,6 +64,7 @@ import picocli.CommandLine.Option;
       "  nit-train --config tiny.json --data pictures --output run --max-minutes 30",
       "  nit-train --preset xl --data latents --output run --proj-coeff 1",
       "  nit-train --preset s --data pictures --autoencoder dc-ae --output run",
+      "  nit-train --preset s --data latents --output run --nproc 4 --threads 2",
       "  nit-train --config tiny.json --data pictures --output other \\",
       "      --resume run/checkpoints/step-0000500",
       "",
@@ -99,7 +109,22 @@ public final class Train implements Callable<Integer> {
 
   @Mixin RunFlags run;
 
+  @Option(
+      names = "--nproc",
+      paramLabel = "N",
+      defaultValue = "1",
+      description =
+          "Processes on this machine that train together, on the CPU; each takes packs of its own "
+              + "(default: ${DEFAULT-VALUE}). Several machines: start nit-train in each process with "
+              + "RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, as torchrun and Slurm jobs set them.")
+  int processes;
+
   @Mixin CommonOptions common;
+
+  /** How long the ranks wait for each other at the start. */
+  private static final Duration MEETING = Duration.ofMinutes(5);
+
+  @Spec CommandSpec spec;
 
   /** Made by picocli. */
   public Train() {}
@@ -113,30 +138,46 @@ public final class Train implements Callable<Integer> {
   public Integer call() throws IOException {
     require("--data", data);
     require("--output", output);
+    if (processes < 1 || processes > 1024) {
+      throw new IllegalArgumentException("--nproc: expected 1..1024, found " + processes);
+    }
+    Ranks ranks = Ranks.of(System.getenv());
+    if (processes > 1) {
+      if (ranks.worldSize() > 1) {
+        throw new IllegalArgumentException(
+            "--nproc: expected 1 where the environment has RANK and WORLD_SIZE, found "
+                + processes);
+      }
+      return launch();
+    }
     NitConfig asked = askedConfig();
     TrainOptions options = optimizer.options(asked, run.pace(samples.every));
     RunFolder folder = new RunFolder(output.toAbsolutePath().normalize());
-    Optional<Checkpoint> from = run.checkpoint(folder);
+    Optional<Checkpoint> from = ranks.leads() ? run.checkpoint(folder) : Optional.empty();
     StopSignal stop = StopSignal.install();
     int workers = run.threads();
     Device target = Devices.choose(run.device);
+    boolean quiet = common.quiet() || !ranks.leads();
 
-    try (LatentCodec learned = autoencoder.open(target).orElse(null);
+    try (Collectives collectives =
+            ranks.worldSize() > 1 ? SocketCollectives.meet(ranks, MEETING) : Collectives.alone();
+        LatentCodec learned = autoencoder.open(target).orElse(null);
         TrainingData set =
             TrainingDataSets.open(
                 data,
                 dataFlags.options(
-                    asked,
-                    options.loss().projCoeff() > 0,
-                    common.quiet(),
-                    Optional.ofNullable(learned)));
+                    asked, options.loss().projCoeff() > 0, quiet, Optional.ofNullable(learned)));
         LatentCodec decoder =
             SampleCodec.find(set, Optional.ofNullable(learned), autoencoder, target).orElse(null)) {
       NitConfig config = fitted(asked, set);
       Optional<SampleGrid> grid =
           samples.grid(config, set, Optional.ofNullable(decoder), options.seed());
-      try (Trainer trainer = new Trainer(config, options, set, folder, target, workers);
-          FolderLock lock = folder.lock()) {
+      try (Trainer trainer =
+              new Trainer(config, options, set, folder, target, workers, collectives);
+          FolderLock lock = ranks.leads() ? folder.lock() : null) {
+        if (!ranks.leads()) {
+          return RunFlags.finish(trainer.run(MetricsLog.none(), grid, stop, quiet), trainer.step());
+        }
         if (from.isPresent()) {
           trainer.resume(from.get());
         }
@@ -153,6 +194,19 @@ public final class Train implements Callable<Integer> {
         }
       }
     }
+  }
+
+  /** Starts the processes of {@code --nproc} with this command's other arguments. */
+  private int launch() throws IOException {
+    List<String> arguments = new ArrayList<>(spec.commandLine().getParseResult().originalArgs());
+    for (int i = 0; i < arguments.size(); i++) {
+      if (arguments.get(i).equals("--nproc")) {
+        arguments.subList(i, i + 2).clear();
+      } else if (arguments.get(i).startsWith("--nproc=")) {
+        arguments.remove(i);
+      }
+    }
+    return LocalLauncher.run(processes, Train.class, arguments);
   }
 
   private static void require(String flag, Path value) {

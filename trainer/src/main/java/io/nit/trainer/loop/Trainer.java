@@ -12,6 +12,7 @@ import io.nit.trainer.data.PackOrder;
 import io.nit.trainer.data.PrefetchingLoader;
 import io.nit.trainer.data.TrainingData;
 import io.nit.trainer.data.TrainingPack;
+import io.nit.trainer.dist.Collectives;
 import io.nit.trainer.loss.FlowMatchingLoss;
 import io.nit.trainer.metrics.MetricsLog;
 import io.nit.trainer.model.AttentionPath;
@@ -32,16 +33,17 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Trains one model on one device. A step takes {@code accumulate} packs, and every pack's loss
- * counts by its share of the step's tokens, so that the gradient is that of one pack with all of
- * their images. A step whose loss or gradient is not finite changes nothing and is counted; ten in
- * a row end the run.
+ * Trains one model on one device. A step takes {@code accumulate} packs of every process that
+ * trains along, and every pack's loss counts by its share of all their tokens, so that the gradient
+ * is that of one pack with all of their images, and the same in every process. A step whose loss or
+ * gradient is not finite changes nothing and is counted; ten in a row end the run.
  *
  * <p>Owns model, average and optimizer until {@link #close}, which may be called twice.
  */
@@ -62,6 +64,9 @@ public final class Trainer implements AutoCloseable {
   private final AdamW optimizer;
   private final Workers workers;
   private long step;
+  private long taken; // packs of all processes together
+  private long index; // this process' next pack in its own part of the order
+  private final Collectives collectives;
   private final SkippedSteps skipped = new SkippedSteps("rows");
   private boolean closed;
 
@@ -80,6 +85,28 @@ public final class Trainer implements AutoCloseable {
       RunFolder folder,
       Device device,
       int threads) {
+    this(config, options, data, folder, device, threads, Collectives.alone());
+  }
+
+  /**
+   * One of several processes that train the same model.
+   *
+   * @param collectives the processes; stays the caller's
+   */
+  public Trainer(
+      NitConfig config,
+      TrainOptions options,
+      TrainingData data,
+      RunFolder folder,
+      Device device,
+      int threads,
+      Collectives collectives) {
+    if (device.is_cuda() && collectives.ranks().worldSize() > 1) {
+      throw new IllegalArgumentException(
+          "WORLD_SIZE: expected 1 on CUDA, found "
+              + collectives.ranks().worldSize()
+              + "; several processes train on the CPU only, with --device cpu");
+    }
     if (options.labelDropout() > 0 && !config.hasNullClass()) {
       throw new IllegalArgumentException(
           "--label-dropout: expected 0 for a config with class_dropout_prob 0 (no null class), found "
@@ -96,6 +123,7 @@ public final class Trainer implements AutoCloseable {
     this.options = options;
     this.data = data;
     this.folder = folder;
+    this.collectives = collectives;
     draws = new Draws(options.seed());
     store = new CheckpointStore(folder.checkpoints(), options.pace().keep());
     description = new ModelFile(config.toNode(), data.codec(), data.labels());
@@ -144,7 +172,42 @@ public final class Trainer implements AutoCloseable {
     }
     checkpoint.restore(new Checkpoint.Trained(model, ema, optimizer));
     step = state.step();
+    taken = state.position();
+    long usual = step * options.accumulate() * world();
+    if (taken != usual) {
+      LOG.warn(
+          "going on with another number of packs a step than {}: expected {} packs taken at step {},"
+              + " found {}; the data order goes on from there",
+          checkpoint.folder(),
+          usual,
+          step,
+          taken);
+    }
     LOG.info("resumed at step {} from {}", step, checkpoint.folder());
+  }
+
+  private int world() {
+    return collectives.ranks().worldSize();
+  }
+
+  /** Gives every process what rank 0 has: weights, average, optimizer, and where the run stands. */
+  private void shareState() throws IOException {
+    if (world() == 1) {
+      return;
+    }
+    boolean leads = collectives.ranks().leads();
+    double[] place = leads ? new double[] {step, taken, optimizer.steps()} : new double[3];
+    collectives.sum(place);
+    step = (long) place[0];
+    taken = (long) place[1];
+    optimizer.restoreSteps((long) place[2]);
+    try (PointerScope scope = new PointerScope();
+        NoGradGuard guard = new NoGradGuard()) {
+      collectives.fromFirst(model.parameters().values());
+      collectives.fromFirst(average.parameters().values());
+      collectives.fromFirst(optimizer.expAvg().values());
+      collectives.fromFirst(optimizer.expAvgSq().values());
+    }
   }
 
   /** Steps taken. */
@@ -172,13 +235,21 @@ public final class Trainer implements AutoCloseable {
   public TrainingLoop.Outcome run(
       MetricsLog metrics, Optional<SampleGrid> grid, StopSignal stop, boolean quiet)
       throws IOException {
-    PackOrder order = new PackOrder(data.packs(), options.seed(), 0, 1);
+    shareState();
+    int rank = collectives.ranks().rank();
+    PackOrder order = new PackOrder(data.packs(), options.seed(), rank, world());
+    // Where another number of processes stopped between two rounds, the round is taken anew.
+    index = taken / world();
     try (PrefetchingLoader loader =
-        new PrefetchingLoader(
-            data, order, step * options.accumulate(), draws::mirror, 1, PACKS_AHEAD)) {
+        new PrefetchingLoader(data, order, index, at -> draws.mirror(place(at)), 1, PACKS_AHEAD)) {
       return new TrainingLoop(options.learningRate(), options.pace())
           .run(new Run(loader, grid), metrics, stop, quiet);
     }
+  }
+
+  /** The place in the order of all processes together. */
+  private long place(long ownIndex) {
+    return ownIndex * world() + collectives.ranks().rank();
   }
 
   /** One run as the loop sees it. */
@@ -198,6 +269,17 @@ public final class Trainer implements AutoCloseable {
     }
 
     @Override
+    public int agree(int wish) throws IOException {
+      if (world() == 1) {
+        return wish;
+      }
+      double[] counts = new double[3];
+      counts[wish] = 1;
+      collectives.sum(counts);
+      return counts[2] > 0 ? 2 : counts[1] > 0 ? 1 : 0;
+    }
+
+    @Override
     public void take(double rate) throws IOException {
       meter.add(Trainer.this.step(loader, rate));
     }
@@ -205,13 +287,13 @@ public final class Trainer implements AutoCloseable {
     @Override
     public TrainingLoop.Report report(double rate) {
       String note = meter.note(rate);
-      double epoch = step * options.accumulate() / (double) data.packs();
+      double epoch = taken / (double) data.packs();
       return new TrainingLoop.Report(meter.take(rate, skipped.total(), epoch), note);
     }
 
     @Override
     public boolean hasSamples() {
-      return grid.isPresent();
+      return grid.isPresent() && collectives.ranks().leads();
     }
 
     @Override
@@ -222,12 +304,15 @@ public final class Trainer implements AutoCloseable {
 
     @Override
     public void save() throws IOException {
+      if (!collectives.ranks().leads()) {
+        return;
+      }
       TrainingState state =
           new TrainingState(
               step,
               optimizer.steps(),
               options.seed(),
-              step * options.accumulate(),
+              taken,
               data.packs(),
               model.config().toNode(),
               options.toNode());
@@ -237,6 +322,9 @@ public final class Trainer implements AutoCloseable {
 
     @Override
     public void finish() throws IOException {
+      if (!collectives.ranks().leads()) {
+        return;
+      }
       description.write(folder.model(), average.parameters(), step);
       LOG.info("the averaged weights of step {}: {}", step, folder.model());
     }
@@ -252,17 +340,19 @@ public final class Trainer implements AutoCloseable {
 
   private StepResult step(PrefetchingLoader loader, double rate) throws IOException {
     List<TrainingPack> packs = new ArrayList<>();
-    long tokens = 0;
+    double[] counted = {0};
     for (int micro = 0; micro < options.accumulate(); micro++) {
       packs.add(loader.next());
-      tokens += packs.get(micro).layout().tokens();
+      counted[0] += packs.get(micro).layout().tokens();
     }
+    collectives.sum(counted);
+    long tokens = (long) counted[0];
     for (Tensor parameter : model.parameters().values()) {
       parameter.mutable_grad().reset();
     }
     List<Callable<double[]>> tasks = new ArrayList<>();
     for (int micro = 0; micro < packs.size(); micro++) {
-      Shard whole = draw(packs.get(micro), step * options.accumulate() + micro);
+      Shard whole = draw(packs.get(micro), place(index + micro));
       for (Shard shard : whole.cut(workers.count())) {
         double share = shard.layout().tokens() / (double) tokens;
         tasks.add(() -> backward(shard, share));
@@ -273,6 +363,12 @@ public final class Trainer implements AutoCloseable {
       for (int i = 0; i < sums.length; i++) {
         sums[i] += terms[i];
       }
+    }
+    index += packs.size();
+    taken = index * world();
+    if (world() > 1) {
+      collectives.sum(sums);
+      sumGradients();
     }
     StepResult result =
         new StepResult(
@@ -293,6 +389,21 @@ public final class Trainer implements AutoCloseable {
     optimizer.step(rate);
     ema.update(model, options.emaDecay(step));
     return result;
+  }
+
+  /** Every process' gradients become the sum of all. */
+  private void sumGradients() throws IOException {
+    try (PointerScope scope = new PointerScope();
+        NoGradGuard guard = new NoGradGuard()) {
+      List<Tensor> gradients = new ArrayList<>();
+      for (Tensor parameter : model.parameters().values()) {
+        Tensor gradient = parameter.grad();
+        if (gradient.defined()) {
+          gradients.add(gradient);
+        }
+      }
+      collectives.sum(gradients);
+    }
   }
 
   private Shard draw(TrainingPack pack, long place) {

@@ -29,6 +29,15 @@ public final class TrainingLoop {
     /** Steps taken. */
     long step();
 
+    /**
+     * Whether to end, as all processes that train together see it: the strongest of their wishes.
+     *
+     * @param wish this process' own, 0 to go on
+     */
+    default int agree(int wish) throws IOException {
+      return wish;
+    }
+
     /** Takes a step; what it gave may still be on its way to {@link #report}. */
     void take(double rate) throws IOException;
 
@@ -60,6 +69,11 @@ public final class TrainingLoop {
    */
   public record Report(Map<String, Double> row, String note) {}
 
+  // Wishes, the stronger the larger.
+  private static final int GO_ON = 0;
+  private static final int END = 1;
+  private static final int STOP = 2;
+
   private final LearningRate learningRate;
   private final TrainOptions.Pace pace;
 
@@ -86,12 +100,10 @@ public final class TrainingLoop {
     Outcome outcome = Outcome.DONE;
     try (Progress progress = Progress.start("training", steps, training.step(), " steps", quiet)) {
       while (training.step() < steps) {
-        if (stop.requested()) {
-          outcome = Outcome.STOPPED;
-          break;
-        }
-        if (System.nanoTime() >= deadline) {
-          outcome = Outcome.OUT_OF_TIME;
+        boolean timeIsUp = System.nanoTime() >= deadline;
+        int wish = training.agree(stop.requested() ? STOP : timeIsUp ? END : GO_ON);
+        if (wish != GO_ON) {
+          outcome = wish == STOP ? Outcome.STOPPED : Outcome.OUT_OF_TIME;
           break;
         }
         double rate = learningRate.at(training.step());

@@ -50,6 +50,13 @@ public final class MetricsLog implements AutoCloseable {
   private boolean plotFailed;
   private boolean closed;
 
+  /** Keeps nothing. */
+  private MetricsLog() {
+    runFolder = Path.of("");
+    rows = null;
+    events = null;
+  }
+
   private MetricsLog(Path runFolder, long resumeStep) throws IOException {
     this.runFolder = runFolder;
     Path file = runFolder.resolve("metrics.jsonl");
@@ -92,6 +99,11 @@ public final class MetricsLog implements AutoCloseable {
     return new MetricsLog(runFolder, resumeStep);
   }
 
+  /** A log that keeps nothing and writes no file: of a rank that another one writes for. */
+  public static MetricsLog none() {
+    return new MetricsLog();
+  }
+
   /**
    * Logs the numbers of one step. {@code loss} and {@code lr} are also drawn by {@link #plot}.
    *
@@ -101,6 +113,9 @@ public final class MetricsLog implements AutoCloseable {
     requireOpen();
     if (values.containsKey("step") || values.containsKey("time")) {
       throw new IllegalArgumentException("metrics: 'step' and 'time' are taken by the row itself");
+    }
+    if (rows == null) {
+      return;
     }
     double now = now();
     ObjectNode row = JSON.createObjectNode().put("step", step);
@@ -116,6 +131,9 @@ public final class MetricsLog implements AutoCloseable {
   /** Logs a picture to TensorBoard. */
   public synchronized void image(long step, String tag, RgbImage image) throws IOException {
     requireOpen();
+    if (rows == null) {
+      return;
+    }
     events.image(now(), step, tag, image.height(), image.width(), Png.encode(image, Map.of()));
   }
 
@@ -127,7 +145,7 @@ public final class MetricsLog implements AutoCloseable {
    */
   public synchronized void plot() throws IOException {
     requireOpen();
-    if (plotFailed) {
+    if (plotFailed || rows == null) {
       return;
     }
     try {
@@ -141,7 +159,7 @@ public final class MetricsLog implements AutoCloseable {
   /** Closes the files. Safe to call twice. */
   @Override
   public synchronized void close() throws IOException {
-    if (closed) {
+    if (closed || rows == null) {
       return;
     }
     closed = true;

@@ -1,6 +1,7 @@
 package io.nit.trainer.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.nit.core.cli.Cli;
@@ -38,7 +39,7 @@ class KilledRunTest {
             + "\"num_classes\": 3, \"qk_norm\": true, \"encoder_depth\": 1}");
   }
 
-  private Process start(String output) throws IOException {
+  private Process start(String output, String... more) throws IOException {
     List<String> command =
         new ArrayList<>(
             List.of(
@@ -51,6 +52,7 @@ class KilledRunTest {
     command.addAll(List.of("--steps", String.valueOf(STEPS), "--max-tokens", "40", "--lr", "1e-3"));
     command.addAll(List.of("--checkpoint-every", "14", "--keep", "2", "--threads", "1"));
     command.addAll(List.of("--sample-every", "50", "--sample-steps", "2", "--quiet"));
+    command.addAll(List.of(more));
     ProcessBuilder builder = new ProcessBuilder(command).directory(folder.toFile());
     builder.environment().put("CLASSPATH", System.getProperty("java.class.path"));
     builder.redirectErrorStream(true);
@@ -139,5 +141,46 @@ class KilledRunTest {
     assertTrue(stoppedAt >= 14 && stoppedAt < STEPS, "stopped at step " + stoppedAt);
     assertEquals(Cli.DONE, finish(start("stopped")), () -> read("stopped"));
     assertEquals(STEPS, newest(folder.resolve("stopped/checkpoints")));
+  }
+
+  @Test
+  void aRankThatIsKilledEndsAllAndTheSameCommandGoesOn() throws IOException, InterruptedException {
+    Process launcher = start("ranks", "--nproc", "2");
+    letRun(launcher, "ranks", new Random(2));
+    List<ProcessHandle> ranks = launcher.children().toList();
+    assertEquals(2, ranks.size());
+    ranks.get(1).destroyForcibly();
+    assertEquals(Cli.FAILED, finish(launcher), () -> read("ranks"));
+    for (ProcessHandle rank : ranks) {
+      assertFalse(rank.isAlive(), "a rank outlived its peer");
+    }
+    String log = read("ranks");
+    assertTrue(log.contains("is gone: ") && log.contains("was killed (exit code 137)"), log);
+    assertTrue(newest(folder.resolve("ranks/checkpoints")) >= 14, log);
+
+    assertEquals(Cli.DONE, finish(start("ranks", "--nproc", "2")), () -> read("ranks"));
+    assertEquals(STEPS, newest(folder.resolve("ranks/checkpoints")));
+    assertTrue(Files.isRegularFile(folder.resolve("ranks/model.safetensors")));
+    List<String> expected = new ArrayList<>();
+    for (int step = 10; step <= STEPS; step += 10) {
+      expected.add("{\"step\":" + step);
+    }
+    assertEquals(expected, rows("ranks"), "one process writes the metrics");
+  }
+
+  @Test
+  void sigtermToTheLauncherReachesEveryRank() throws IOException, InterruptedException {
+    Process launcher = start("ended", "--nproc=2");
+    letRun(launcher, "ended", new Random(3));
+    launcher.destroy();
+    assertEquals(Cli.INTERRUPTED, finish(launcher), () -> read("ended"));
+    long stoppedAt = newest(folder.resolve("ended/checkpoints"));
+    assertTrue(stoppedAt >= 14 && stoppedAt < STEPS, "stopped at step " + stoppedAt);
+  }
+
+  @Test
+  void aNumberOfProcessesOutOfRangeIsBadUsage() throws IOException, InterruptedException {
+    assertEquals(Cli.BAD_USAGE, finish(start("none", "--nproc", "0")), () -> read("none"));
+    assertTrue(read("none").contains("--nproc: expected 1..1024, found 0"), read("none"));
   }
 }

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.ObjectMapper;
 import io.nit.core.cli.StopSignal;
 import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.LatentCodec;
@@ -26,6 +27,7 @@ import io.nit.trainer.checkpoint.Checkpoint;
 import io.nit.trainer.checkpoint.CheckpointStore;
 import io.nit.trainer.data.PackOrder;
 import io.nit.trainer.data.TrainingPack;
+import io.nit.trainer.dist.LocalRanks;
 import io.nit.trainer.loss.FlowMatchingLoss;
 import io.nit.trainer.metrics.MetricsLog;
 import io.nit.trainer.model.AttentionPath;
@@ -45,6 +47,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.stream.LongStream;
 import javax.imageio.ImageIO;
 import org.bytedeco.javacpp.Pointer;
@@ -54,6 +57,8 @@ import org.bytedeco.pytorch.Tensor;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class TrainerTest {
   private static final Device CPU = new Device("cpu");
@@ -242,6 +247,120 @@ class TrainerTest {
                         Weights.floats(three.model().parameters().get(name)), Weights.floats(t));
                 assertTrue(error < 1e-3, name + ": relative error " + error);
               });
+    }
+  }
+
+  /** What a rank ends with: every weight, the average's too, and the steps. */
+  private record Trained(Map<String, float[]> model, Map<String, float[]> average, long step) {
+    static Trained of(Trainer trainer) {
+      return new Trained(
+          floats(trainer.model().parameters()),
+          floats(trainer.average().parameters()),
+          trainer.step());
+    }
+
+    private static Map<String, float[]> floats(Map<String, Tensor> parameters) {
+      Map<String, float[]> values = new TreeMap<>();
+      parameters.forEach((name, t) -> values.put(name, Weights.floats(t)));
+      return values;
+    }
+  }
+
+  private List<Trained> together(
+      int ranks, SyntheticData data, TrainOptions options, String run, Optional<Path> from)
+      throws Exception {
+    return LocalRanks.run(
+        ranks,
+        group -> {
+          RunFolder runFolder = new RunFolder(folder.resolve(run));
+          boolean leads = group.ranks().leads();
+          try (Trainer trainer = new Trainer(config(), options, data, runFolder, CPU, 1, group);
+              MetricsLog metrics =
+                  leads ? MetricsLog.open(folder.resolve(run), 0) : MetricsLog.none()) {
+            if (leads && from.isPresent()) {
+              trainer.resume(Checkpoint.open(from.get()));
+            }
+            trainer.run(metrics, Optional.empty(), StopSignal.none(), true);
+            return Trained.of(trainer);
+          }
+        });
+  }
+
+  private static void assertClose(Map<String, float[]> expected, Map<String, float[]> found) {
+    expected.forEach(
+        (name, values) -> {
+          double error = Errors.relative(found.get(name), values);
+          assertTrue(error < 1e-3, name + ": relative error " + error);
+        });
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {2, 3})
+  void processesThatTrainTogetherReachWhatOneReachesThatTakesTheirPacks(int ranks)
+      throws Exception {
+    SyntheticData data = new SyntheticData(7, 1);
+    List<Trained> found = together(ranks, data, options(4, 1, 100), "b", Optional.empty());
+    try (Trainer alone = trainer(data, options(4, ranks, 100), "a")) {
+      run(alone, "a", StopSignal.none());
+      Trained expected = Trained.of(alone);
+      assertClose(expected.model(), found.get(0).model());
+      assertClose(expected.average(), found.get(0).average());
+    }
+    for (Trained other : found) {
+      assertEquals(4, other.step());
+      found.get(0).model().forEach((n, v) -> assertArrayEquals(v, other.model().get(n), n));
+      found.get(0).average().forEach((n, v) -> assertArrayEquals(v, other.average().get(n), n));
+    }
+    List<Double> losses = losses("b");
+    List<Double> expectedLosses = losses("a");
+    assertEquals(4, losses.size());
+    for (int i = 0; i < 4; i++) {
+      assertEquals(expectedLosses.get(i), losses.get(i), 1e-4 * expectedLosses.get(i));
+    }
+  }
+
+  private List<Double> losses(String run) throws IOException {
+    ObjectMapper json = new ObjectMapper();
+    List<Double> losses = new ArrayList<>();
+    for (String line : Files.readAllLines(folder.resolve(run).resolve("metrics.jsonl"))) {
+      losses.add(json.readTree(line).get("loss").asDouble());
+    }
+    return losses;
+  }
+
+  @Test
+  void aResumedRunOfSeveralReachesTheSameBitsAsAnUnbrokenOne() throws Exception {
+    SyntheticData data = new SyntheticData(5, 1);
+    Trained unbroken = together(2, data, options(6, 1, 100), "a", Optional.empty()).get(0);
+    together(2, data, options(6, 1, 3), "b", Optional.empty());
+    List<Trained> resumed =
+        together(
+            2,
+            data,
+            options(6, 1, 100),
+            "c",
+            Optional.of(folder.resolve("b/checkpoints/step-0000003")));
+    for (Trained each : resumed) {
+      assertEquals(6, each.step());
+      unbroken.model().forEach((n, v) -> assertArrayEquals(v, each.model().get(n), n));
+      unbroken.average().forEach((n, v) -> assertArrayEquals(v, each.average().get(n), n));
+    }
+  }
+
+  @Test
+  void anotherNumberOfProcessesGoesOnInTheSameDataOrder() throws Exception {
+    SyntheticData data = new SyntheticData(50, 1);
+    together(2, data, options(4, 1, 2), "two", Optional.empty());
+    Path half = folder.resolve("two/checkpoints/step-0000002");
+    assertEquals(4, Checkpoint.open(half).state().position());
+    // One process that takes two packs a step has the same packs from there on.
+    try (Trainer alone = trainer(data, options(4, 2, 100), "one")) {
+      alone.resume(Checkpoint.open(half));
+      run(alone, "one", StopSignal.none());
+      List<Double> together = losses("two");
+      List<Double> goneOn = losses("one");
+      assertEquals(together.get(2), goneOn.get(0), 1e-4 * together.get(2));
+      assertEquals(together.get(3), goneOn.get(1), 1e-4 * together.get(3));
     }
   }
 
