@@ -88,7 +88,7 @@ public final class SocketCollectives implements Collectives {
   private void listen(long deadline) throws IOException {
     try (ServerSocketChannel server = ServerSocketChannel.open()) {
       server.setOption(StandardSocketOptions.SO_REUSEADDR, true);
-      server.bind(new InetSocketAddress(ranks.masterPort()), ranks.worldSize());
+      server.bind(listeningAddress(), ranks.worldSize());
       server.configureBlocking(false);
       int come = 1;
       while (come < ranks.worldSize()) {
@@ -114,6 +114,18 @@ public final class SocketCollectives implements Collectives {
     for (int i = 1; i < peers.length; i++) {
       send(i, VALUES, buffer(0));
     }
+  }
+
+  /**
+   * Where all ranks are on this host, nobody else can connect. A master's address may otherwise be
+   * one that only others know, as a Kubernetes service's is, so that rank 0 listens on all of its
+   * own.
+   */
+  private InetSocketAddress listeningAddress() {
+    InetSocketAddress master = new InetSocketAddress(ranks.masterAddr(), ranks.masterPort());
+    return !master.isUnresolved() && master.getAddress().isLoopbackAddress()
+        ? master
+        : new InetSocketAddress(ranks.masterPort());
   }
 
   /** Whether a connection is one of ours; strangers are turned away. */

@@ -21,6 +21,8 @@ import org.junit.jupiter.api.io.TempDir;
 /** nit-train as a process of its own, ended from outside. */
 class KilledRunTest {
   private static final int STEPS = 120;
+  private static final int STEPS_OF_TWO = 60;
+
   private static final List<String> RESULTS =
       List.of(
           "model.safetensors",
@@ -39,7 +41,15 @@ class KilledRunTest {
             + "\"num_classes\": 3, \"qk_norm\": true, \"encoder_depth\": 1}");
   }
 
-  private Process start(String output, String... more) throws IOException {
+  private Process start(String output) throws IOException {
+    return start(output, STEPS);
+  }
+
+  private Process startTwo(String output) throws IOException {
+    return start(output, STEPS_OF_TWO, "--nproc", "2");
+  }
+
+  private Process start(String output, int steps, String... more) throws IOException {
     List<String> command =
         new ArrayList<>(
             List.of(
@@ -49,7 +59,7 @@ class KilledRunTest {
                 "-Dorg.bytedeco.javacpp.maxphysicalbytes=0",
                 Train.class.getName()));
     command.addAll(List.of("--config", "tiny.json", "--data", "data", "--output", output));
-    command.addAll(List.of("--steps", String.valueOf(STEPS), "--max-tokens", "40", "--lr", "1e-3"));
+    command.addAll(List.of("--steps", String.valueOf(steps), "--max-tokens", "40", "--lr", "1e-3"));
     command.addAll(List.of("--checkpoint-every", "14", "--keep", "2", "--threads", "1"));
     command.addAll(List.of("--sample-every", "50", "--sample-steps", "2", "--quiet"));
     command.addAll(List.of(more));
@@ -145,7 +155,7 @@ class KilledRunTest {
 
   @Test
   void aRankThatIsKilledEndsAllAndTheSameCommandGoesOn() throws IOException, InterruptedException {
-    Process launcher = start("ranks", "--nproc", "2");
+    Process launcher = startTwo("ranks");
     letRun(launcher, "ranks", new Random(2));
     List<ProcessHandle> ranks = launcher.children().toList();
     assertEquals(2, ranks.size());
@@ -158,11 +168,11 @@ class KilledRunTest {
     assertTrue(log.contains("is gone: ") && log.contains("was killed (exit code 137)"), log);
     assertTrue(newest(folder.resolve("ranks/checkpoints")) >= 14, log);
 
-    assertEquals(Cli.DONE, finish(start("ranks", "--nproc", "2")), () -> read("ranks"));
-    assertEquals(STEPS, newest(folder.resolve("ranks/checkpoints")));
+    assertEquals(Cli.DONE, finish(startTwo("ranks")), () -> read("ranks"));
+    assertEquals(STEPS_OF_TWO, newest(folder.resolve("ranks/checkpoints")));
     assertTrue(Files.isRegularFile(folder.resolve("ranks/model.safetensors")));
     List<String> expected = new ArrayList<>();
-    for (int step = 10; step <= STEPS; step += 10) {
+    for (int step = 10; step <= STEPS_OF_TWO; step += 10) {
       expected.add("{\"step\":" + step);
     }
     assertEquals(expected, rows("ranks"), "one process writes the metrics");
@@ -170,7 +180,7 @@ class KilledRunTest {
 
   @Test
   void sigtermToTheLauncherReachesEveryRank() throws IOException, InterruptedException {
-    Process launcher = start("ended", "--nproc=2");
+    Process launcher = start("ended", STEPS, "--nproc=2");
     letRun(launcher, "ended", new Random(3));
     launcher.destroy();
     assertEquals(Cli.INTERRUPTED, finish(launcher), () -> read("ended"));
@@ -180,7 +190,7 @@ class KilledRunTest {
 
   @Test
   void aNumberOfProcessesOutOfRangeIsBadUsage() throws IOException, InterruptedException {
-    assertEquals(Cli.BAD_USAGE, finish(start("none", "--nproc", "0")), () -> read("none"));
+    assertEquals(Cli.BAD_USAGE, finish(start("none", 1, "--nproc", "0")), () -> read("none"));
     assertTrue(read("none").contains("--nproc: expected 1..1024, found 0"), read("none"));
   }
 }
