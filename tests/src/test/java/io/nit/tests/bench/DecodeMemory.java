@@ -34,7 +34,7 @@ import java.util.stream.Stream;
  * and whether pictures that are decoded together have the bits of those decoded alone.
  *
  * <p>Arguments: WIDTHxHEIGHT (1024x1024), pictures (1), a preset of the family or the folder of an
- * exported autoencoder (f32c32-sana-1.1), threads (every core).
+ * exported autoencoder (f32c32-sana-1.1), threads (every core), rounds (2).
  */
 public final class DecodeMemory {
   private DecodeMemory() {}
@@ -48,21 +48,23 @@ public final class DecodeMemory {
           Integer.parseInt(sides[0]),
           Integer.parseInt(sides[1]),
           Integer.parseInt(args[2]),
-          Integer.parseInt(args[4]));
+          Integer.parseInt(args[4]),
+          Integer.parseInt(args[5]));
       return;
     }
     String size = args.length > 0 ? args[0] : "1024x1024";
     String pictures = args.length > 1 ? args[1] : "1";
     String model = args.length > 2 ? args[2] : "f32c32-sana-1.1";
     String threads = args.length > 3 ? args[3] : "0";
+    String rounds = args.length > 4 ? args[4] : "2";
     if (Files.isDirectory(Path.of(model))) {
-      start("measure", size, pictures, model, threads);
+      start("measure", size, pictures, model, threads, rounds);
       return;
     }
     Path scratch = Files.createTempDirectory("nit-bench-");
     try {
       Path exported = export(DcAeConfig.preset(model), scratch.resolve("exported"));
-      start("measure", size, pictures, exported.toString(), threads);
+      start("measure", size, pictures, exported.toString(), threads, rounds);
     } finally {
       delete(scratch);
     }
@@ -112,8 +114,8 @@ public final class DecodeMemory {
     }
   }
 
-  private static void measure(Path folder, int width, int height, int pictures, int threads)
-      throws Exception {
+  private static void measure(
+      Path folder, int width, int height, int pictures, int threads, int rounds) throws Exception {
     Tiling whole = new Tiling(1024, 896, Long.MAX_VALUE);
     int f = AutoencoderBundle.open(folder).codec().factor();
     int h = height / f;
@@ -130,7 +132,7 @@ public final class DecodeMemory {
         latent[i] += 1; // no two are alike
         latents.add(latent);
       }
-      for (int round = 0; round < 2; round++) {
+      for (int round = 0; round < rounds; round++) {
         long start = System.nanoTime();
         List<float[]> alone = new ArrayList<>();
         for (float[] latent : latents) {

@@ -38,7 +38,8 @@ class DecodeMemoryTest {
     Path exported =
         DecodeMemory.export(DcAeConfig.preset("f32c32-sana-1.1"), folder.resolve("f32c32"));
     Processes.Finished run =
-        Processes.start(DecodeMemory.class, folder, "measure", "256x256", 1, exported, 0).await(10);
+        Processes.start(DecodeMemory.class, folder, "measure", "256x256", 1, exported, 0, 1)
+            .await(10);
     assertEquals(0, run.code(), run.err());
     assertTrue(run.out().contains("256x256 alone"), run.out());
     String[] opened = run.out().split("\n", 2); // the codec opened, then its decodes
