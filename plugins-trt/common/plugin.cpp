@@ -110,6 +110,26 @@ float Attributes::real(char const* name) const
     return mValues[index(name)].real;
 }
 
+void Attributes::requireHeads() const
+{
+    int32_t const heads = integer("num_heads");
+    int32_t const headDim = integer("head_dim");
+    if (heads < 1 || headDim < 8 || headDim > 128 || headDim % 8 != 0)
+    {
+        throw std::invalid_argument(
+            "expected num_heads >= 1 and head_dim a multiple of 8 from 8 to 128, found " + std::to_string(heads) +
+            " and " + std::to_string(headDim));
+    }
+}
+
+void Attributes::requireEpsilon() const
+{
+    if (!(real("epsilon") >= 0.0f))
+    {
+        throw std::invalid_argument("expected epsilon >= 0, found " + std::to_string(real("epsilon")));
+    }
+}
+
 PluginFieldCollection const* Attributes::fields() const
 {
     return &mCollection;

@@ -58,6 +58,12 @@ public:
     int32_t integer(char const* name) const;
     float real(char const* name) const;
 
+    //! What several nodes ask of num_heads and head_dim. Throws std::invalid_argument.
+    void requireHeads() const;
+
+    //! What several nodes ask of epsilon. Throws std::invalid_argument.
+    void requireEpsilon() const;
+
     //! For getFieldsToSerialize; lives as long as this object.
     nvinfer1::PluginFieldCollection const* fields() const;
 

@@ -1,8 +1,6 @@
 #include "gatedAdaLnPlugin/gatedAdaLnPlugin.h"
 
 #include <new>
-#include <stdexcept>
-#include <string>
 
 #include "api/nitKernels.h"
 
@@ -29,10 +27,7 @@ PluginTable const& GatedAdaLnPlugin::table()
 
 GatedAdaLnPlugin::GatedAdaLnPlugin(Attributes const& attributes) : Plugin(table(), attributes)
 {
-    if (!(attributes.real("epsilon") >= 0.0f))
-    {
-        throw std::invalid_argument("expected epsilon >= 0, found " + std::to_string(attributes.real("epsilon")));
-    }
+    attributes.requireEpsilon();
 }
 
 void GatedAdaLnPlugin::checkShapes(PluginTensorDesc const* in) const

@@ -1,8 +1,6 @@
 #include "packedAdaLnPlugin/packedAdaLnPlugin.h"
 
 #include <new>
-#include <stdexcept>
-#include <string>
 
 #include "api/nitKernels.h"
 
@@ -27,10 +25,7 @@ PluginTable const& PackedAdaLnPlugin::table()
 
 PackedAdaLnPlugin::PackedAdaLnPlugin(Attributes const& attributes) : Plugin(table(), attributes)
 {
-    if (!(attributes.real("epsilon") >= 0.0f))
-    {
-        throw std::invalid_argument("expected epsilon >= 0, found " + std::to_string(attributes.real("epsilon")));
-    }
+    attributes.requireEpsilon();
 }
 
 void PackedAdaLnPlugin::checkShapes(PluginTensorDesc const* in) const

@@ -33,21 +33,12 @@ PluginTable const& QkNormRope2dPlugin::table()
 
 QkNormRope2dPlugin::QkNormRope2dPlugin(Attributes const& attributes) : Plugin(table(), attributes)
 {
-    int32_t const headDim = attributes.integer("head_dim");
-    if (attributes.integer("num_heads") < 1 || headDim < 8 || headDim > 128 || headDim % 8 != 0)
-    {
-        throw std::invalid_argument(
-            "expected num_heads >= 1 and head_dim a multiple of 8 from 8 to 128, found " +
-            std::to_string(attributes.integer("num_heads")) + " and " + std::to_string(headDim));
-    }
+    attributes.requireHeads();
     if (attributes.integer("qk_norm") != 0 && attributes.integer("qk_norm") != 1)
     {
         throw std::invalid_argument("expected qk_norm 0 or 1, found " + std::to_string(attributes.integer("qk_norm")));
     }
-    if (!(attributes.real("epsilon") >= 0.0f))
-    {
-        throw std::invalid_argument("expected epsilon >= 0, found " + std::to_string(attributes.real("epsilon")));
-    }
+    attributes.requireEpsilon();
 }
 
 int32_t QkNormRope2dPlugin::inputCount() const noexcept

@@ -2,7 +2,6 @@
 
 #include <new>
 #include <stdexcept>
-#include <string>
 
 #include "api/nitKernels.h"
 
@@ -24,13 +23,7 @@ PluginTable const& VarlenAttentionPlugin::table()
 
 VarlenAttentionPlugin::VarlenAttentionPlugin(Attributes const& attributes) : Plugin(table(), attributes)
 {
-    int32_t const headDim = attributes.integer("head_dim");
-    if (attributes.integer("num_heads") < 1 || headDim < 8 || headDim > 128 || headDim % 8 != 0)
-    {
-        throw std::invalid_argument(
-            "expected num_heads >= 1 and head_dim a multiple of 8 from 8 to 128, found " +
-            std::to_string(attributes.integer("num_heads")) + " and " + std::to_string(headDim));
-    }
+    attributes.requireHeads();
 }
 
 void VarlenAttentionPlugin::outputShape(DimsExprs const*, DimsExprs* output, IExprBuilder& builder) const
