@@ -154,6 +154,12 @@ NIT_DEVICE void storeVector(void* global, Vector16 const& vector)
     *static_cast<Vector16*>(global) = vector;
 }
 
+//! Hides from the compiler what the vector was made of, so that it keeps these four registers and nothing derived.
+NIT_DEVICE void keepPacked(Vector16& vector)
+{
+    asm("" : "+r"(vector.x), "+r"(vector.y), "+r"(vector.z), "+r"(vector.w));
+}
+
 NIT_DEVICE Vector16 loadShared16(uint32_t address)
 {
     Vector16 v;

@@ -124,6 +124,18 @@ NIT_DEVICE void holdRegisters(float (&registers)[kCount])
     }
 }
 
+//! Lets a kernel that was launched as a dependent of this one begin as soon as there is room for it.
+NIT_DEVICE void allowDependents()
+{
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+
+//! Waits until the kernel that this one depends on is over; at once where there is none.
+NIT_DEVICE void waitForPrerequisites()
+{
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
 template <int kRegisters>
 NIT_DEVICE void takeRegisters()
 {

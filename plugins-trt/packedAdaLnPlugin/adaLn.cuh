@@ -28,7 +28,7 @@ NIT_DEVICE float warpSum(float value)
 
 //! kVectors: 16-byte vectors a lane holds; hidden is a multiple of 8 and at most kVectors * 256.
 template <typename T, int kVectors, bool kGated, bool kNormed>
-NIT_KERNEL(kAdaLnWarps * 32, 1)
+NIT_KERNEL(kAdaLnWarps * 32, kVectors <= 5 ? 8 : 5)
 adaLnKernel(NitAdaLnParams const p)
 {
     int const lane = static_cast<int>(threadIndex()) % 32;
@@ -61,26 +61,28 @@ adaLnKernel(NitAdaLnParams const p)
         }
     }
 
-    float values[kVectors][8];
-#pragma unroll
-    for (int i = 0; i < kVectors; ++i)
+    if (kGated)
     {
-        int const vector = i * 32 + lane;
-        unpack<T>(xs[i], values[i]);
-        if (kGated && vector < vectors)
-        {
-            float branch[8];
-            float gate[8];
-            unpack<T>(ys[i], branch);
-            unpack<T>(loadVector(static_cast<T const*>(p.gate) + modulation + vector * 8), gate);
 #pragma unroll
-            for (int j = 0; j < 8; ++j)
+        for (int i = 0; i < kVectors; ++i)
+        {
+            int const vector = i * 32 + lane;
+            if (vector < vectors)
             {
-                values[i][j] += gate[j] * branch[j];
+                float values[8];
+                float branch[8];
+                float gate[8];
+                unpack<T>(xs[i], values);
+                unpack<T>(ys[i], branch);
+                unpack<T>(loadVector(static_cast<T const*>(p.gate) + modulation + vector * 8), gate);
+#pragma unroll
+                for (int j = 0; j < 8; ++j)
+                {
+                    values[j] += gate[j] * branch[j];
+                }
+                xs[i] = packVector<T>(values);
+                storeVector(static_cast<T*>(p.residual) + token * p.hidden + vector * 8, xs[i]);
             }
-            Vector16 const rounded = packVector<T>(values[i]);
-            storeVector(static_cast<T*>(p.residual) + token * p.hidden + vector * 8, rounded);
-            unpack<T>(rounded, values[i]);
         }
     }
     if (!kNormed)
@@ -88,14 +90,18 @@ adaLnKernel(NitAdaLnParams const p)
         return;
     }
 
+    // The row stays packed between the passes: half the registers, so more tokens are under way at a time.
     float sum = 0.0f;
 #pragma unroll
     for (int i = 0; i < kVectors; ++i)
     {
+        float values[8];
+        keepPacked(xs[i]);
+        unpack<T>(xs[i], values);
 #pragma unroll
         for (int j = 0; j < 8; ++j)
         {
-            sum += values[i][j];
+            sum += values[j];
         }
     }
     float const mean = warpSum(sum) / static_cast<float>(p.hidden);
@@ -103,10 +109,13 @@ adaLnKernel(NitAdaLnParams const p)
 #pragma unroll
     for (int i = 0; i < kVectors; ++i)
     {
+        float values[8];
+        keepPacked(xs[i]);
+        unpack<T>(xs[i], values);
 #pragma unroll
         for (int j = 0; j < 8; ++j)
         {
-            float const centred = values[i][j] - mean;
+            float const centred = values[j] - mean;
             squares += i * 32 + lane < vectors ? centred * centred : 0.0f;
         }
     }
@@ -118,16 +127,19 @@ adaLnKernel(NitAdaLnParams const p)
         int const vector = i * 32 + lane;
         if (vector < vectors)
         {
+            float values[8];
             float shift[8];
             float scale[8];
+            keepPacked(xs[i]);
+            unpack<T>(xs[i], values);
             unpack<T>(loadVector(static_cast<T const*>(p.shift) + modulation + vector * 8), shift);
             unpack<T>(loadVector(static_cast<T const*>(p.scale) + modulation + vector * 8), scale);
 #pragma unroll
             for (int j = 0; j < 8; ++j)
             {
-                values[i][j] = (values[i][j] - mean) * inverse * (1.0f + scale[j]) + shift[j];
+                values[j] = (values[j] - mean) * inverse * (1.0f + scale[j]) + shift[j];
             }
-            storeVector(static_cast<T*>(p.out) + token * p.hidden + vector * 8, packVector<T>(values[i]));
+            storeVector(static_cast<T*>(p.out) + token * p.hidden + vector * 8, packVector<T>(values));
         }
     }
 }

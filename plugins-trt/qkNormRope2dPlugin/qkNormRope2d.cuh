@@ -2,9 +2,10 @@
 //
 //   q' = q cos + rot(q) sin, rot(a, b) = (-b, a) on neighbouring pairs
 //
-// One warp works on one token at a time. A head's row of d / 8 vectors is shared by kLanes neighbouring lanes, kLanes a
-// divisor of d / 8, so that no lane idles within a head whatever d is: 72 = 9 vectors = 3 lanes x 3, 64 = 4 lanes x 2.
-// What is left of the warp (32 modulo kLanes lanes) stays idle.
+// A block takes kRopeTokens tokens: it brings their angles to shared memory, then its warps share out the heads of q
+// and k of all of them, so that no warp is left with a part of a token. A head's row of d / 8 vectors is shared by
+// kLanes neighbouring lanes, kLanes a divisor of d / 8, so that no lane idles within a head whatever d is: 72 = 9
+// vectors = 3 lanes x 3, 64 = 4 lanes x 2. What is left of the warp (32 modulo kLanes lanes) stays idle.
 #pragma once
 
 #include "api/nitKernels.h"
@@ -14,12 +15,14 @@
 namespace nit
 {
 
-constexpr int kRopeWarps = 4;
+constexpr int kRopeWarps = 8;
+constexpr int kRopeBlocks = 4; //!< resident on a multiprocessor
+constexpr int kRopeTokens = 5; //!< 160 heads at 16 a token: two whole rounds of eight warps with ten heads each
 
-//! Of a token's angles, one set a warp; none with tables.
+//! Of the block's angles: cosine and sine of each token's pairs.
 NIT_HOST_DEVICE constexpr int ropeSharedBytes(int headDim)
 {
-    return kRopeWarps * headDim * static_cast<int>(sizeof(float));
+    return kRopeTokens * headDim * static_cast<int>(sizeof(float));
 }
 
 //! Sum over the kLanes lanes that share a head; each of them gets it, in the same order of additions.
@@ -36,143 +39,158 @@ NIT_DEVICE float headSum(float value, int firstLane)
     return sum;
 }
 
+//! Four neighbouring floats of shared memory.
+NIT_DEVICE void loadShared(uint32_t address, float (&values)[4])
+{
+    Vector16 const words = loadShared16(address);
+    values[0] = bitsToFloat(words.x);
+    values[1] = bitsToFloat(words.y);
+    values[2] = bitsToFloat(words.z);
+    values[3] = bitsToFloat(words.w);
+}
+
 //! kLanes * kVectors * 8 = headDim. kTables: cosine and sine are given, else positions and frequencies.
 template <typename T, int kLanes, int kVectors, bool kTables>
-NIT_KERNEL(kRopeWarps * 32, 1)
+NIT_KERNEL(kRopeWarps * 32, kRopeBlocks)
 qkNormRope2dKernel(NitQkNormRope2dParams const p)
 {
     constexpr int kHeadDim = kLanes * kVectors * 8;
     constexpr int kHeadsAtOnce = 32 / kLanes;
     constexpr int kPairs = kHeadDim / 2;
-    NIT_SHARED_MEMORY(shared); // [kRopeWarps, 2, kPairs] fp32, when the angles are computed here
-    int const lane = static_cast<int>(threadIndex()) % 32;
-    int const warp = static_cast<int>(threadIndex()) / 32;
+    NIT_SHARED_MEMORY(shared); // [kRopeTokens, 2, kPairs] fp32
+    int const thread = static_cast<int>(threadIndex());
+    int const lane = thread % 32;
     int const part = lane % kLanes;          // which lane of the head
-    int const group = lane / kLanes;         // which head of those at once
+    int const group = lane / kLanes;         // which head of the warp's
     bool const works = group < kHeadsAtOnce; // the rest of the warp
-    float* angles = reinterpret_cast<float*>(shared) + warp * 2 * kPairs;
-    int64_t const stride = static_cast<int64_t>(gridSize()) * kRopeWarps;
+    int64_t const firstToken = static_cast<int64_t>(blockIndex()) * kRopeTokens;
+    int const tokens = p.tokens - firstToken < kRopeTokens ? static_cast<int>(p.tokens - firstToken) : kRopeTokens;
 
-    for (int64_t token = static_cast<int64_t>(blockIndex()) * kRopeWarps + warp; token < p.tokens; token += stride)
+    float* const angles = reinterpret_cast<float*>(shared);
+    for (int i = thread; i < tokens * kPairs; i += kRopeWarps * 32)
     {
-        // This lane's columns: vectors part, part + kLanes, ...: neighbouring lanes read neighbouring vectors.
-        float cosine[kVectors][4]; // of each pair
-        float sine[kVectors][4];
-        if (!kTables)
+        int64_t const token = firstToken + i / kPairs;
+        int const pair = i % kPairs;
+        float s;
+        float c;
+        if (kTables)
         {
-            for (int pair = lane; pair < kPairs; pair += 32)
-            {
-                int const axis = pair / (kPairs / 2);
-                float const position = static_cast<float>(p.positions[token * 2 + axis]);
-                float s;
-                float c;
-                sineCosine(position * p.frequencies[pair % (kPairs / 2)], s, c);
-                angles[pair] = c * p.magnitude;
-                angles[kPairs + pair] = s * p.magnitude;
-            }
-            syncWarp();
+            // A table holds each pair's value twice.
+            c = p.cosine[token * kHeadDim + 2 * pair];
+            s = p.sine[token * kHeadDim + 2 * pair];
         }
+        else
+        {
+            float const position = static_cast<float>(p.positions[token * 2 + pair / (kPairs / 2)]);
+            sineCosine(position * p.frequencies[pair % (kPairs / 2)], s, c);
+            c *= p.magnitude;
+            s *= p.magnitude;
+        }
+        angles[i / kPairs * kHeadDim + pair] = c;
+        angles[i / kPairs * kHeadDim + kPairs + pair] = s;
+    }
+    syncBlock();
+
+    T const* const source = static_cast<T const*>(p.qkv) + firstToken * p.qkvTokenStride;
+    T* const target = static_cast<T*>(p.out) + firstToken * p.outTokenStride;
+    int const heads = 2 * p.heads; // q's, then k's
+    for (int first = thread / 32 * kHeadsAtOnce; first < tokens * heads; first += kRopeWarps * kHeadsAtOnce)
+    {
+        int const item = first + group;
+        bool const mine = works && item < tokens * heads;
+        int const token = item / heads;
+        int const head = item % heads;
+        // This lane's columns: vectors part, part + kLanes, ...: neighbouring lanes read neighbouring vectors.
+        T const* const row = source + token * p.qkvTokenStride + head * kHeadDim + part * 8;
+        Vector16 vectors[kVectors]; // packed between the passes: more heads are under way at a time
 #pragma unroll
         for (int i = 0; i < kVectors; ++i)
         {
-            int const column = (i * kLanes + part) * 8;
-#pragma unroll
-            for (int j = 0; j < 4; ++j)
-            {
-                // A table holds each pair's value twice.
-                int64_t const entry = token * kHeadDim + column + j * 2;
-                cosine[i][j] = kTables ? p.cosine[entry] : angles[column / 2 + j];
-                sine[i][j] = kTables ? p.sine[entry] : angles[kPairs + column / 2 + j];
-            }
+            vectors[i] = mine ? loadVector(row + i * kLanes * 8) : Vector16{0, 0, 0, 0};
         }
-
-        T const* source = static_cast<T const*>(p.qkv) + token * p.qkvTokenStride;
-        T* target = static_cast<T*>(p.out) + token * p.outTokenStride;
-        for (int first = 0; first < 2 * p.heads; first += kHeadsAtOnce) // q's heads, then k's
+        float mean = 0.0f;
+        float inverse = 1.0f;
+        if (p.qWeight != nullptr)
         {
-            int const head = first + group;
-            bool const mine = works && head < 2 * p.heads;
-            float values[kVectors][8];
+            float sum = 0.0f;
 #pragma unroll
             for (int i = 0; i < kVectors; ++i)
             {
-                int const column = (i * kLanes + part) * 8;
-                Vector16 const vector =
-                    mine ? loadVector(source + static_cast<int64_t>(head) * kHeadDim + column) : Vector16{0, 0, 0, 0};
-                unpack<T>(vector, values[i]);
+                float values[8];
+                unpack<T>(vectors[i], values);
+#pragma unroll
+                for (int j = 0; j < 8; ++j)
+                {
+                    sum += values[j];
+                }
             }
-            if (p.qWeight != nullptr)
+            mean = headSum<kLanes>(sum, group * kLanes) / kHeadDim;
+            float squares = 0.0f;
+#pragma unroll
+            for (int i = 0; i < kVectors; ++i)
             {
-                float sum = 0.0f;
+                float values[8];
+                keepPacked(vectors[i]);
+                unpack<T>(vectors[i], values);
 #pragma unroll
-                for (int i = 0; i < kVectors; ++i)
+                for (int j = 0; j < 8; ++j)
                 {
-#pragma unroll
-                    for (int j = 0; j < 8; ++j)
-                    {
-                        sum += values[i][j];
-                    }
+                    float const centred = values[j] - mean;
+                    squares += centred * centred;
                 }
-                float const mean = headSum<kLanes>(sum, group * kLanes) / kHeadDim;
-                float squares = 0.0f;
+            }
+            inverse = inverseSqrt(headSum<kLanes>(squares, group * kLanes) / kHeadDim + p.epsilon);
+        }
+        if (mine)
+        {
+            T const* const weights = static_cast<T const*>(head < p.heads ? p.qWeight : p.kWeight) + part * 8;
+            T const* const biases = static_cast<T const*>(head < p.heads ? p.qBias : p.kBias) + part * 8;
+            uint32_t const turn = sharedAddress(shared) + token * kHeadDim * 4 + part * 16;
+            T* const result = target + token * p.outTokenStride + head * kHeadDim + part * 8;
 #pragma unroll
-                for (int i = 0; i < kVectors; ++i)
+            for (int i = 0; i < kVectors; ++i)
+            {
+                float values[8];
+                keepPacked(vectors[i]);
+                unpack<T>(vectors[i], values);
+                if (p.qWeight != nullptr)
                 {
-#pragma unroll
-                    for (int j = 0; j < 8; ++j)
-                    {
-                        float const centred = values[i][j] - mean;
-                        squares += centred * centred;
-                    }
-                }
-                float const inverse = inverseSqrt(headSum<kLanes>(squares, group * kLanes) / kHeadDim + p.epsilon);
-                T const* weights = static_cast<T const*>(head < p.heads ? p.qWeight : p.kWeight);
-                T const* biases = static_cast<T const*>(head < p.heads ? p.qBias : p.kBias);
-#pragma unroll
-                for (int i = 0; i < kVectors; ++i)
-                {
-                    int const column = (i * kLanes + part) * 8;
                     float weight[8];
                     float bias[8];
-                    unpack<T>(loadVector(weights + column), weight);
-                    unpack<T>(loadVector(biases + column), bias);
+                    unpack<T>(loadVector(weights + i * kLanes * 8), weight);
+                    unpack<T>(loadVector(biases + i * kLanes * 8), bias);
 #pragma unroll
                     for (int j = 0; j < 8; ++j)
                     {
-                        values[i][j] = (values[i][j] - mean) * inverse * weight[j] + bias[j];
+                        values[j] = (values[j] - mean) * inverse * weight[j] + bias[j];
                     }
                 }
-            }
-#pragma unroll
-            for (int i = 0; i < kVectors; ++i)
-            {
+                float cosine[4];
+                float sine[4];
+                loadShared(turn + i * kLanes * 16, cosine);
+                loadShared(turn + kPairs * 4 + i * kLanes * 16, sine);
 #pragma unroll
                 for (int j = 0; j < 4; ++j)
                 {
-                    float const a = values[i][2 * j];
-                    float const b = values[i][2 * j + 1];
-                    values[i][2 * j] = a * cosine[i][j] - b * sine[i][j];
-                    values[i][2 * j + 1] = b * cosine[i][j] + a * sine[i][j];
+                    float const a = values[2 * j];
+                    float const b = values[2 * j + 1];
+                    values[2 * j] = a * cosine[j] - b * sine[j];
+                    values[2 * j + 1] = b * cosine[j] + a * sine[j];
                 }
-                int const column = (i * kLanes + part) * 8;
-                if (mine)
-                {
-                    storeVector(target + static_cast<int64_t>(head) * kHeadDim + column, packVector<T>(values[i]));
-                }
+                storeVector(result + i * kLanes * 8, packVector<T>(values));
             }
         }
-        if (p.out != p.qkv)
+    }
+    if (p.out != p.qkv)
+    {
+        int const vectors = p.heads * (kHeadDim / 8);
+        int const v = heads * kHeadDim;
+        for (int i = thread; i < tokens * vectors; i += kRopeWarps * 32)
         {
-            int const vectors = p.heads * (kHeadDim / 8);
-            int64_t const v = static_cast<int64_t>(2) * p.heads * kHeadDim;
-            for (int i = lane; i < vectors; i += 32)
-            {
-                storeVector(target + v + i * 8, loadVector(source + v + i * 8));
-            }
-        }
-        if (!kTables)
-        {
-            syncWarp(); // the angles are written again for the next token
+            int const token = i / vectors;
+            int const column = v + i % vectors * 8;
+            storeVector(
+                target + token * p.outTokenStride + column, loadVector(source + token * p.qkvTokenStride + column));
         }
     }
 }

@@ -11,21 +11,14 @@ constexpr int kThreads = kRopeWarps * 32;
 template <typename T, int kLanes, int kVectors>
 int launchVectors(NitQkNormRope2dParams const& p, cudaStream_t stream)
 {
-    int const processors = multiprocessors();
-    if (processors == 0)
-    {
-        return static_cast<int>(cudaErrorNoDevice);
-    }
-    int64_t const wanted = (p.tokens + kRopeWarps - 1) / kRopeWarps;
-    int64_t const most = static_cast<int64_t>(processors) * 16; // a few waves of whole multiprocessors
-    unsigned const blocks = static_cast<unsigned>(wanted < most ? wanted : most);
+    unsigned const blocks = static_cast<unsigned>((p.tokens + kRopeTokens - 1) / kRopeTokens);
+    int constexpr kAngles = ropeSharedBytes(kLanes * kVectors * 8);
     if (p.cosine != nullptr)
     {
-        qkNormRope2dKernel<T, kLanes, kVectors, true><<<blocks, kThreads, 0, stream>>>(p);
+        qkNormRope2dKernel<T, kLanes, kVectors, true><<<blocks, kThreads, kAngles, stream>>>(p);
     }
     else
     {
-        int constexpr kAngles = ropeSharedBytes(kLanes * kVectors * 8);
         qkNormRope2dKernel<T, kLanes, kVectors, false><<<blocks, kThreads, kAngles, stream>>>(p);
     }
     return check(cudaGetLastError(), "qkNormRope2d");

@@ -221,17 +221,20 @@ void ropeAgrees(int heads, int headDim, Rope const& options)
     }
     else
     {
-        int const shared = options.tables ? 0 : ropeSharedBytes(headDim);
-        emulator::launch(1, kRopeWarps * 32, static_cast<size_t>(shared), {}, [&] { // fewer warps than tokens
-            if (options.tables)
+        unsigned const blocks = static_cast<unsigned>((tokens + kRopeTokens - 1) / kRopeTokens);
+        emulator::launch(
+            blocks, kRopeWarps * 32, static_cast<size_t>(ropeSharedBytes(headDim)), {},
+            [&]
             {
-                qkNormRope2dKernel<T, kLanes, kVectors, true>(p);
-            }
-            else
-            {
-                qkNormRope2dKernel<T, kLanes, kVectors, false>(p);
-            }
-        });
+                if (options.tables)
+                {
+                    qkNormRope2dKernel<T, kLanes, kVectors, true>(p);
+                }
+                else
+                {
+                    qkNormRope2dKernel<T, kLanes, kVectors, false>(p);
+                }
+            });
     }
 
     std::vector<double> expected;

@@ -56,9 +56,9 @@ struct Result
 };
 
 TensorMap emulatedMap(
-    NitVarlenAttentionParams const& p, void const* base, int64_t stride, int64_t headStride, bool rest)
+    NitVarlenAttentionParams const& p, void const* base, int64_t stride, int64_t headStride, int rows, bool rest)
 {
-    RaggedMap const numbers = raggedMap(p.headDim, p.heads, stride, headStride, rest);
+    RaggedMap const numbers = raggedMap(p.headDim, p.heads, stride, headStride, rows, rest);
     TensorMap map;
     map.base = base;
     std::copy(numbers.sizes, numbers.sizes + 5, map.sizes);
@@ -73,17 +73,17 @@ void runHopper(NitVarlenAttentionParams const& p, emulator::Options const& optio
 {
     HopperAttentionParams params;
     params.p = p;
-    params.q = emulatedMap(p, p.q, p.qTokenStride, p.qHeadStride, false);
-    params.k = emulatedMap(p, p.k, p.kTokenStride, p.kHeadStride, false);
-    params.v = emulatedMap(p, p.v, p.vTokenStride, p.vHeadStride, false);
-    params.qRest = emulatedMap(p, p.q, p.qTokenStride, p.qHeadStride, true);
-    params.kRest = emulatedMap(p, p.k, p.kTokenStride, p.kHeadStride, true);
+    params.q = emulatedMap(p, p.q, p.qTokenStride, p.qHeadStride, kBandRows, false);
+    params.k = emulatedMap(p, p.k, p.kTokenStride, p.kHeadStride, kLongKeys, false);
+    params.v = emulatedMap(p, p.v, p.vTokenStride, p.vHeadStride, kLongKeys, false);
+    params.qRest = emulatedMap(p, p.q, p.qTokenStride, p.qHeadStride, kBandRows, true);
+    params.kRest = emulatedMap(p, p.k, p.kTokenStride, p.kHeadStride, kLongKeys, true);
     emulator::launch(
         grid, kLongThreads, LongLayout<kHeadDim>::kBytes, options,
         [&] { varlenAttentionLongKernel<T, kHeadDim>(params); });
     emulator::launch(
         grid, kShortThreads, ShortLayout<kHeadDim>::kBytes, options,
-        [&] { varlenAttentionShortKernel<T, kHeadDim>(params); });
+        [&] { varlenAttentionShortKernel<T, kHeadDim>(p); });
 }
 
 template <typename T>

@@ -7,7 +7,6 @@
 namespace nit
 {
 
-constexpr int kBoxRows = 64;
 constexpr int kRaggedEnd = 1 << 30;
 
 struct RaggedMap
@@ -17,8 +16,9 @@ struct RaggedMap
     uint32_t box[5];     //!< elements
 };
 
-//! rest: the map of columns 64 and up in rows of 32 bytes, else of 64 columns in rows of 128 bytes.
-inline RaggedMap raggedMap(int headDim, int heads, int64_t tokenStride, int64_t headStride, bool rest)
+//! boxRows: rows a copy. rest: the map of columns 64 and up in rows of 32 bytes, else of 64 columns in rows of 128
+//! bytes.
+inline RaggedMap raggedMap(int headDim, int heads, int64_t tokenStride, int64_t headStride, int boxRows, bool rest)
 {
     uint64_t const row = static_cast<uint64_t>(tokenStride) * 2;
     uint64_t const anyCoordinate = 0x7fff0000u;
@@ -26,7 +26,7 @@ inline RaggedMap raggedMap(int headDim, int heads, int64_t tokenStride, int64_t 
         {static_cast<uint64_t>(headDim), static_cast<uint64_t>(heads), static_cast<uint64_t>(kRaggedEnd), anyCoordinate,
          anyCoordinate},
         {static_cast<uint64_t>(headStride) * 2, row, row, (uint64_t{1} << 35) - row},
-        {rest ? 16u : 64u, 1, static_cast<uint32_t>(kBoxRows), 1, 1}};
+        {rest ? 16u : 64u, 1, static_cast<uint32_t>(boxRows), 1, 1}};
 }
 
 } // namespace nit

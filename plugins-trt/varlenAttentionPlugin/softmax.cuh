@@ -5,6 +5,7 @@
 #pragma once
 
 #include "common/device.cuh"
+#include "common/numeric.cuh"
 
 namespace nit
 {
@@ -26,8 +27,8 @@ public:
         mSum[0] = mSum[1] = 0.0f;
     }
 
-    //! Turns scores into weights 2^(score - max). rescale: what earlier sums and outputs must be multiplied by.
-    NIT_DEVICE void update(float (&scores)[kScores], float scaleLog2, float (&rescale)[2])
+    //! Takes the scores' maxima in. rescale: what earlier sums and outputs must be multiplied by.
+    NIT_DEVICE void raise(float const (&scores)[kScores], float scaleLog2, float (&rescale)[2])
     {
 #pragma unroll
         for (int row = 0; row < 2; ++row)
@@ -42,16 +43,27 @@ public:
             highest = fmaxf(highest, shuffleXor(highest, 2));
             rescale[row] = exp2Fast((mMax[row] - highest) * scaleLog2);
             mMax[row] = highest;
-            float const offset = highest * scaleLog2;
-            float sum = 0.0f;
+            mSum[row] *= rescale[row];
+        }
+    }
+
+    //! Turns scores into weights 2^(score - max), rounded and laid out as the left operand of the next product: 16 keys
+    //! are two column groups of accumulators.
+    template <typename T>
+    NIT_DEVICE void weigh(float const (&scores)[kScores], float scaleLog2, uint32_t (&weights)[kColumns / 16][4])
+    {
+#pragma unroll
+        for (int row = 0; row < 2; ++row)
+        {
+            float const offset = mMax[row] * scaleLog2;
 #pragma unroll
             for (int i = 0; i < kScores; i += 4)
             {
-                scores[i + 2 * row] = exp2Fast(fmaf(scores[i + 2 * row], scaleLog2, -offset));
-                scores[i + 2 * row + 1] = exp2Fast(fmaf(scores[i + 2 * row + 1], scaleLog2, -offset));
-                sum += scores[i + 2 * row] + scores[i + 2 * row + 1];
+                float const first = exp2Fast(fmaf(scores[i + 2 * row], scaleLog2, -offset));
+                float const second = exp2Fast(fmaf(scores[i + 2 * row + 1], scaleLog2, -offset));
+                mSum[row] += first + second;
+                weights[i / 8][i / 4 % 2 * 2 + row] = pack<T>(first, second);
             }
-            mSum[row] = mSum[row] * rescale[row] + sum;
         }
     }
 
@@ -92,16 +104,6 @@ NIT_DEVICE void maskKeys(float (&scores)[kScores], int keys)
             }
         }
     }
-}
-
-//! Weights of 16 keys (two column groups of accumulators) as the left operand of the next product.
-template <typename T>
-NIT_DEVICE void weightFragment(float const* weights, uint32_t (&fragment)[4])
-{
-    fragment[0] = pack<T>(weights[0], weights[1]);
-    fragment[1] = pack<T>(weights[2], weights[3]);
-    fragment[2] = pack<T>(weights[4], weights[5]);
-    fragment[3] = pack<T>(weights[6], weights[7]);
 }
 
 } // namespace nit

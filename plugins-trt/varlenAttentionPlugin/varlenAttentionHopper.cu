@@ -33,7 +33,7 @@ EncodeTiled encoder()
 //! [headDim, heads, rows] of one operand, with the two outer dimensions that end it at an image's end.
 int encode(
     TensorMap& map, NitVarlenAttentionParams const& p, void const* base, int64_t tokenStride, int64_t headStride,
-    bool rest)
+    int boxRows, bool rest)
 {
     EncodeTiled const function = encoder();
     if (function == nullptr)
@@ -42,7 +42,7 @@ int encode(
             "nitVarlenAttention: expected a driver with cuTensorMapEncodeTiled (CUDA 12 or newer), found none");
         return static_cast<int>(cudaErrorInsufficientDriver);
     }
-    RaggedMap const numbers = raggedMap(p.headDim, p.heads, tokenStride, headStride, rest);
+    RaggedMap const numbers = raggedMap(p.headDim, p.heads, tokenStride, headStride, boxRows, rest);
     cuuint64_t sizes[5];
     cuuint64_t strides[4];
     std::copy(numbers.sizes, numbers.sizes + 5, sizes);
@@ -64,23 +64,28 @@ int encode(
     return 0;
 }
 
+template <int kHeadDim>
+int encode(HopperAttentionParams& params, NitVarlenAttentionParams const& p)
+{
+    params.p = p;
+    int error = encode(params.q, p, p.q, p.qTokenStride, p.qHeadStride, kBandRows, false);
+    error = error != 0 ? error : encode(params.k, p, p.k, p.kTokenStride, p.kHeadStride, kLongKeys, false);
+    error = error != 0 ? error : encode(params.v, p, p.v, p.vTokenStride, p.vHeadStride, kLongKeys, false);
+    if (HopperTiles<kHeadDim>::kRest)
+    {
+        error = error != 0 ? error : encode(params.qRest, p, p.q, p.qTokenStride, p.qHeadStride, kBandRows, true);
+        error = error != 0 ? error : encode(params.kRest, p, p.k, p.kTokenStride, p.kHeadStride, kLongKeys, true);
+    }
+    return error;
+}
+
 template <typename T, int kHeadDim>
 int launch(NitVarlenAttentionParams const& p, cudaStream_t stream)
 {
-    HopperAttentionParams params{};
-    params.p = p;
-    int error = encode(params.q, p, p.q, p.qTokenStride, p.qHeadStride, false);
-    error = error != 0 ? error : encode(params.k, p, p.k, p.kTokenStride, p.kHeadStride, false);
-    error = error != 0 ? error : encode(params.v, p, p.v, p.vTokenStride, p.vHeadStride, false);
-    if (HopperTiles<kHeadDim>::kRest)
-    {
-        error = error != 0 ? error : encode(params.qRest, p, p.q, p.qTokenStride, p.qHeadStride, true);
-        error = error != 0 ? error : encode(params.kRest, p, p.k, p.kTokenStride, p.kHeadStride, true);
-    }
     int const processors = multiprocessors();
-    if (error != 0 || processors == 0)
+    if (processors == 0)
     {
-        return error != 0 ? error : static_cast<int>(cudaErrorNoDevice);
+        return static_cast<int>(cudaErrorNoDevice);
     }
 
     // Lengths are on the device. A pack of one image is either long or short; else each kernel takes what is its own.
@@ -91,7 +96,9 @@ int launch(NitVarlenAttentionParams const& p, cudaStream_t stream)
         static SharedMemoryGrant grant;
         auto const kernel = varlenAttentionLongKernel<T, kHeadDim>;
         constexpr int kBytes = LongLayout<kHeadDim>::kBytes;
-        error = grant.request(reinterpret_cast<void const*>(kernel), kBytes);
+        HopperAttentionParams params{};
+        int error = encode<kHeadDim>(params, p);
+        error = error != 0 ? error : grant.request(reinterpret_cast<void const*>(kernel), kBytes);
         if (error != 0)
         {
             return error;
@@ -105,14 +112,24 @@ int launch(NitVarlenAttentionParams const& p, cudaStream_t stream)
         static SharedMemoryGrant grant;
         auto const kernel = varlenAttentionShortKernel<T, kHeadDim>;
         constexpr int kBytes = ShortLayout<kHeadDim>::kBytes;
-        error = grant.request(reinterpret_cast<void const*>(kernel), kBytes);
+        int const error = grant.request(reinterpret_cast<void const*>(kernel), kBytes);
         if (error != 0)
         {
             return error;
         }
         int64_t const pairs = static_cast<int64_t>(p.images) * p.heads;
         int64_t const most = static_cast<int64_t>(processors) * kShortBlocks;
-        kernel<<<static_cast<unsigned>(pairs < most ? pairs : most), kShortThreads, kBytes, stream>>>(params);
+        cudaLaunchAttribute beside{};
+        beside.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+        beside.val.programmaticStreamSerializationAllowed = 1;
+        cudaLaunchConfig_t config{};
+        config.gridDim = dim3(static_cast<unsigned>(pairs < most ? pairs : most));
+        config.blockDim = dim3(kShortThreads);
+        config.dynamicSmemBytes = kBytes;
+        config.stream = stream;
+        config.attrs = &beside;
+        config.numAttrs = mayBeLong ? 1 : 0; // the prerequisite is the long kernel, never what came before
+        cudaLaunchKernelEx(&config, kernel, p);
     }
     return check(cudaGetLastError(), "varlenAttention");
 }

@@ -1,6 +1,6 @@
 // Varlen attention for sm_90a, headDim 64 and 72.
 //
-// Copies: Q, K and V come by the bulk tensor copy engine out of the packed buffer, as boxes of 64 rows. An image's
+// Copies: Q, K and V come by the bulk tensor copy engine out of the packed buffer, as boxes of whole rows. An image's
 // ragged end must read as zeros, not as the next image (0 times its NaN would be NaN). A tensor map knows one end only,
 // so the row is addressed three times over: with rows counted from 2^30 - length, rows at and beyond 2^30 lie outside
 // the map's tensor and become 0, while two outer dimensions bring the address back. Their strides are r and 2^35 - r
@@ -12,11 +12,12 @@
 // upper half is outside the tensor, hence 0, so that S = Q K^T takes five steps of 16. V's other 8 stand in a second
 // tile of 128-byte rows, because O += P V reads V by columns and one instruction of N = 72 wants one layout.
 //
-// Long images: one warp copies, two warpgroups compute 64 queries each against the same keys, 128 at a time, from the
+// Long images: one warp copies, three warpgroups compute 64 queries each against the same keys, 128 at a time, from the
 // ragged end to the front. While the tensor cores work on the next scores and on the last weights times V, a warpgroup
-// computes its softmax; the two take turns at the tensor cores (named barriers), so that one's exponentials hide behind
-// the other's products. Short images (at most 64 tokens): one warpgroup computes a head at a time, five blocks
-// share a multiprocessor and hide each other's latency.
+// computes its softmax; they take turns at the tensor cores (named barriers), so that one's exponentials hide behind
+// the other's products. Short images (at most 64 tokens): one warpgroup computes a head at a time five such
+// blocks share a multiprocessor and hide each other's latency. Its threads copy for themselves (cp.async), the next
+// head's queries and keys as soon as this one's scores are there.
 #pragma once
 
 #include "api/nitKernels.h"
@@ -30,7 +31,8 @@ namespace nit
 
 constexpr int kShortTokens = 64; //!< images up to this length go to the short kernel
 
-//! Passed by value: the copy engine reads the maps where the parameters are.
+//! Passed by value: the copy engine reads the maps where the parameters are. Boxes are kLongKeys rows of keys
+//! and values, and kBandRows of queries.
 struct HopperAttentionParams
 {
     TensorMap q;
@@ -46,13 +48,13 @@ template <int kHeadDim>
 struct HopperTiles
 {
     static constexpr bool kRest = kHeadDim > 64;
-    static constexpr int kMainBox = kBoxRows * 128;
-    static constexpr int kRestBox = kRest ? kBoxRows * 32 : 0;
+    static constexpr int kMainBox = kBandRows * 128;
+    static constexpr int kRestBox = kRest ? kBandRows * 32 : 0;
     static constexpr int kQuery = kMainBox + kRestBox; //!< 64 queries
-    static constexpr int kOutputPitch = kQuery / kBoxRows;
+    static constexpr int kOutputPitch = kQuery / kBandRows;
 };
 
-//! Copies columns 0..63 of 64 rows of an image, from `row` on.
+//! Copies a map's box of an image's rows, from `row` and `column` on.
 NIT_DEVICE void copyRows(
     uint32_t shared, TensorMap const* map, uint32_t barrier, int column, Tile const& image, int row)
 {
@@ -93,16 +95,6 @@ NIT_DEVICE void multiplyValues(float (&output)[kHeadDim / 2], uint32_t const (&w
     }
 }
 
-template <typename T, int kKeys>
-NIT_DEVICE void weightFragments(float const (&scores)[kKeys / 2], uint32_t (&weights)[kKeys / 16][4])
-{
-#pragma unroll
-    for (int step = 0; step < kKeys / 16; ++step)
-    {
-        weightFragment<T>(&scores[step * 8], weights[step]);
-    }
-}
-
 //! Normalises a warpgroup's 64 rows, lays them out in shared memory and writes them in whole 16-byte vectors.
 template <typename T, int kHeadDim, int kKeys>
 NIT_DEVICE void writeOutput(
@@ -138,7 +130,7 @@ NIT_DEVICE void writeOutput(
     }
     syncNamed(barrier, 128);
     constexpr int kChunks = kHeadDim / 8;
-    for (int i = thread; i < kBoxRows * kChunks; i += 128)
+    for (int i = thread; i < kBandRows * kChunks; i += 128)
     {
         int const local = i / kChunks;
         int const chunk = i % kChunks;
@@ -152,6 +144,29 @@ NIT_DEVICE void writeOutput(
     }
     fenceAsyncProxy(); // the copy engine writes here next
 }
+
+//! The use number `count` of a ring of kCount buffers: which buffer, and the parity of its barriers.
+template <int kCount>
+struct Ring
+{
+    static_assert((kCount & (kCount - 1)) == 0, "a power of two");
+    unsigned count = 0;
+
+    NIT_DEVICE int stage() const
+    {
+        return static_cast<int>(count % kCount);
+    }
+
+    NIT_DEVICE unsigned parity() const
+    {
+        return count / kCount & 1;
+    }
+
+    NIT_DEVICE void advance()
+    {
+        ++count;
+    }
+};
 
 template <int kCount>
 NIT_DEVICE void clear(float (&values)[kCount])
@@ -186,66 +201,126 @@ template <int kHeadDim>
 struct ShortLayout
 {
     using Tiles = HopperTiles<kHeadDim>;
-    static constexpr int kKey = Tiles::kQuery;
+    static constexpr int kQuery = 0;
+    static constexpr int kKey = kQuery + Tiles::kQuery;
     static constexpr int kValue = kKey + Tiles::kQuery;
-    static constexpr int kBarrier = kValue + Tiles::kMainBox * (Tiles::kRest ? 2 : 1);
-    static constexpr int kBytes = kBarrier + 16;
-    static constexpr int kCopied = kBarrier;
+    static constexpr int kBytes = kValue + Tiles::kMainBox * (Tiles::kRest ? 2 : 1);
+
+    static_assert(Tiles::kQuery <= kBytes - kValue, "the output takes the values' place");
 };
+
+//! The heads of short images that are this block's: pairs of image and head b, b + grid, ..., numbered image by image.
+//! An image's ends are read one pair ahead of their use.
+class ShortTiles
+{
+public:
+    NIT_DEVICE explicit ShortTiles(NitVarlenAttentionParams const& p)
+        : mParams(p), mPair(static_cast<int>(blockIndex())), mFirst(0), mEnd(0)
+    {
+        fetch();
+    }
+
+    //! Length 0: none is left.
+    NIT_DEVICE Tile next()
+    {
+        while (mPair < mParams.images * mParams.heads)
+        {
+            Tile const tile{mFirst, mEnd - mFirst, mPair % mParams.heads, 1};
+            mPair += static_cast<int>(gridSize());
+            fetch();
+            if (tile.length > 0 && tile.length <= kShortTokens)
+            {
+                return tile;
+            }
+        }
+        return Tile{0, 0, 0, 0};
+    }
+
+private:
+    NIT_DEVICE void fetch()
+    {
+        int const image = mPair / mParams.heads;
+        if (image < mParams.images)
+        {
+            mFirst = mParams.cuSeqlens[image];
+            mEnd = mParams.cuSeqlens[image + 1];
+        }
+    }
+
+    NitVarlenAttentionParams const& mParams;
+    int mPair;
+    int mFirst;
+    int mEnd;
+};
+
+//! Begins to copy the 64 rows of one operand, zeros beyond the image's end. kRestPitch: bytes from row to row of what
+//! holds columns 64 and up, at `rest`; those are one 16-byte chunk.
+template <typename T, int kHeadDim, int kRestPitch>
+NIT_DEVICE void copyShortRows(
+    void const* source, int64_t tokenStride, int64_t headStride, Tile const& tile, uint32_t main, uint32_t rest)
+{
+    constexpr int kChunks = kHeadDim / 8;
+    T const* const image = static_cast<T const*>(source) + tile.firstToken * tokenStride + tile.head * headStride;
+#pragma unroll
+    for (int i = 0; i < (kShortTokens * kChunks + kShortThreads - 1) / kShortThreads; ++i)
+    {
+        int const index = i * kShortThreads + static_cast<int>(threadIndex());
+        int const row = index / kChunks;
+        int const chunk = index % kChunks;
+        if (row < kShortTokens)
+        {
+            bool const inside = row < tile.length;
+            // Where the swizzles of 128 and 32 bytes put the chunk.
+            int const restChunk = kRestPitch == 128 ? row & 7 : row / 4 & 1;
+            uint32_t const target =
+                chunk < 8 ? main + row * 128 + ((chunk ^ (row & 7)) << 4) : rest + row * kRestPitch + (restChunk << 4);
+            copyAsync16(target, image + (inside ? row : 0) * tokenStride + chunk * 8, inside ? 16 : 0);
+        }
+    }
+}
 
 template <typename T, int kHeadDim>
 NIT_KERNEL(kShortThreads, kShortBlocks)
-varlenAttentionShortKernel(NIT_GRID_CONSTANT HopperAttentionParams params)
+varlenAttentionShortKernel(NitVarlenAttentionParams const p)
 {
     using Tiles = HopperTiles<kHeadDim>;
     using Layout = ShortLayout<kHeadDim>;
     NIT_SHARED_MEMORY(shared);
-    NitVarlenAttentionParams const& p = params.p;
     uint32_t const query = sharedAddress(shared);
     uint32_t const key = query + Layout::kKey;
     uint32_t const value = query + Layout::kValue;
-    uint32_t const barrier = query + Layout::kBarrier;
-    int const thread = static_cast<int>(threadIndex());
-    if (thread == 0)
+    auto const copyQueriesAndKeys = [&](Tile const& tile)
     {
-        barrierInit(barrier, 1);
-        barrierInitFence();
-        prefetchTensorMap(&params.q);
-        prefetchTensorMap(&params.k);
-        prefetchTensorMap(&params.v);
+        copyShortRows<T, kHeadDim, 32>(p.q, p.qTokenStride, p.qHeadStride, tile, query, query + Tiles::kMainBox);
+        copyShortRows<T, kHeadDim, 32>(p.k, p.kTokenStride, p.kHeadStride, tile, key, key + Tiles::kMainBox);
+    };
+    auto const copyValues = [&](Tile const& tile)
+    { copyShortRows<T, kHeadDim, 128>(p.v, p.vTokenStride, p.vHeadStride, tile, value, value + Tiles::kMainBox); };
+    if (Tiles::kRest)
+    {
+        // The upper half of Q's and K's rest rows stays 0; which half that is depends on the row, so all of it is set.
+        for (int i = static_cast<int>(threadIndex()) * 4; i < Tiles::kRestBox; i += kShortThreads * 4)
+        {
+            storeShared4(query + Tiles::kMainBox + i, 0);
+            storeShared4(key + Tiles::kMainBox + i, 0);
+        }
+        syncBlock();
     }
-    syncBlock();
 
     float const scaleLog2 = p.scale * kLog2E;
-    unsigned parity = 0;
-    int const pairs = p.images * p.heads;
-    for (int pair = static_cast<int>(blockIndex()); pair < pairs; pair += static_cast<int>(gridSize()))
+    ShortTiles tiles(p);
+    Tile tile = tiles.next();
+    if (tile.length != 0)
     {
-        int const image = pair / p.heads;
-        int const first = p.cuSeqlens[image];
-        Tile const tile{first, p.cuSeqlens[image + 1] - first, pair % p.heads, 0};
-        if (tile.length <= 0 || tile.length > kShortTokens)
-        {
-            continue;
-        }
-        if (thread == 0)
-        {
-            barrierArriveExpect(barrier, Layout::kCopied);
-            copyRows(query, &params.q, barrier, 0, tile, 0);
-            copyRows(key, &params.k, barrier, 0, tile, 0);
-            if (Tiles::kRest)
-            {
-                copyRows(query + Tiles::kMainBox, &params.qRest, barrier, 64, tile, 0);
-                copyRows(key + Tiles::kMainBox, &params.kRest, barrier, 64, tile, 0);
-            }
-            copyRows(value, &params.v, barrier, 0, tile, 0);
-            if (Tiles::kRest)
-            {
-                copyRows(value + Tiles::kMainBox, &params.v, barrier, 64, tile, 0);
-            }
-        }
-        barrierWait(barrier, parity);
-        parity ^= 1;
+        copyQueriesAndKeys(tile);
+        copyValues(tile);
+        commitCopies();
+    }
+    while (tile.length != 0)
+    {
+        waitCopies<0>();
+        fenceAsyncProxy(); // what was copied is read by the matrix units next
+        syncBlock();
 
         float scores[kShortTokens / 2];
         clear(scores);
@@ -255,13 +330,22 @@ varlenAttentionShortKernel(NIT_GRID_CONSTANT HopperAttentionParams params)
         wgmmaCommit();
         wgmmaWait<0>();
         holdRegisters(scores);
+        syncBlock();
+        Tile const next = tiles.next();
+        if (next.length != 0)
+        {
+            copyQueriesAndKeys(next);
+        }
 
-        maskKeys(scores, tile.length);
+        if (tile.length < kShortTokens)
+        {
+            maskKeys(scores, tile.length);
+        }
         OnlineSoftmax<kShortTokens> softmax;
         float rescale[2];
-        softmax.update(scores, scaleLog2, rescale);
+        softmax.raise(scores, scaleLog2, rescale);
         uint32_t weights[kShortTokens / 16][4];
-        weightFragments<T, kShortTokens>(scores, weights);
+        softmax.weigh<T>(scores, scaleLog2, weights);
 
         float output[kHeadDim / 2];
         clear(output);
@@ -271,17 +355,26 @@ varlenAttentionShortKernel(NIT_GRID_CONSTANT HopperAttentionParams params)
         wgmmaCommit();
         wgmmaWait<0>();
         holdRegisters(output);
-        writeOutput<T, kHeadDim, kShortTokens>(p, tile, 0, softmax, output, query, 1);
-        syncBlock(); // before the next copies overwrite what some warp still reads
+        writeOutput<T, kHeadDim, kShortTokens>(p, tile, 0, softmax, output, value, 1);
+        syncBlock();
+        if (next.length != 0)
+        {
+            copyValues(next);
+            commitCopies();
+        }
+        tile = next;
     }
+    // It reads nothing that the long kernel writes. But whoever waits for this kernel waits for both.
+    waitForPrerequisites();
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Long images.
 
 constexpr int kLongKeys = 128;
-constexpr int kLongConsumers = 2;                        //!< warpgroups, 64 queries each
-constexpr int kLongRows = kLongConsumers * kBoxRows;     //!< queries of a tile
+constexpr int kLongConsumers = 3;                        //!< warpgroups, 64 queries each
+constexpr int kTurnThreads = 2 * 128;                    //!< who had the turn, and who has it next
+constexpr int kLongRows = kLongConsumers * kBandRows;    //!< queries of a tile, at most
 constexpr int kLongThreads = (kLongConsumers + 1) * 128; //!< and the warpgroup that copies
 constexpr int kStages = 2;                               //!< of keys, and of values
 constexpr int kQueryStages = 2;
@@ -328,98 +421,81 @@ struct LongLayout
     }
 };
 
-//! Where a ring of buffers stands: which buffer, and the parity of its barriers.
-template <int kCount>
-struct Ring
+NIT_DEVICE void storeTile(uint32_t slot, Tile const& tile)
 {
-    int stage = 0;
-    unsigned parity = 0;
+    storeShared4(slot, static_cast<uint32_t>(tile.firstToken));
+    storeShared4(slot + 4, static_cast<uint32_t>(tile.length));
+    storeShared4(slot + 8, static_cast<uint32_t>(tile.head));
+    storeShared4(slot + 12, static_cast<uint32_t>(tile.rows));
+}
 
-    NIT_DEVICE void advance()
-    {
-        if (++stage == kCount)
-        {
-            stage = 0;
-            parity ^= 1;
-        }
-    }
-};
+NIT_DEVICE Tile loadTile(uint32_t slot)
+{
+    Vector16 const words = loadShared16(slot);
+    return Tile{
+        static_cast<int>(words.x), static_cast<int>(words.y), static_cast<int>(words.z), static_cast<int>(words.w)};
+}
 
 template <int kHeadDim>
-NIT_DEVICE void produceTiles(HopperAttentionParams const& params, unsigned char* memory)
+NIT_DEVICE void produceTiles(HopperAttentionParams const& params, uint32_t shared)
 {
     using Tiles = HopperTiles<kHeadDim>;
     using Layout = LongLayout<kHeadDim>;
     NitVarlenAttentionParams const& p = params.p;
-    uint32_t const shared = sharedAddress(memory);
-    bool const copies = threadIndex() % 32 == 0;
     Ring<kQueryStages> queries;
-    Ring<kStages> keys;
-    Ring<kStages> values;
+    Ring<kStages> ring;
 
-    TileScheduler<kLongRows, kShortTokens> scheduler(p.cuSeqlens, p.images, p.heads);
+    TileScheduler<kLongConsumers, kShortTokens> scheduler(p.cuSeqlens, p.images, p.heads);
     for (;;)
     {
         Tile const tile = scheduler.next();
-        if (copies)
+        if (threadIndex() % 32 == 0)
         {
-            uint32_t const queryFull = Layout::queryFull(shared, queries.stage);
-            barrierWait(Layout::queryEmpty(shared, queries.stage), queries.parity ^ 1);
-            *reinterpret_cast<Tile*>(memory + Layout::kTiles + queries.stage * 16) = tile;
+            uint32_t const queryFull = Layout::queryFull(shared, queries.stage());
+            barrierWait(Layout::queryEmpty(shared, queries.stage()), queries.parity() ^ 1);
+            storeTile(shared + Layout::kTiles + queries.stage() * 16, tile);
             if (tile.length == 0)
             {
                 barrierArrive(queryFull); // the end, for the consumers too
             }
             else
             {
-                barrierArriveExpect(queryFull, Layout::kQueryStage);
-#pragma unroll
-                for (int part = 0; part < kLongConsumers; ++part)
+                barrierArriveExpect(queryFull, static_cast<unsigned>(tile.bands()) * Tiles::kQuery);
+#pragma unroll 1
+                for (int part = 0; part < tile.bands(); ++part)
                 {
                     uint32_t const query =
-                        shared + Layout::kQuery + queries.stage * Layout::kQueryStage + part * Tiles::kQuery;
-                    int const row = tile.row + part * kBoxRows;
+                        shared + Layout::kQuery + queries.stage() * Layout::kQueryStage + part * Tiles::kQuery;
+                    int const row = tile.firstRow() + part * kBandRows;
                     copyRows(query, &params.q, queryFull, 0, tile, row);
                     if (Tiles::kRest)
                     {
                         copyRows(query + Tiles::kMainBox, &params.qRest, queryFull, 64, tile, row);
                     }
                 }
+#pragma unroll 1
                 for (int first = (tile.length - 1) / kLongKeys * kLongKeys; first >= 0; first -= kLongKeys)
                 {
-                    uint32_t const key = shared + Layout::kKey + keys.stage * Layout::kKeyStage;
-                    uint32_t const keyFull = Layout::keyFull(shared, keys.stage);
-                    barrierWait(Layout::keyEmpty(shared, keys.stage), keys.parity ^ 1);
+                    uint32_t const key = shared + Layout::kKey + ring.stage() * Layout::kKeyStage;
+                    uint32_t const keyFull = Layout::keyFull(shared, ring.stage());
+                    barrierWait(Layout::keyEmpty(shared, ring.stage()), ring.parity() ^ 1);
                     barrierArriveExpect(keyFull, Layout::kKeyStage);
-#pragma unroll
-                    for (int part = 0; part < kLongKeys / kBoxRows; ++part)
+                    copyRows(key, &params.k, keyFull, 0, tile, first);
+                    if (Tiles::kRest)
                     {
-                        int const row = first + part * kBoxRows;
-                        copyRows(key + part * Tiles::kMainBox, &params.k, keyFull, 0, tile, row);
-                        if (Tiles::kRest)
-                        {
-                            copyRows(
-                                key + kLongKeys * 128 + part * Tiles::kRestBox, &params.kRest, keyFull, 64, tile, row);
-                        }
+                        copyRows(key + kLongKeys * 128, &params.kRest, keyFull, 64, tile, first);
                     }
-                    keys.advance();
 
-                    uint32_t const value = shared + Layout::kValue + values.stage * Layout::kValueStage;
-                    uint32_t const valueFull = Layout::valueFull(shared, values.stage);
-                    barrierWait(Layout::valueEmpty(shared, values.stage), values.parity ^ 1);
+                    uint32_t const value = shared + Layout::kValue + ring.stage() * Layout::kValueStage;
+                    uint32_t const valueFull = Layout::valueFull(shared, ring.stage());
+                    barrierWait(Layout::valueEmpty(shared, ring.stage()), ring.parity() ^ 1);
                     barrierArriveExpect(valueFull, Layout::kValueStage);
-#pragma unroll
-                    for (int part = 0; part < kLongKeys / kBoxRows; ++part)
+                    copyRows(value, &params.v, valueFull, 0, tile, first);
+                    if (Tiles::kRest)
                     {
-                        int const row = first + part * kBoxRows;
-                        copyRows(value + part * Tiles::kMainBox, &params.v, valueFull, 0, tile, row);
-                        if (Tiles::kRest)
-                        {
-                            copyRows(
-                                value + kLongKeys * 128 + part * Tiles::kMainBox, &params.v, valueFull, 64, tile, row);
-                        }
+                        copyRows(value + kLongKeys * 128, &params.v, valueFull, 64, tile, first);
                     }
-                    values.advance();
+                    ring.advance();
                 }
             }
         }
@@ -432,37 +508,71 @@ NIT_DEVICE void produceTiles(HopperAttentionParams const& params, unsigned char*
     }
 }
 
+//! One round of keys and values for a warpgroup without queries: it passes its turn on and gives the buffers back.
+template <int kHeadDim>
+NIT_DEVICE void skipRound(uint32_t shared, Ring<kStages> const& ring, bool releases, int turn, int nextTurn)
+{
+    using Layout = LongLayout<kHeadDim>;
+    barrierWait(Layout::keyFull(shared, ring.stage()), ring.parity());
+    syncNamed(turn, kTurnThreads);
+    arriveNamed(nextTurn, kTurnThreads);
+    if (releases)
+    {
+        barrierArrive(Layout::keyEmpty(shared, ring.stage()));
+    }
+    barrierWait(Layout::valueFull(shared, ring.stage()), ring.parity());
+    if (releases)
+    {
+        barrierArrive(Layout::valueEmpty(shared, ring.stage()));
+    }
+}
+
 template <typename T, int kHeadDim>
-NIT_DEVICE void consumeTiles(HopperAttentionParams const& params, unsigned char* memory, int consumer)
+NIT_DEVICE void consumeTiles(HopperAttentionParams const& params, uint32_t shared, int consumer)
 {
     using Tiles = HopperTiles<kHeadDim>;
     using Layout = LongLayout<kHeadDim>;
+    // Registers are what this function is short of: scores, weights and output are 132 of 160. So both rings of keys
+    // and values are one count, and what is needed of a tile is read again from shared memory at its end.
     // Named barriers: one for each warpgroup alone, and one for its turn at the tensor cores.
     int const alone = 1 + consumer;
     int const turn = 1 + kLongConsumers + consumer;
     int const nextTurn = 1 + kLongConsumers + (consumer + 1) % kLongConsumers;
     NitVarlenAttentionParams const& p = params.p;
-    uint32_t const shared = sharedAddress(memory);
     bool const releases = threadIndex() % 32 == 0; // one lane of each warp
     float const scaleLog2 = p.scale * kLog2E;
     Ring<kQueryStages> queries;
-    Ring<kStages> keys;
-    Ring<kStages> values;
-    if (consumer > 0)
+    Ring<kStages> ring; // of the keys' round; the values' is one behind
+    if (consumer == kLongConsumers - 1)
     {
-        arriveNamed(1 + kLongConsumers, kLongConsumers * 128); // the first warpgroup's turn comes first
+        arriveNamed(1 + kLongConsumers, kTurnThreads); // the first warpgroup's turn comes first
     }
 
-    for (;;)
+    for (;; queries.advance())
     {
-        barrierWait(Layout::queryFull(shared, queries.stage), queries.parity);
-        Tile const tile = *reinterpret_cast<Tile const*>(memory + Layout::kTiles + queries.stage * 16);
-        if (tile.length == 0)
+        barrierWait(Layout::queryFull(shared, queries.stage()), queries.parity());
+        uint32_t const slot = shared + Layout::kTiles + queries.stage() * 16;
+        Tile tile = loadTile(slot);
+        int const length = shuffleFrom(tile.length, 0); // the same in all lanes: the compiler can tell by this
+        if (length == 0)
         {
             return;
         }
-        uint32_t const query = shared + Layout::kQuery + queries.stage * Layout::kQueryStage + consumer * Tiles::kQuery;
-        int const rounds = (tile.length + kLongKeys - 1) / kLongKeys;
+        unsigned const end = ring.count + static_cast<unsigned>(length + kLongKeys - 1) / kLongKeys;
+        if (consumer >= shuffleFrom(tile.bands(), 0))
+        {
+            for (; ring.count != end; ring.advance())
+            {
+                skipRound<kHeadDim>(shared, ring, releases, turn, nextTurn);
+            }
+            if (releases)
+            {
+                barrierArrive(Layout::queryEmpty(shared, queries.stage()));
+            }
+            continue;
+        }
+        uint32_t const query =
+            shared + Layout::kQuery + queries.stage() * Layout::kQueryStage + consumer * Tiles::kQuery;
 
         OnlineSoftmax<kLongKeys> softmax;
         float rescale[2];
@@ -473,78 +583,78 @@ NIT_DEVICE void consumeTiles(HopperAttentionParams const& params, unsigned char*
         uint32_t weights[kLongKeys / 16][4];
 
         // The image's ragged end.
-        barrierWait(Layout::keyFull(shared, keys.stage), keys.parity);
-        syncNamed(turn, kLongConsumers * 128);
+        barrierWait(Layout::keyFull(shared, ring.stage()), ring.parity());
+        syncNamed(turn, kTurnThreads);
         holdRegisters(scores);
         wgmmaFence();
-        multiplyKeys<T, kHeadDim, kLongKeys>(scores, query, shared + Layout::kKey + keys.stage * Layout::kKeyStage);
+        multiplyKeys<T, kHeadDim, kLongKeys>(scores, query, shared + Layout::kKey + ring.stage() * Layout::kKeyStage);
         wgmmaCommit();
-        arriveNamed(nextTurn, kLongConsumers * 128);
+        arriveNamed(nextTurn, kTurnThreads);
         wgmmaWait<0>();
         holdRegisters(scores);
         if (releases)
         {
-            barrierArrive(Layout::keyEmpty(shared, keys.stage));
+            barrierArrive(Layout::keyEmpty(shared, ring.stage()));
         }
-        keys.advance();
-        maskKeys(scores, tile.length - (rounds - 1) * kLongKeys);
-        softmax.update(scores, scaleLog2, rescale);
-        weightFragments<T, kLongKeys>(scores, weights);
+        maskKeys(scores, (length - 1) % kLongKeys + 1);
+        softmax.raise(scores, scaleLog2, rescale);
+        softmax.weigh<T>(scores, scaleLog2, weights);
 
-        for (int round = 1; round < rounds; ++round)
+        Ring<kStages> values = ring;
+        for (ring.advance(); ring.count != end; ring.advance())
         {
-            barrierWait(Layout::keyFull(shared, keys.stage), keys.parity);
-            syncNamed(turn, kLongConsumers * 128);
+            barrierWait(Layout::keyFull(shared, ring.stage()), ring.parity());
+            syncNamed(turn, kTurnThreads);
             holdRegisters(scores);
             holdRegisters(output);
             wgmmaFence();
-            multiplyKeys<T, kHeadDim, kLongKeys>(scores, query, shared + Layout::kKey + keys.stage * Layout::kKeyStage);
+            multiplyKeys<T, kHeadDim, kLongKeys>(
+                scores, query, shared + Layout::kKey + ring.stage() * Layout::kKeyStage);
             wgmmaCommit();
-            barrierWait(Layout::valueFull(shared, values.stage), values.parity);
+            barrierWait(Layout::valueFull(shared, values.stage()), values.parity());
             multiplyValues<T, kHeadDim, kLongKeys>(
-                output, weights, shared + Layout::kValue + values.stage * Layout::kValueStage);
+                output, weights, shared + Layout::kValue + values.stage() * Layout::kValueStage);
             wgmmaCommit();
-            arriveNamed(nextTurn, kLongConsumers * 128);
+            arriveNamed(nextTurn, kTurnThreads);
             wgmmaWait<1>();
             holdRegisters(scores);
             if (releases)
             {
-                barrierArrive(Layout::keyEmpty(shared, keys.stage));
+                barrierArrive(Layout::keyEmpty(shared, ring.stage()));
             }
-            keys.advance();
-            softmax.update(scores, scaleLog2, rescale);
+            softmax.raise(scores, scaleLog2, rescale);
             wgmmaWait<0>();
             holdRegisters(output);
             if (releases)
             {
-                barrierArrive(Layout::valueEmpty(shared, values.stage));
+                barrierArrive(Layout::valueEmpty(shared, values.stage()));
             }
-            values.advance();
-            weightFragments<T, kLongKeys>(scores, weights);
+            values = ring;
+            softmax.weigh<T>(scores, scaleLog2, weights);
             rescaleRows(output, rescale);
         }
 
-        barrierWait(Layout::valueFull(shared, values.stage), values.parity);
+        barrierWait(Layout::valueFull(shared, values.stage()), values.parity());
         holdRegisters(output);
         wgmmaFence();
         multiplyValues<T, kHeadDim, kLongKeys>(
-            output, weights, shared + Layout::kValue + values.stage * Layout::kValueStage);
+            output, weights, shared + Layout::kValue + values.stage() * Layout::kValueStage);
         wgmmaCommit();
         wgmmaWait<0>();
         holdRegisters(output);
         if (releases)
         {
-            barrierArrive(Layout::valueEmpty(shared, values.stage));
+            barrierArrive(Layout::valueEmpty(shared, values.stage()));
         }
-        values.advance();
 
-        writeOutput<T, kHeadDim, kLongKeys>(p, tile, tile.row + consumer * kBoxRows, softmax, output, query, alone);
+        tile = loadTile(slot);
+        writeOutput<T, kHeadDim, kLongKeys>(
+            p, tile, tile.firstRow() + consumer * kBandRows, softmax, output, query, alone);
         syncWarp();
         if (releases)
         {
-            barrierArrive(Layout::queryEmpty(shared, queries.stage));
+            barrierArrive(Layout::queryEmpty(shared, queries.stage()));
         }
-        queries.advance();
     }
 }
 
@@ -577,19 +687,20 @@ varlenAttentionLongKernel(NIT_GRID_CONSTANT HopperAttentionParams params)
     }
     syncBlock();
 
-    int const warpgroup = static_cast<int>(threadIndex()) / 128;
+    allowDependents(); // the short images' blocks, wherever this kernel leaves room at its end
+    int const warpgroup = shuffleFrom(static_cast<int>(threadIndex()) / 128, 0);
     if (warpgroup == 0)
     {
-        giveRegisters<40>();
+        giveRegisters<32>();
         if (threadIndex() < 32)
         {
-            produceTiles<kHeadDim>(params, shared);
+            produceTiles<kHeadDim>(params, base);
         }
     }
     else
     {
-        takeRegisters<232>();
-        consumeTiles<T, kHeadDim>(params, shared, warpgroup - 1);
+        takeRegisters<160>();
+        consumeTiles<T, kHeadDim>(params, base, warpgroup - 1);
     }
 }
 

@@ -72,10 +72,11 @@ varlenAttentionPortableKernel(NitVarlenAttentionParams const p, bool const align
     int const warpRow = static_cast<int>(threadIndex()) / 32 * 16;
     float const scaleLog2 = p.scale * kLog2E;
 
-    TileScheduler<kPortableRows, 0> scheduler(p.cuSeqlens, p.images, p.heads);
+    TileScheduler<1, 0> scheduler(p.cuSeqlens, p.images, p.heads);
     for (Tile tile = scheduler.next(); tile.length > 0; tile = scheduler.next())
     {
-        T const* q = static_cast<T const*>(p.q) + (static_cast<int64_t>(tile.firstToken) + tile.row) * p.qTokenStride +
+        T const* q = static_cast<T const*>(p.q) +
+                     (static_cast<int64_t>(tile.firstToken) + tile.firstRow()) * p.qTokenStride +
                      tile.head * p.qHeadStride;
         T const* k = static_cast<T const*>(p.k) + tile.firstToken * p.kTokenStride + tile.head * p.kHeadStride;
         T const* v = static_cast<T const*>(p.v) + tile.firstToken * p.vTokenStride + tile.head * p.vHeadStride;
@@ -92,7 +93,7 @@ varlenAttentionPortableKernel(NitVarlenAttentionParams const p, bool const align
         };
 
         syncBlock(); // the last tile's buffers are free
-        loadTile<T, kPaddedDim>(queries, q, p.qTokenStride, tile.length - tile.row, p.headDim, aligned);
+        loadTile<T, kPaddedDim>(queries, q, p.qTokenStride, tile.length - tile.firstRow(), p.headDim, aligned);
         load(0);
         commitCopies();
 
@@ -143,7 +144,9 @@ varlenAttentionPortableKernel(NitVarlenAttentionParams const p, bool const align
                 maskKeys(scores, tile.length - (rounds - 1) * kPortableRows);
             }
             float rescale[2];
-            softmax.update(scores, scaleLog2, rescale);
+            softmax.raise(scores, scaleLog2, rescale);
+            uint32_t weights[kPortableRows / 16][4];
+            softmax.weigh<T>(scores, scaleLog2, weights);
 #pragma unroll
             for (int i = 0; i < kOutputs; i += 4)
             {
@@ -155,16 +158,14 @@ varlenAttentionPortableKernel(NitVarlenAttentionParams const p, bool const align
 #pragma unroll
             for (int step = 0; step < kPortableRows / 16; ++step)
             {
-                uint32_t a[4];
-                weightFragment<T>(&scores[step * 8], a);
 #pragma unroll
                 for (int group = 0; group < kPaddedDim / 16; ++group)
                 {
                     uint32_t b[4]; // columns 0-7: keys 0-7, 8-15; columns 8-15: the same
                     loadMatricesTransposed(
                         b, valueTile + (step * 16 + lane % 16) * kPitch + (group * 16 + lane / 16 * 8) * 2);
-                    multiplyAdd<T>(*reinterpret_cast<float(*)[4]>(&output[group * 8]), a, b[0], b[1]);
-                    multiplyAdd<T>(*reinterpret_cast<float(*)[4]>(&output[group * 8 + 4]), a, b[2], b[3]);
+                    multiplyAdd<T>(*reinterpret_cast<float(*)[4]>(&output[group * 8]), weights[step], b[0], b[1]);
+                    multiplyAdd<T>(*reinterpret_cast<float(*)[4]>(&output[group * 8 + 4]), weights[step], b[2], b[3]);
                 }
             }
             syncBlock(); // the buffer may be filled again
@@ -176,7 +177,7 @@ varlenAttentionPortableKernel(NitVarlenAttentionParams const p, bool const align
 #pragma unroll
         for (int half = 0; half < 2; ++half)
         {
-            int const row = tile.row + warpRow + lane / 4 + half * 8;
+            int const row = tile.firstRow() + warpRow + lane / 4 + half * 8;
             if (row < tile.length)
             {
                 int64_t const token = static_cast<int64_t>(tile.firstToken) + row;

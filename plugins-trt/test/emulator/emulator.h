@@ -205,6 +205,10 @@ inline void storeVector(void* global, Vector16 const& vector)
     __builtin_memcpy(global, &vector, 16);
 }
 
+inline void keepPacked(Vector16&)
+{
+}
+
 inline Vector16 loadShared16(uint32_t address)
 {
     return loadVector(emulator::sharedPointer(address, 16));
@@ -367,6 +371,14 @@ void wgmmaRegisters(float (&d)[kN / 2], uint32_t const (&a)[4], uint64_t b, int 
 
 template <int kCount>
 void holdRegisters(float (&)[kCount])
+{
+}
+
+inline void allowDependents()
+{
+}
+
+inline void waitForPrerequisites()
 {
 }
 
