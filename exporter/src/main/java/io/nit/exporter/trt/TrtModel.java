@@ -69,8 +69,18 @@ public record TrtModel(
     NitGraph graph = NitGraph.forTensorRt(config, precision);
     OnnxFile file =
         OnnxFile.write(
-            graph, new InCheckpointShapes(weights, config), target, externalDataAbove, progress);
+            graph, inCheckpointShapes(weights, config), target, externalDataAbove, progress);
     return new TrtModel(file, config, precision, graph.plugins());
+  }
+
+  /**
+   * A model's weights under the extents that a checkpoint has: a graph groups those of a
+   * convolution in another way, never the order of their values.
+   *
+   * @return a view, which leaves {@code weights} to whoever opened them
+   */
+  public static TensorSource inCheckpointShapes(TensorSource weights, NitConfig config) {
+    return new InCheckpointShapes(weights, config);
   }
 
   private static NitConfig config(OnnxWeights weights, Path model) {
@@ -83,10 +93,6 @@ public record TrtModel(
     return NitConfig.fromJson(text, model + ": nit.config", PositionOrder.AXIAL);
   }
 
-  /**
-   * Weights under the extents that the checkpoint has: a graph groups those of a convolution in
-   * another way, never the order of their values.
-   */
   private record InCheckpointShapes(TensorSource from, NitConfig config) implements TensorSource {
     @Override
     public Map<String, TensorSpec> specs() {

@@ -1,5 +1,8 @@
 package io.nit.core.trt;
 
+import io.nit.core.bundle.EngineManifest;
+import io.nit.core.cuda.PluginLibrary;
+import java.util.Optional;
 import org.bytedeco.cuda.cudart.cudaDeviceProp;
 import org.bytedeco.cuda.global.cudart;
 
@@ -55,6 +58,20 @@ public record Gpu(
     return call.get(version) == cudart.cudaSuccess
         ? version[0] / 1000 + "." + version[0] % 1000 / 10
         : "unknown";
+  }
+
+  /**
+   * What plans depend on.
+   *
+   * @param plugins the plugins' library, if there is one
+   */
+  public EngineManifest.Host host(Optional<PluginLibrary> plugins) {
+    return new EngineManifest.Host(
+        TensorRt.version(),
+        runtime,
+        name,
+        computeCapability(),
+        plugins.map(library -> new EngineManifest.Plugins(library.version(), library.sha256())));
   }
 
   /** For example 9.0. */

@@ -1,10 +1,12 @@
 package io.nit.runtime.trt;
 
+import io.nit.core.bundle.EngineManifest;
 import io.nit.core.config.NitConfig;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.rope.RopeTables;
 import io.nit.core.trt.Cuda;
+import io.nit.core.trt.Gpu;
 import io.nit.core.trt.TensorRt;
 import io.nit.core.trt.TensorRtException;
 import io.nit.core.trt.TensorRtLogger;
@@ -12,6 +14,7 @@ import io.nit.core.trt.TensorRtPlan;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.ForwardInputs;
 import io.nit.runtime.engine.VelocityEngine;
+import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.nio.FloatBuffer;
 import java.nio.file.NoSuchFileException;
@@ -136,6 +139,56 @@ public final class TensorRtEngine implements VelocityEngine {
         engine.close();
       }
       throw e;
+    }
+  }
+
+  /**
+   * Opens a plan that has a manifest beside it.
+   *
+   * @param model hash of the ONNX file whose engine it is to be; empty if that is not known
+   * @return the engine, which the caller closes
+   * @throws NoSuchFileException if there is no manifest
+   * @throws IOException if a file cannot be read
+   * @throws EngineException if TensorRT is not there; if the plan was built for something else,
+   *     with every field that differs and the line that builds it again; or as {@link #open(Path,
+   *     NitConfig, Optional, Options)}
+   */
+  public static TensorRtEngine open(Path file, Optional<String> model, Options options)
+      throws IOException, EngineException {
+    EngineManifest manifest = EngineManifest.read(file);
+    Optional<String> refusal = refusal(file, manifest, model, options.device);
+    if (refusal.isPresent()) {
+      throw new EngineException(refusal.get());
+    }
+    Optional<PluginLibrary> plugins =
+        manifest.builtOn().plugins().isPresent()
+            ? Optional.of(PluginLibrary.find())
+            : Optional.empty();
+    return open(file, manifest.config(), plugins, options);
+  }
+
+  /** Why a plan cannot run here, or empty if it can, as far as its manifest tells. */
+  static Optional<String> refusal(
+      Path file, EngineManifest manifest, Optional<String> model, int device) throws IOException {
+    Optional<String> none = TensorRt.refusal(device);
+    if (none.isPresent()) {
+      return none;
+    }
+    Optional<PluginLibrary> plugins = Optional.empty();
+    if (manifest.builtOn().plugins().isPresent()) {
+      try {
+        plugins = Optional.of(PluginLibrary.find());
+      } catch (FileNotFoundException e) {
+        return Optional.of(file + " needs our plugins: " + e.getMessage());
+      }
+    }
+    try {
+      List<EngineManifest.Mismatch> mismatches =
+          manifest.mismatches(
+              Gpu.open(device).host(plugins), file.toAbsolutePath().getParent(), model);
+      return mismatches.isEmpty() ? Optional.empty() : Optional.of(manifest.refusal(mismatches));
+    } catch (TensorRtException e) {
+      return Optional.of(e.getMessage());
     }
   }
 

@@ -6,12 +6,17 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import io.nit.core.bundle.Bundle;
+import io.nit.core.bundle.EngineManifest;
 import io.nit.core.config.NitConfig;
 import io.nit.core.cuda.PluginLibrary;
+import io.nit.core.io.Sha256;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.tensor.DType;
 import io.nit.core.trt.Gpu;
 import io.nit.core.trt.TensorRt;
+import io.nit.exporter.cli.Export;
 import io.nit.exporter.onnx.NitGraph;
 import io.nit.exporter.onnx.OnnxFile;
 import io.nit.exporter.trt.BuildOptions;
@@ -19,10 +24,13 @@ import io.nit.exporter.trt.EngineBuilder;
 import io.nit.exporter.trt.TrtModel;
 import io.nit.exporter.verify.VerificationPack;
 import io.nit.runtime.engine.EngineException;
+import io.nit.runtime.engine.EngineOptions;
+import io.nit.runtime.engine.Engines;
 import io.nit.runtime.engine.ForwardInputs;
 import io.nit.runtime.engine.VelocityEngine;
 import io.nit.runtime.engine.ref.ReferenceEngine;
 import io.nit.runtime.trt.TensorRtEngine;
+import io.nit.testing.CapturedRun;
 import io.nit.testing.Errors;
 import io.nit.testing.SyntheticWeights;
 import java.io.IOException;
@@ -261,6 +269,59 @@ class TensorRtGpuTest {
     try (TensorRtEngine engine = open(built, TINY)) {
       forward(engine, PACKS.get(0));
     }
+  }
+
+  @Test
+  void theCommandLeavesAnEngineThatTheBackendTakesAndAnotherLibraryIsRefused() throws Exception {
+    Path exported =
+        OnnxFile.write(
+                new NitGraph(TINY, DType.F32),
+                new SyntheticWeights(TINY, false),
+                folder.resolve("served/model.onnx"),
+                OnnxFile.EXTERNAL_DATA_ABOVE,
+                bytes -> {})
+            .model();
+    Path served = exported.getParent();
+    new Bundle(
+            served,
+            TINY,
+            "model.onnx",
+            "F32",
+            NitGraph.OPSET,
+            Optional.empty(),
+            Optional.empty(),
+            List.of(),
+            1024,
+            Bundle.SamplingDefaults.STANDARD,
+            List.of(new Bundle.FileEntry("model.onnx", Files.size(exported), Sha256.of(exported))),
+            JsonNodeFactory.instance.arrayNode(),
+            JsonNodeFactory.instance.objectNode())
+        .write();
+    CapturedRun run = CapturedRun.of(new Export(), "engine", served, "--buckets", "64,1024");
+    System.out.println(run.err());
+    assertEquals(0, run.code(), run.err());
+    Path plan = served.resolve("engine-bf16.plan");
+    assertEquals(plan.toString(), run.out().strip());
+    EngineManifest manifest = EngineManifest.read(plan);
+    assertEquals(plugins.sha256(), manifest.builtOn().plugins().orElseThrow().sha256());
+    assertEquals(3, manifest.verification().size());
+    try (VelocityEngine engine =
+        Engines.open(Bundle.open(served), Engines.AUTO, EngineOptions.DEFAULT)) {
+      assertEquals("tensorrt", engine.backend());
+      forward(engine, PACKS.get(2));
+    }
+    Path text = EngineManifest.fileOf(plan);
+    Files.writeString(text, Files.readString(text).replace(plugins.sha256(), "another"));
+    String message =
+        assertThrows(
+                EngineException.class,
+                () -> Engines.open(Bundle.open(served), "tensorrt", EngineOptions.DEFAULT))
+            .getMessage();
+    assertTrue(
+        message.contains("plugins.sha256: expected another, found " + plugins.sha256())
+            && message.contains("Build it again with: nit-export engine " + served)
+            && message.contains("--buckets 64,1024 --overwrite"),
+        message);
   }
 
   @Test
