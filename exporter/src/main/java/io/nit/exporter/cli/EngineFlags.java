@@ -1,5 +1,6 @@
 package io.nit.exporter.cli;
 
+import io.nit.core.tensor.DType;
 import io.nit.exporter.trt.BuildOptions;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -12,13 +13,17 @@ import picocli.CommandLine.Option;
 final class EngineFlags {
   private static final List<Integer> STANDARD = List.of(512, 2048, 8192, 16384);
 
+  /** Attention on all pairs of tokens: 16 heads of 2048² scores in f32 take 256 MiB. */
+  private static final int MOST_PAIRED_TOKENS = 2048;
+
   @Option(
       names = "--buckets",
       paramLabel = "N,N,...",
       split = ",",
       description =
           "The most tokens of each profile, rising; a pack runs in the smallest that holds it."
-              + " Default: 512,2048,8192,16384, up to the bundle's own limit.")
+              + " Default: 512,2048,8192,16384, up to the bundle's own limit; in f32,"
+              + " whose memory grows with the square, up to 2048.")
   private List<Integer> buckets;
 
   @Option(
@@ -54,12 +59,15 @@ final class EngineFlags {
       description = "The GPU; default: ${DEFAULT-VALUE}.")
   private int device;
 
-  /** The options for a model of at most {@code maxTokens} a forward. */
-  BuildOptions options(int maxTokens, Path plan) {
+  /**
+   * The options for a model of at most {@code maxTokens} a forward, for the engine {@code plan}.
+   */
+  BuildOptions options(int maxTokens, DType precision, Path plan) {
     if (device < 0) {
       throw new IllegalArgumentException("--device: expected 0 or more, found " + device);
     }
-    List<Integer> tokens = buckets == null ? standard(maxTokens) : buckets;
+    int most = precision == DType.F32 ? Math.min(maxTokens, MOST_PAIRED_TOKENS) : maxTokens;
+    List<Integer> tokens = buckets == null ? standard(most) : buckets;
     return new BuildOptions(
         device,
         tokens,

@@ -95,7 +95,7 @@ final class ExportEngine implements Callable<Integer> {
               + plan);
     }
     Bundle model = Bundle.open(bundle);
-    BuildOptions options = flags.options(model.maxTokens(), plan.toAbsolutePath());
+    BuildOptions options = flags.options(model.maxTokens(), type, plan.toAbsolutePath());
     if (Files.exists(plan) && !overwrite) {
       throw new FileAlreadyExistsException(
           plan.toString(), null, "there is an engine already; --overwrite replaces it");

@@ -141,7 +141,7 @@ public final class EngineBuilder {
               options.device())) {
         final double openSeconds = seconds(start);
         layers = opened.layers();
-        layers.requirePlugins(model.plugins(), opened.profiles());
+        layers.requirePlugins(model.plugins());
         long bytes = Files.size(temporary);
         Files.move(
             temporary, plan, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
