@@ -87,6 +87,8 @@ public final class TensorRtEngine implements VelocityEngine {
   private boolean graphsWork;
   private Pointer activations;
   private long activationBytes;
+  private int mostTokens;
+  private int mostImages;
   private CUstream_st stream;
   private CUevent_st begun;
   private CUevent_st ended;
@@ -222,8 +224,6 @@ public final class TensorRtEngine implements VelocityEngine {
 
   /** Takes the contexts, the stream and all memory. */
   private void take() throws TensorRtException {
-    int mostTokens = 0;
-    int mostImages = 0;
     for (int i = 0; i < plan.profiles(); i++) {
       int tokens = plan.largest("x", i);
       int images = plan.largest("t", i);
@@ -308,10 +308,15 @@ public final class TensorRtEngine implements VelocityEngine {
     return config;
   }
 
-  /** The most tokens of a pack. */
+  @Override
   public int maxTokens() {
-    requireOpen();
-    return buckets.get(buckets.size() - 1).tokens;
+    return mostTokens;
+  }
+
+  /** The most images of a pack of the most tokens; a pack of fewer tokens may hold fewer. */
+  @Override
+  public int maxImages() {
+    return mostImages;
   }
 
   /** Bytes of device memory that activations take, for the largest profile. */
