@@ -23,7 +23,14 @@ import picocli.CommandLine.Option;
 @Command(
     name = "nit-run",
     mixinStandardHelpOptions = true,
-    subcommands = {Decode.class, Encode.class, Forward.class, SampleLatents.class, Info.class},
+    subcommands = {
+      Decode.class,
+      Encode.class,
+      Forward.class,
+      SampleLatents.class,
+      Compare.class,
+      Info.class
+    },
     description = {
       "Samples pictures of any sizes, packed together, from a bundle.",
       "Writes ID.png (with its request in its metadata), a contact-sheet.png and a"

@@ -423,6 +423,49 @@ class RunCommandTest {
     assertEquals(0, invoke("info", "--bundle", bundle, "--verify").code());
   }
 
+  @Test
+  void compareTellsEveryBackendsDistanceOrWhyItDoesNotRun() throws Exception {
+    Path file = folder.resolve("parity.json");
+    CapturedRun run =
+        invoke(
+            "compare",
+            "--bundle",
+            bundle,
+            "--steps",
+            "2",
+            "--threads",
+            "1",
+            "--json",
+            "--output",
+            file);
+    assertEquals(0, run.code(), run.err());
+    JsonNode all = JSON.readTree(run.out());
+    assertEquals(all, JSON.readTree(file.toFile()));
+    assertEquals("ort-cpu", all.get("against").asText());
+    JsonNode tensorRt = all.get("backends").get(0);
+    assertEquals("tensorrt", tensorRt.get("name").asText());
+    assertTrue(tensorRt.get("refusal").asText().startsWith("no engine in it"), run.out());
+    JsonNode itself = all.get("backends").get(1);
+    assertEquals(0, itself.get("relative").asDouble());
+    assertEquals("equal", itself.get("psnr_db").asText());
+    assertTrue(itself.get("passed").asBoolean());
+
+    run = invoke("compare", "--bundle", bundle, "--steps", "0");
+    assertEquals(0, run.code(), run.err());
+    assertTrue(run.out().contains("ort-cpu: relative error 0.00e+00"), run.out());
+    assertTrue(run.out().contains("tensorrt: no engine in it"), run.out());
+
+    assertEquals(2, invoke("compare").code());
+    run = invoke("compare", "--bundle", bundle, "--bound", "0");
+    assertEquals(2, run.code());
+    assertTrue(run.err().contains("--bound: expected more than 0"), run.err());
+    assertEquals(2, invoke("compare", "--bundle", bundle, "--steps", "-1").code());
+    assertEquals(2, invoke("compare", "--bundle", bundle, "--against", "tpu").code());
+    run = invoke("compare", "--bundle", bundle, "--against", "tensorrt");
+    assertEquals(1, run.code());
+    assertTrue(run.err().contains("backend tensorrt cannot run"), run.err());
+  }
+
   private CapturedRun forward(Iterable<HostTensor> tensors) throws IOException {
     SafetensorsWriter writer = new SafetensorsWriter();
     tensors.forEach(writer::add);
