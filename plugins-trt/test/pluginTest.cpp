@@ -201,6 +201,13 @@ Fields epsilonFields()
     return fields;
 }
 
+Fields gatedFields(int32_t gate = 0, int32_t shift = 0, int32_t scale = 0)
+{
+    Fields fields;
+    fields.add("epsilon", 1e-6f).add("gate_at", gate).add("shift_at", shift).add("scale_at", scale);
+    return fields;
+}
+
 void interfacesTellTheirKind()
 {
     auto const plugin = create("NitVarlenAttention", attentionFields());
@@ -249,7 +256,7 @@ void tablesMatchYaml(std::string const& folder)
         {"NitQkNormRope2d", "qkNormRope2d", ropeFields(), 7},
         {"NitPackedAdaLn", "packedAdaLn", epsilonFields(), 4},
         {"NitGatedResidual", "gatedResidual", Fields(), 4},
-        {"NitGatedAdaLn", "gatedAdaLn", epsilonFields(), 6},
+        {"NitGatedAdaLn", "gatedAdaLn", gatedFields(), 6},
     };
     int32_t count = 0;
     getCreators(count);
@@ -386,12 +393,23 @@ void mismatchedShapesAreNamed()
     refused(
         *attention, {tensor(kB, {7, 3455}), tensor(kI, {3})}, 1,
         "NitVarlenAttention shapes: qkv's columns (3 num_heads head_dim): expected 3456, found 3455");
-    auto const fused = create("NitGatedAdaLn", epsilonFields());
+    auto const fused = create("NitGatedAdaLn", gatedFields());
     std::vector<PluginTensorDesc> in{tensor(kB, {7, 1152}), tensor(kB, {7, 1152}), tensor(kB, {2, 1152}),
                                      tensor(kB, {2, 1152}), tensor(kB, {2, 1152}), tensor(kI, {7})};
     refused(*fused, in, 2, "");
     in[5] = tensor(kI, {8});
     refused(*fused, in, 2, "NitGatedAdaLn shapes: image_index's length (tokens): expected 7, found 8");
+    in[5] = tensor(kI, {7});
+    in[2] = in[3] = in[4] = tensor(kB, {2, 6 * 1152});
+    auto const parts = create("NitGatedAdaLn", gatedFields(5, 0, 1));
+    refused(*parts, in, 2, "");
+    in[4] = tensor(kB, {2, 2 * 1152});
+    refused(*parts, in, 2, "NitGatedAdaLn shapes: columns of gate, shift and scale: expected 6912, found 2304");
+    in[2] = in[3] = in[4] = tensor(kB, {2, 5 * 1152});
+    refused(
+        *parts, in, 2,
+        "NitGatedAdaLn shapes: gate_at: expected a multiple of hidden (1152) columns, at least 6912, found 5760");
+    check(create("NitGatedAdaLn", gatedFields(0, -1, 0)) == nullptr, "a negative part is refused");
 }
 
 void launchesCarryPointersAndStrides()
@@ -420,6 +438,20 @@ void launchesCarryPointersAndStrides()
     check(
         gLaunched == "rope" && gRope.qWeight == nullptr && gRope.type == NIT_BF16 && gRope.qkvTokenStride == 3456,
         "rope's parameters");
+
+    std::vector<uint16_t> modulation(2 * 3456);
+    std::vector<int32_t> index(7);
+    auto const fused = create("NitGatedAdaLn", gatedFields(2, 0, 1));
+    void const* fusedInputs[6] = {qkv.data(),        out.data(),        modulation.data(),
+                                  modulation.data(), modulation.data(), index.data()};
+    void* fusedOutputs[2] = {qkv.data(), out.data()};
+    std::vector<PluginTensorDesc> fusedIn{tensor(kB, {7, 1152}), tensor(kB, {7, 1152}), tensor(kB, {2, 3456}),
+                                          tensor(kB, {2, 3456}), tensor(kB, {2, 3456}), tensor(kI, {7})};
+    check(runtime(*fused)->enqueue(fusedIn.data(), &result, fusedInputs, fusedOutputs, nullptr, nullptr) == 0, "fused");
+    check(
+        gLaunched == "gatedAdaLn" && gAdaLn.gate == modulation.data() + 2304 && gAdaLn.shift == modulation.data() &&
+            gAdaLn.scale == modulation.data() + 1152 && gAdaLn.modulationStride == 3456 && gAdaLn.hidden == 1152,
+        "the fused node's parts");
 
     gLaunchResult = 700;
     gFinder.logger.last.clear();

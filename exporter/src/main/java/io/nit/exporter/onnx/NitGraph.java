@@ -59,8 +59,49 @@ public final class NitGraph extends OnnxGraph {
     STANDARD
   }
 
+  /** A modulation [B, K·D] and the names of its K parts. */
+  private final class Modulation {
+    private final String name;
+    private final String values;
+    private final List<String> parts;
+    private boolean cut;
+
+    Modulation(String name, String values, String... parts) {
+      this.name = name;
+      this.values = values;
+      this.parts = List.of(parts);
+    }
+
+    Part part(String part) {
+      return new Part(this, parts.indexOf(part));
+    }
+
+    /** The parts as values of their own, [B, D]. */
+    private String cut(int part) {
+      List<String> outputs = parts.stream().map(p -> name + ".modulation." + p).toList();
+      if (!cut) {
+        nodes.add(
+            outputs,
+            "Split",
+            List.of(values),
+            axis(1),
+            Onnx.attribute("num_outputs", parts.size()));
+        cut = true;
+      }
+      return outputs.get(part);
+    }
+  }
+
+  /** A shift, a scale or a gate. */
+  private record Part(Modulation of, int index) {
+    /** As a value of its own, [B, D]. */
+    String value() {
+      return of.cut(index);
+    }
+  }
+
   /** What waits to be added to the residual stream: {@code gate·y}. */
-  private record Branch(String name, String y, String gate) {}
+  private record Branch(String name, String y, Part gate) {}
 
   private final NitConfig config;
   private final Target target;
@@ -211,12 +252,12 @@ public final class NitGraph extends OnnxGraph {
     if (config.useAdaLnLora()) {
       m = linear(name + ".adaLN_modulation.2", m);
     }
-    List<String> cut = cut(name, m, "shift1", "scale1", "gate1", "shift2", "scale2", "gate2");
-
-    String attended = attention(name + ".attn", adaLn(name + ".norm1", cut.get(0), cut.get(1)));
-    gated(name + ".residual1", attended, cut.get(2));
-    String mlp = mlp(name + ".mlp", adaLn(name + ".norm2", cut.get(3), cut.get(4)));
-    gated(name + ".residual2", mlp, cut.get(5));
+    Modulation cut = modulation(name, m, "shift1", "scale1", "gate1", "shift2", "scale2", "gate2");
+    String attended =
+        attention(name + ".attn", adaLn(name + ".norm1", cut.part("shift1"), cut.part("scale1")));
+    gated(name + ".residual1", attended, cut.part("gate1"));
+    String mlp = mlp(name + ".mlp", adaLn(name + ".norm2", cut.part("shift2"), cut.part("scale2")));
+    gated(name + ".residual2", mlp, cut.part("gate2"));
   }
 
   private String attention(String name, String x) {
@@ -269,39 +310,54 @@ public final class NitGraph extends OnnxGraph {
 
   private void finalLayer(String c) {
     String m = linear("final_layer.adaLN_modulation.1", c);
-    List<String> cut = cut("final_layer", m, "shift", "scale");
-    String out = linear("final_layer.linear", adaLn("final_layer.norm", cut.get(0), cut.get(1)));
+    Modulation cut = modulation("final_layer", m, "shift", "scale");
+    String out =
+        linear(
+            "final_layer.linear", adaLn("final_layer.norm", cut.part("shift"), cut.part("scale")));
     nodes.longs("latent_shape", -1, config.inChannels(), config.patchSize(), config.patchSize());
     nodes.add("v", "Reshape", List.of(as(DType.F32, out), "latent_shape"));
   }
 
   /** The residual stream's norm, together with the branch that waits for it, if there is one. */
-  private String adaLn(String name, String shift, String scale) {
+  private String adaLn(String name, Part shift, Part scale) {
     Message epsilon = Onnx.attribute("epsilon", LAYER_NORM_EPSILON);
     if (branch == null) {
       return own(
           name,
           NitOps.PACKED_ADALN,
-          List.of(stream, shift, scale, "image_index"),
+          List.of(stream, shift.value(), scale.value(), "image_index"),
           LAYER_NORM_EPSILON,
           epsilon);
     }
+    // Read straight from the modulations, where those are of one width: no slices in between.
+    Part gate = branch.gate;
+    boolean whole = gate.of.parts.size() == shift.of.parts.size();
     nodes.add(
         List.of(branch.name, name),
         NitOps.GATED_ADALN,
-        List.of(stream, branch.y, branch.gate, shift, scale, "image_index"),
-        pluginAttributes(epsilon));
+        List.of(
+            stream,
+            branch.y,
+            whole ? gate.of.values : gate.value(),
+            whole ? shift.of.values : shift.value(),
+            whole ? scale.of.values : scale.value(),
+            "image_index"),
+        pluginAttributes(
+            epsilon,
+            Onnx.attribute("gate_at", whole ? gate.index : 0L),
+            Onnx.attribute("shift_at", whole ? shift.index : 0L),
+            Onnx.attribute("scale_at", whole ? scale.index : 0L)));
     stream = branch.name;
     branch = null;
     return name;
   }
 
   /** Adds {@code gate·y} to the residual stream: now, or together with the norm that follows. */
-  private void gated(String name, String y, String gate) {
+  private void gated(String name, String y, Part gate) {
     if (target == Target.PLUGINS) {
       branch = new Branch(name, y, gate);
     } else {
-      stream = own(name, NitOps.GATED_RESIDUAL, List.of(stream, y, gate, "image_index"), 0);
+      stream = own(name, NitOps.GATED_RESIDUAL, List.of(stream, y, gate.value(), "image_index"), 0);
     }
   }
 
@@ -331,19 +387,13 @@ public final class NitGraph extends OnnxGraph {
     return all;
   }
 
-  /** The modulation in equal parts of D. */
-  private List<String> cut(String name, String modulation, String... parts) {
-    List<String> outputs = new ArrayList<>();
-    for (String part : parts) {
-      outputs.add(name + ".modulation." + part);
+  /** A modulation; in parts at once where no node reads it whole. */
+  private Modulation modulation(String name, String values, String... parts) {
+    Modulation modulation = new Modulation(name, values, parts);
+    if (target != Target.PLUGINS) {
+      modulation.cut(0);
     }
-    nodes.add(
-        outputs,
-        "Split",
-        List.of(modulation),
-        axis(1),
-        Onnx.attribute("num_outputs", parts.length));
-    return outputs;
+    return modulation;
   }
 
   private String silu(String name, String x) {

@@ -150,22 +150,30 @@ class TrtModelTest {
         for (int k = 0; k < node.input_size(); k++) {
           names.add(text(node.input(k)));
         }
-        fused.add(names + " -> " + text(node.output(0)) + ", " + text(node.output(1)));
+        StringBuilder at = new StringBuilder();
+        for (int a = 0; a < node.attribute_size(); a++) {
+          if (text(node.attribute(a).name()).endsWith("_at")) {
+            at.append(' ').append(node.attribute(a).i());
+          }
+        }
+        fused.add(names + "" + at + " -> " + text(node.output(0)) + ", " + text(node.output(1)));
       }
     }
+    String m0 = "blocks.0.adaLN_modulation.1";
+    String m1 = "blocks.1.adaLN_modulation.1";
     assertEquals(
         List.of(
-            "[x_embedder.proj, blocks.0.attn.proj, blocks.0.modulation.gate1,"
-                + " blocks.0.modulation.shift2, blocks.0.modulation.scale2, image_index]"
+            "[x_embedder.proj, blocks.0.attn.proj, %s, %s, %s, image_index] 2 3 4"
+                    .formatted(m0, m0, m0)
                 + " -> blocks.0.residual1, blocks.0.norm2",
-            "[blocks.0.residual1, blocks.0.mlp.fc2, blocks.0.modulation.gate2,"
-                + " blocks.1.modulation.shift1, blocks.1.modulation.scale1, image_index]"
+            "[blocks.0.residual1, blocks.0.mlp.fc2, %s, %s, %s, image_index] 5 0 1"
+                    .formatted(m0, m1, m1)
                 + " -> blocks.0.residual2, blocks.1.norm1",
-            "[blocks.0.residual2, blocks.1.attn.proj, blocks.1.modulation.gate1,"
-                + " blocks.1.modulation.shift2, blocks.1.modulation.scale2, image_index]"
+            "[blocks.0.residual2, blocks.1.attn.proj, %s, %s, %s, image_index] 2 3 4"
+                    .formatted(m1, m1, m1)
                 + " -> blocks.1.residual1, blocks.1.norm2",
             "[blocks.1.residual1, blocks.1.mlp.fc2, blocks.1.modulation.gate2,"
-                + " final_layer.modulation.shift, final_layer.modulation.scale, image_index]"
+                + " final_layer.modulation.shift, final_layer.modulation.scale, image_index] 0 0 0"
                 + " -> blocks.1.residual2, final_layer.norm"),
         fused);
   }

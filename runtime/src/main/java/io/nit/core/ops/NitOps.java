@@ -73,7 +73,8 @@ public final class NitOps {
 
   /**
    * {@link #GATED_RESIDUAL} and then {@link #PACKED_ADALN} on its result, which is the first
-   * output: one pass over memory where the two need two.
+   * output: one pass over memory where the two need two. Gate, shift and scale are parts of D
+   * columns of wider tensors.
    */
   public static final PluginSpec GATED_ADALN =
       new PluginSpec(
@@ -81,12 +82,16 @@ public final class NitOps {
           List.of(
               new Tensor("x", "T", "[N, D]"),
               new Tensor("y", "T", "[N, D]"),
-              new Tensor("gate", "T", "[B, D]"),
-              new Tensor("shift", "T", "[B, D]"),
-              new Tensor("scale", "T", "[B, D]"),
+              new Tensor("gate", "T", "[B, K·D]"),
+              new Tensor("shift", "T", "[B, K·D]"),
+              new Tensor("scale", "T", "[B, K·D]"),
               new Tensor("image_index", "int32", "[N]")),
           List.of(new Tensor("residual", "T", "[N, D]"), new Tensor("out", "T", "[N, D]")),
-          List.of(new Attribute("epsilon", "float")));
+          List.of(
+              new Attribute("epsilon", "float"),
+              new Attribute("gate_at", "int"),
+              new Attribute("shift_at", "int"),
+              new Attribute("scale_at", "int")));
 
   /** The nodes of an exported model. */
   public static final List<PluginSpec> ALL =
