@@ -21,6 +21,8 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * A model bundle, loaded and ready to sample. Requests may come from any thread at any time; those
@@ -31,6 +33,8 @@ import java.util.concurrent.TimeoutException;
  * sampled or decoded, waits for the forward in progress, and may be done twice and from any thread.
  */
 public final class NitPipeline implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(NitPipeline.class);
+
   private final Bundle bundle;
   private final RequestValidator rules;
   private final VelocityEngine engine;
@@ -49,15 +53,33 @@ public final class NitPipeline implements AutoCloseable {
     this.bundle = bundle;
     this.engine = engine;
     this.guide = guide;
-    this.rules = new RequestValidator(bundle, maxTokens, guide.isPresent());
+    this.rules = new RequestValidator(bundle, limit(maxTokens), guide.isPresent());
     this.decoding = new DecodingLoop(codec, bundle.config());
     this.loop =
         new SamplingLoop(
-            new PackedSampler(engine, guide), bundle.config(), rules.maxTokens(), decoding::add);
+            new PackedSampler(engine, guide),
+            bundle.config(),
+            rules.maxTokens(),
+            guide.map(VelocityEngine::maxImages).stream()
+                .mapToInt(images -> Math.min(images, engine.maxImages()))
+                .findFirst()
+                .orElse(engine.maxImages()),
+            decoding::add);
     this.samplingThread = daemon(this::sample, "nit-sampling");
     this.decodingThread = daemon(decoding, "nit-decoding");
     samplingThread.start();
     decodingThread.start();
+  }
+
+  /** What was asked for, or the bundle's, as far as the engines go. */
+  private int limit(int asked) {
+    int wanted = asked == 0 ? bundle.maxTokens() : asked;
+    int most = guide.map(VelocityEngine::maxTokens).orElse(Integer.MAX_VALUE);
+    most = Math.min(most, engine.maxTokens());
+    if (most < wanted) {
+      LOG.info("packs hold at most {} tokens, as the engine was built for, not {}", most, wanted);
+    }
+    return Math.min(most, wanted);
   }
 
   /**

@@ -27,6 +27,7 @@ final class SamplingLoop implements Runnable {
   private final PackedSampler sampler;
   private final NitConfig config;
   private final int maxTokens;
+  private final int maxTickets;
   private final Consumer<Ticket> decode;
   private final Deque<Ticket> waiting = new ArrayDeque<>(); // guarded by this
   private final List<Ticket> active = new ArrayList<>();
@@ -40,12 +41,20 @@ final class SamplingLoop implements Runnable {
   /**
    * A loop over a sampler.
    *
+   * @param maxImages images of one forward; an image that is guided counts twice, and all are taken
+   *     to be
    * @param decode takes a ticket whose latent is done; may wait until it has room
    */
-  SamplingLoop(PackedSampler sampler, NitConfig config, int maxTokens, Consumer<Ticket> decode) {
+  SamplingLoop(
+      PackedSampler sampler,
+      NitConfig config,
+      int maxTokens,
+      int maxImages,
+      Consumer<Ticket> decode) {
     this.sampler = sampler;
     this.config = config;
     this.maxTokens = maxTokens;
+    this.maxTickets = Math.max(1, maxImages / 2);
     this.decode = decode;
   }
 
@@ -121,7 +130,8 @@ final class SamplingLoop implements Runnable {
       synchronized (this) {
         next = waiting.peek();
         if (next == null
-            || !next.future.isDone() && activeTokens + next.forwardTokens > maxTokens) {
+            || !next.future.isDone()
+                && (activeTokens + next.forwardTokens > maxTokens || active.size() >= maxTickets)) {
           return;
         }
         waiting.remove();

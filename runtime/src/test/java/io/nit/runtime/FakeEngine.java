@@ -23,6 +23,8 @@ final class FakeEngine implements VelocityEngine {
   volatile long nanLabel = -1;
   volatile String failure;
   volatile boolean closed;
+  int mostTokens = Integer.MAX_VALUE;
+  int mostImages = Integer.MAX_VALUE;
   private final NitConfig config;
   private final float bias;
 
@@ -44,6 +46,16 @@ final class FakeEngine implements VelocityEngine {
   @Override
   public NitConfig config() {
     return config;
+  }
+
+  @Override
+  public int maxTokens() {
+    return mostTokens;
+  }
+
+  @Override
+  public int maxImages() {
+    return mostImages;
   }
 
   @Override

@@ -102,6 +102,22 @@ class NitPipelineTest {
   }
 
   @Test
+  void packsStayWithinWhatTheEngineWasBuiltFor() throws Exception {
+    engine.mostTokens = 48;
+    engine.mostImages = 4;
+    List<ImageRequest> requests = new ArrayList<>();
+    for (int i = 0; i < 9; i++) {
+      requests.add(request().label(0).size(4, 4).seed(i).steps(2).build());
+    }
+    NitPipeline pipeline = pipeline(64);
+    assertEquals(48, pipeline.rules().maxTokens());
+    together(pipeline, requests);
+    assertTrue(engine.packs.stream().allMatch(pack -> pack.tokens() <= 48 && pack.images() <= 4));
+    assertTrue(
+        engine.packs.stream().anyMatch(pack -> pack.images() == 2), "all are taken to be guided");
+  }
+
+  @Test
   void aGuidedImageTakesTwoPlacesOnlyWithinTheInterval() throws Exception {
     ImageRequest request =
         request().label(1).size(4, 4).steps(4).guidance(new Guidance(3, 0.4, 0.8)).build();

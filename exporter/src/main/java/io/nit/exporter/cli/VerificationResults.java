@@ -30,7 +30,7 @@ final class VerificationResults {
     }
     if (!failures.isEmpty()) {
       throw new IOException(
-          "the exported file does not compute what the checkpoint does, no bundle is left:\n  "
+          "the exported file does not compute what the checkpoint does, nothing is left:\n  "
               + String.join("\n  ", failures));
     }
   }

@@ -34,30 +34,53 @@ final class NitFunctions {
 
   /** All of them. */
   List<Message> all() {
-    return List.of(packedAdaLn(), qkNormRope2d(), varlenAttention(), gatedResidual());
+    List<Message> functions = new ArrayList<>();
+    for (PluginSpec op :
+        List.of(
+            NitOps.PACKED_ADALN,
+            NitOps.QK_NORM_ROPE_2D,
+            NitOps.VARLEN_ATTENTION,
+            NitOps.GATED_RESIDUAL)) {
+      NodeList body = new NodeList();
+      body(op, body, Onnx.floatOfFunction("value_float", "epsilon"));
+      functions.add(function(op, body));
+    }
+    return functions;
+  }
+
+  /**
+   * Adds one node's body.
+   *
+   * @param body takes the operators; the op's inputs and outputs go by the names of its spec
+   * @param epsilon the attribute {@code value_float} of the norms
+   */
+  void body(PluginSpec op, NodeList body, Message epsilon) {
+    switch (op.name()) {
+      case "NitPackedAdaLn" -> packedAdaLn(body, epsilon);
+      case "NitQkNormRope2d" -> qkNormRope2d(body, epsilon);
+      case "NitVarlenAttention" -> varlenAttention(body);
+      case "NitGatedResidual" -> gatedResidual(body);
+      default -> throw new IllegalArgumentException(op.name() + ": expected a node with a body");
+    }
   }
 
   /**
    * LayerNorm, then the image's own scale and shift: gathered rows, so that B·D is all it reads.
    */
-  Message packedAdaLn() {
-    NodeList body = new NodeList();
-    String normed = normalized(body, "x", "x");
+  private static void packedAdaLn(NodeList body, Message epsilon) {
+    String normed = normalized(body, "x", "x", epsilon);
     body.add("factor", "Add", List.of("scale", body.scalar("one", 1f)));
     body.add("token_factor", "Gather", List.of("factor", "image_index"), axis(0));
     body.add("token_shift", "Gather", List.of("shift", "image_index"), axis(0));
     body.add("scaled", "Mul", List.of(normed, "token_factor"));
     body.add("out", "Add", List.of("scaled", "token_shift"));
-    return function(NitOps.PACKED_ADALN, body);
   }
 
   /** The branch's result, weighed by the image's own gate, onto the residual stream. */
-  Message gatedResidual() {
-    NodeList body = new NodeList();
+  private static void gatedResidual(NodeList body) {
     body.add("token_gate", "Gather", List.of("gate", "image_index"), axis(0));
     body.add("gated", "Mul", List.of("token_gate", "y"));
     body.add("out", "Add", List.of("x", "gated"));
-    return function(NitOps.GATED_RESIDUAL, body);
   }
 
   /**
@@ -66,11 +89,10 @@ final class NitFunctions {
    * operator that swaps neighbours without moving single elements, which costs a CPU more than the
    * product.
    */
-  Message qkNormRope2d() {
+  private void qkNormRope2d(NodeList body, Message epsilon) {
     long heads = config.numHeads();
     long headDim = config.headDim();
     long width = heads * headDim;
-    NodeList body = new NodeList();
     body.longs("per_head", -1, heads, headDim);
     body.longs("flat", -1, width);
     body.longs("head_axis", 1);
@@ -85,7 +107,7 @@ final class NitFunctions {
     for (String s : List.of("q", "k")) {
       String x = body.add(s + "_heads", "Reshape", List.of(s + "_in", "per_head"));
       if (config.qkNorm()) {
-        String normed = normalized(body, s, x);
+        String normed = normalized(body, s, x, epsilon);
         String scaled = body.add(s + "_scaled", "Mul", List.of(normed, s + "_norm_weight"));
         x = body.add(s + "_normed", "Add", List.of(scaled, s + "_norm_bias"));
       }
@@ -96,7 +118,6 @@ final class NitFunctions {
       body.add(s + "_out", "Reshape", List.of(s + "_turned", "flat"));
     }
     body.add("out", "Concat", List.of("q_out", "k_out", "v"), axis(1));
-    return function(NitOps.QK_NORM_ROPE_2D, body);
   }
 
   /** x·R is rot(x): (a, b) → (-b, a) for every adjacent pair. */
@@ -114,12 +135,54 @@ final class NitFunctions {
    * against all keys of that image, so that the work is Σ n² and a step's scores are [H, Q, n]. The
    * results are collected in a sequence and joined once.
    */
-  Message varlenAttention() {
+  private void varlenAttention(NodeList body) {
     long heads = config.numHeads();
     long headDim = config.headDim();
-    NodeList body = new NodeList();
     steps(body);
+    headsOf(body);
 
+    body.longs("token_axis", 1);
+    body.add(
+        "none", "SequenceEmpty", List.of(), Onnx.attribute("dtype", TensorProto_DataType_FLOAT));
+    body.add(
+        "results",
+        "Loop",
+        List.of("step_count", "", "none"),
+        Onnx.graphAttribute("body", attentionStep()));
+    body.add("joined", "ConcatFromSequence", List.of("results"), axis(1));
+    body.add(
+        "by_token", "Transpose", List.of("joined"), Onnx.attribute("perm", new long[] {1, 0, 2}));
+    body.add("out", "Reshape", List.of("by_token", body.longs("flat", -1, heads * headDim)));
+  }
+
+  /**
+   * Softmax attention over the whole pack at once, where {@code same_image} [N, N] tells which
+   * tokens see each other: N² work and memory, for backends without loops of uneven steps.
+   */
+  void maskedAttention(NodeList body) {
+    long heads = config.numHeads();
+    long headDim = config.headDim();
+    headsOf(body);
+    body.add("kt", "Transpose", List.of("k"), Onnx.attribute("perm", new long[] {0, 2, 1}));
+    body.add("all_scores", "MatMul", List.of("q", "kt"));
+    body.add(
+        "scores",
+        "Where",
+        List.of("same_image", "all_scores", body.scalar("unseen", -Float.MAX_VALUE)));
+    body.add("weights", "Softmax", List.of("scores"), axis(-1));
+    body.add("by_head_out", "MatMul", List.of("weights", "v"));
+    body.add(
+        "by_token",
+        "Transpose",
+        List.of("by_head_out"),
+        Onnx.attribute("perm", new long[] {1, 0, 2}));
+    body.add("out", "Reshape", List.of("by_token", body.longs("flat", -1, heads * headDim)));
+  }
+
+  /** Splits qkv into q, scaled for the softmax, k and v, each [H, N, d]. */
+  private void headsOf(NodeList body) {
+    long heads = config.numHeads();
+    long headDim = config.headDim();
     body.add("parts", "Reshape", List.of("qkv", body.longs("by_part", -1, 3, heads, headDim)));
     body.add(
         "by_head", "Transpose", List.of("parts"), Onnx.attribute("perm", new long[] {1, 2, 0, 3}));
@@ -137,20 +200,6 @@ final class NitFunctions {
         "q",
         "Mul",
         List.of("q_plain", body.scalar("softmax_scale", (float) (1 / Math.sqrt(headDim)))));
-
-    body.longs("token_axis", 1);
-    body.add(
-        "none", "SequenceEmpty", List.of(), Onnx.attribute("dtype", TensorProto_DataType_FLOAT));
-    body.add(
-        "results",
-        "Loop",
-        List.of("step_count", "", "none"),
-        Onnx.graphAttribute("body", attentionStep()));
-    body.add("joined", "ConcatFromSequence", List.of("results"), axis(1));
-    body.add(
-        "by_token", "Transpose", List.of("joined"), Onnx.attribute("perm", new long[] {1, 0, 2}));
-    body.add("out", "Reshape", List.of("by_token", body.longs("flat", -1, heads * headDim)));
-    return function(NitOps.VARLEN_ATTENTION, body);
   }
 
   /**
@@ -242,10 +291,9 @@ final class NitFunctions {
    * for LayerNormalization sums element after element and took a fifth of a forward; in two passes,
    * so that a mean far from zero costs no precision.
    */
-  private static String normalized(NodeList body, String name, String x) {
+  private static String normalized(NodeList body, String name, String x, Message epsilon) {
     String axis = body.longs(name + "_axis", -1);
-    body.add(
-        name + "_epsilon", "Constant", List.of(), Onnx.floatOfFunction("value_float", "epsilon"));
+    body.add(name + "_epsilon", "Constant", List.of(), epsilon);
     body.add(name + "_mean", "ReduceMean", List.of(x, axis));
     body.add(name + "_centred", "Sub", List.of(x, name + "_mean"));
     body.add(name + "_squared", "Mul", List.of(name + "_centred", name + "_centred"));

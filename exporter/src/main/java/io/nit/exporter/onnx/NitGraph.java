@@ -6,11 +6,15 @@ import static org.bytedeco.onnx.global.onnx.TensorProto_DataType_INT64;
 
 import io.nit.core.config.NitConfig;
 import io.nit.core.ops.NitOps;
+import io.nit.core.ops.PluginSpec;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.DType;
 import io.nit.core.tensor.NitTensors;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
+import java.util.Map;
 import org.bytedeco.onnx.ModelProto;
 
 /**
@@ -35,6 +39,8 @@ import org.bytedeco.onnx.ModelProto;
  * once when the model is loaded, and all arithmetic is single precision. The REPA projector is left
  * out.
  *
+ * <p>{@link #forTensorRt} lays the same network out for engines.
+ *
  * <p>Legend: N tokens, B images, D hidden.
  */
 public final class NitGraph extends OnnxGraph {
@@ -43,7 +49,25 @@ public final class NitGraph extends OnnxGraph {
   private static final int TIME_FREQUENCIES = 128;
   private static final double MAX_PERIOD = 10_000;
 
+  /** Whom the graph is laid out for. */
+  private enum Target {
+    /** Every backend: our own nodes with a body each, arithmetic in single precision. */
+    ONNX,
+    /** TensorRT with our plugins: arithmetic in 16 bits, no bodies, the fused node. */
+    PLUGINS,
+    /** TensorRT without plugins: single precision, standard operators only. */
+    STANDARD
+  }
+
+  /** What waits to be added to the residual stream: {@code gate·y}. */
+  private record Branch(String name, String y, String gate) {}
+
   private final NitConfig config;
+  private final Target target;
+  private final DType compute;
+  private final NitFunctions functions;
+  private String stream; // [N, D]
+  private Branch branch;
 
   /**
    * Lays the graph out.
@@ -53,9 +77,37 @@ public final class NitGraph extends OnnxGraph {
    * @throws IllegalArgumentException if {@code storage} is another type
    */
   public NitGraph(NitConfig config, DType storage) {
+    this(config, storage, DType.F32, Target.ONNX);
+  }
+
+  private NitGraph(NitConfig config, DType storage, DType compute, Target target) {
     super(storage, NitTensors.of(config, false));
     this.config = config;
+    this.target = target;
+    this.compute = compute;
+    this.functions = new NitFunctions(config, OPSET);
     forward();
+  }
+
+  /**
+   * The same network with the same inputs and output, laid out for TensorRT's strongly typed
+   * networks, where a value has the type that the graph gives it. In 16 bits our nodes stand
+   * without bodies and with the attributes that make plugins of them, and each gated residual is
+   * one node with the norm that follows ({@link NitOps#GATED_ADALN}); the embedding of times and
+   * labels stays in single precision. In single precision, which the plugins do not compute, there
+   * are standard operators only, and attention works on all pairs of the pack's tokens.
+   *
+   * @param compute type of the arithmetic and of the weights: F32, F16 or BF16
+   * @throws IllegalArgumentException if {@code compute} is another type
+   */
+  public static NitGraph forTensorRt(NitConfig config, DType compute) {
+    return new NitGraph(
+        config, compute, compute, compute == DType.F32 ? Target.STANDARD : Target.PLUGINS);
+  }
+
+  /** How many nodes of each plugin a TensorRT engine of this graph must hold; may be empty. */
+  public Map<String, Integer> plugins() {
+    return Map.copyOf(nodes.own());
   }
 
   /** The network. */
@@ -76,7 +128,8 @@ public final class NitGraph extends OnnxGraph {
         .text(ModelProto.kDomainFieldNumber, NitOps.DOMAIN)
         .message(ModelProto.kOpsetImportFieldNumber, Onnx.opset("", OPSET))
         .message(ModelProto.kOpsetImportFieldNumber, Onnx.opset(NitOps.DOMAIN, NitOps.VERSION))
-        .messages(ModelProto.kFunctionsFieldNumber, new NitFunctions(config, OPSET).all())
+        .messages(
+            ModelProto.kFunctionsFieldNumber, target == Target.ONNX ? functions.all() : List.of())
         .message(
             ModelProto.kMetadataPropsFieldNumber,
             Onnx.entry("nit.config", config.toNode().toString()))
@@ -101,12 +154,15 @@ public final class NitGraph extends OnnxGraph {
   }
 
   private void forward() {
-    String x = patchEmbedding(); // [N, D]
-    String c = silu("c", conditioning()); // [B, D]
-    for (int i = 0; i < config.depth(); i++) {
-      x = block("blocks." + i, x, c); // [N, D]
+    if (target == Target.STANDARD) {
+      sameImage(); // [N, N]
     }
-    finalLayer(x, c); // [N, C, p, p]
+    stream = patchEmbedding(); // [N, D]
+    String c = as(compute, silu("c", conditioning())); // [B, D]
+    for (int i = 0; i < config.depth(); i++) {
+      block("blocks." + i, c); // [N, D]
+    }
+    finalLayer(c); // [N, C, p, p]
   }
 
   /** The convolution with kernel = stride = p, as one product over the flattened token. */
@@ -114,8 +170,16 @@ public final class NitGraph extends OnnxGraph {
     nodes.longs("token_shape", -1, config.tokenSize());
     nodes.add("tokens", "Reshape", List.of("x", "token_shape"));
     String flat =
-        weight("x_embedder.proj.weight", DType.F32, config.hiddenSize(), config.tokenSize());
-    return gemm("x_embedder.proj", "tokens", flat);
+        weight("x_embedder.proj.weight", compute, config.hiddenSize(), config.tokenSize());
+    return gemm("x_embedder.proj", as(compute, "tokens"), flat, compute);
+  }
+
+  /** Which tokens belong to one image. */
+  private void sameImage() {
+    nodes.add("image_of_row", "Unsqueeze", List.of("image_index", nodes.longs("row_axis", 1)));
+    nodes.add(
+        "image_of_column", "Unsqueeze", List.of("image_index", nodes.longs("column_axis_0", 0)));
+    nodes.add("same_image", "Equal", List.of("image_of_row", "image_of_column"));
   }
 
   /** Time and label: {@code MLP([cos(t·f), sin(t·f)]) + table[y]}. */
@@ -130,18 +194,18 @@ public final class NitGraph extends OnnxGraph {
     nodes.add("t_embedder.cos", "Cos", List.of("t_embedder.angles"));
     nodes.add("t_embedder.sin", "Sin", List.of("t_embedder.angles"));
     nodes.add("t_embedder.waves", "Concat", List.of("t_embedder.cos", "t_embedder.sin"), axis(1));
-    String hidden = linear("t_embedder.mlp.0", "t_embedder.waves");
-    String time = linear("t_embedder.mlp.2", silu("t_embedder.mlp.1", hidden));
+    String hidden = linear("t_embedder.mlp.0", "t_embedder.waves", DType.F32);
+    String time = linear("t_embedder.mlp.2", silu("t_embedder.mlp.1", hidden), DType.F32);
     String label =
         nodes.add(
             "y_embedder",
             "Gather",
-            List.of(weight("y_embedder.embedding_table.weight"), "y"),
+            List.of(weight("y_embedder.embedding_table.weight", DType.F32), "y"),
             axis(0));
     return nodes.add("conditioning", "Add", List.of(time, label));
   }
 
-  private String block(String name, String x, String c) {
+  private void block(String name, String c) {
     String m = c;
     m = linear(name + ".adaLN_modulation.1", m);
     if (config.useAdaLnLora()) {
@@ -149,10 +213,10 @@ public final class NitGraph extends OnnxGraph {
     }
     List<String> cut = cut(name, m, "shift1", "scale1", "gate1", "shift2", "scale2", "gate2");
 
-    String attended = attention(name + ".attn", adaLn(name + ".norm1", x, cut.get(0), cut.get(1)));
-    x = gated(name + ".residual1", x, attended, cut.get(2));
-    String mlp = mlp(name + ".mlp", adaLn(name + ".norm2", x, cut.get(3), cut.get(4)));
-    return gated(name + ".residual2", x, mlp, cut.get(5));
+    String attended = attention(name + ".attn", adaLn(name + ".norm1", cut.get(0), cut.get(1)));
+    gated(name + ".residual1", attended, cut.get(2));
+    String mlp = mlp(name + ".mlp", adaLn(name + ".norm2", cut.get(3), cut.get(4)));
+    gated(name + ".residual2", mlp, cut.get(5));
   }
 
   private String attention(String name, String x) {
@@ -164,26 +228,36 @@ public final class NitGraph extends OnnxGraph {
     inputs.add("rope_sin");
     if (config.qkNorm()) {
       for (String norm : List.of(".q_norm", ".k_norm")) {
-        inputs.add(weight(name + norm + ".weight"));
-        inputs.add(weight(name + norm + ".bias"));
+        inputs.add(weight(name + norm + ".weight", compute));
+        inputs.add(weight(name + norm + ".bias", compute));
       }
     }
     String turned =
-        nodes.add(
+        own(
             name + ".rope",
             NitOps.QK_NORM_ROPE_2D,
             inputs,
+            QK_NORM_EPSILON,
             heads,
             headDim,
             Onnx.attribute("qk_norm", config.qkNorm() ? 1L : 0L),
             Onnx.attribute("epsilon", QK_NORM_EPSILON));
-    String attended =
-        nodes.add(
-            name + ".attention",
-            NitOps.VARLEN_ATTENTION,
-            List.of(turned, "cu_seqlens"),
-            heads,
-            headDim);
+    String attended;
+    if (target == Target.STANDARD) {
+      attended = name + ".attention";
+      functions.maskedAttention(
+          nodes.within(
+              attended, Map.of("qkv", turned, "same_image", "same_image", "out", attended)));
+    } else {
+      attended =
+          own(
+              name + ".attention",
+              NitOps.VARLEN_ATTENTION,
+              List.of(turned, "cu_seqlens"),
+              0,
+              heads,
+              headDim);
+    }
     return linear(name + ".proj", attended);
   }
 
@@ -193,24 +267,68 @@ public final class NitGraph extends OnnxGraph {
     return linear(name + ".fc2", name + ".act");
   }
 
-  private void finalLayer(String x, String c) {
+  private void finalLayer(String c) {
     String m = linear("final_layer.adaLN_modulation.1", c);
     List<String> cut = cut("final_layer", m, "shift", "scale");
-    String out = linear("final_layer.linear", adaLn("final_layer.norm", x, cut.get(0), cut.get(1)));
+    String out = linear("final_layer.linear", adaLn("final_layer.norm", cut.get(0), cut.get(1)));
     nodes.longs("latent_shape", -1, config.inChannels(), config.patchSize(), config.patchSize());
-    nodes.add("v", "Reshape", List.of(out, "latent_shape"));
+    nodes.add("v", "Reshape", List.of(as(DType.F32, out), "latent_shape"));
   }
 
-  private String adaLn(String name, String x, String shift, String scale) {
-    return nodes.add(
-        name,
-        NitOps.PACKED_ADALN,
-        List.of(x, shift, scale, "image_index"),
-        Onnx.attribute("epsilon", LAYER_NORM_EPSILON));
+  /** The residual stream's norm, together with the branch that waits for it, if there is one. */
+  private String adaLn(String name, String shift, String scale) {
+    Message epsilon = Onnx.attribute("epsilon", LAYER_NORM_EPSILON);
+    if (branch == null) {
+      return own(
+          name,
+          NitOps.PACKED_ADALN,
+          List.of(stream, shift, scale, "image_index"),
+          LAYER_NORM_EPSILON,
+          epsilon);
+    }
+    nodes.add(
+        List.of(branch.name, name),
+        NitOps.GATED_ADALN,
+        List.of(stream, branch.y, branch.gate, shift, scale, "image_index"),
+        pluginAttributes(epsilon));
+    stream = branch.name;
+    branch = null;
+    return name;
   }
 
-  private String gated(String name, String x, String y, String gate) {
-    return nodes.add(name, NitOps.GATED_RESIDUAL, List.of(x, y, gate, "image_index"));
+  /** Adds {@code gate·y} to the residual stream: now, or together with the norm that follows. */
+  private void gated(String name, String y, String gate) {
+    if (target == Target.PLUGINS) {
+      branch = new Branch(name, y, gate);
+    } else {
+      stream = own(name, NitOps.GATED_RESIDUAL, List.of(stream, y, gate, "image_index"), 0);
+    }
+  }
+
+  /** One of our own nodes, or its body where there are standard operators only. */
+  private String own(
+      String name, PluginSpec op, List<String> inputs, float epsilon, Message... attributes) {
+    if (target != Target.STANDARD) {
+      nodes.add(List.of(name), op, inputs, pluginAttributes(attributes));
+      return name;
+    }
+    Map<String, String> bound = new HashMap<>();
+    for (int i = 0; i < inputs.size(); i++) {
+      bound.put(op.inputs().get(i).name(), inputs.get(i));
+    }
+    bound.put(op.outputs().get(0).name(), name);
+    functions.body(op, nodes.within(name, bound), Onnx.attribute("value_float", epsilon));
+    return name;
+  }
+
+  /** A node's own attributes, and what makes a plugin of it. */
+  private List<Message> pluginAttributes(Message... attributes) {
+    List<Message> all = new ArrayList<>(List.of(attributes));
+    if (target == Target.PLUGINS) {
+      all.add(Onnx.attribute("plugin_version", Integer.toString(NitOps.VERSION)));
+      all.add(Onnx.attribute("plugin_namespace", NitOps.DOMAIN));
+    }
+    return all;
   }
 
   /** The modulation in equal parts of D. */
@@ -235,16 +353,29 @@ public final class NitGraph extends OnnxGraph {
 
   /** x·Wᵀ + b. */
   private String linear(String name, String x) {
-    return gemm(name, x, weight(name + ".weight"));
+    return linear(name, x, compute);
   }
 
-  private String gemm(String name, String x, String weight) {
+  private String linear(String name, String x, DType type) {
+    return gemm(name, x, weight(name + ".weight", type), type);
+  }
+
+  private String gemm(String name, String x, String weight, DType type) {
     return nodes.add(
-        name, "Gemm", List.of(x, weight, weight(name + ".bias")), Onnx.attribute("transB", 1));
+        name,
+        "Gemm",
+        List.of(x, weight, weight(name + ".bias", type)),
+        Onnx.attribute("transB", 1));
   }
 
-  /** A weight in single precision. */
-  private String weight(String key) {
-    return weight(key, DType.F32);
+  /** A single-precision value in another type, or the other way round. */
+  private String as(DType type, String value) {
+    return compute == DType.F32
+        ? value
+        : nodes.add(
+            value + "." + type.name().toLowerCase(Locale.ROOT),
+            "Cast",
+            List.of(value),
+            Onnx.attribute("to", Onnx.elementType(type)));
   }
 }

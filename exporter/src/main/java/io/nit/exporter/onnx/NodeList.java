@@ -4,13 +4,38 @@ import io.nit.core.ops.NitOps;
 import io.nit.core.ops.PluginSpec;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.function.UnaryOperator;
 
 /**
  * The nodes of a graph or of a function's body, in the order they run. Every method adds one node
  * and returns its output's name.
  */
 final class NodeList {
-  private final List<Message> nodes = new ArrayList<>();
+  private final List<Message> nodes;
+  private final Map<String, Integer> own;
+  private final UnaryOperator<String> names;
+
+  /** No nodes yet. */
+  NodeList() {
+    this(new ArrayList<>(), new TreeMap<>(), UnaryOperator.identity());
+  }
+
+  private NodeList(List<Message> nodes, Map<String, Integer> own, UnaryOperator<String> names) {
+    this.nodes = nodes;
+    this.own = own;
+    this.names = names;
+  }
+
+  /**
+   * A view that adds to these nodes what a function's body would hold: names of {@code bound} stand
+   * for values of the graph, all others get a prefix, so that a body can be put in many times.
+   */
+  NodeList within(String prefix, Map<String, String> bound) {
+    return new NodeList(
+        nodes, own, name -> name.isEmpty() ? name : bound.getOrDefault(name, prefix + "." + name));
+  }
 
   /** Adds a node of a standard operator. */
   String add(String output, String opType, List<String> inputs, Message... attributes) {
@@ -19,14 +44,14 @@ final class NodeList {
 
   /** Adds a node of a standard operator with several outputs; returns the first one's name. */
   String add(List<String> outputs, String opType, List<String> inputs, Message... attributes) {
-    nodes.add(Onnx.node("", opType, inputs, outputs, List.of(attributes)));
+    nodes.add(Onnx.node("", opType, renamed(inputs), renamed(outputs), List.of(attributes)));
     return outputs.get(0);
   }
 
   /** Adds one of our own nodes. */
-  String add(String output, PluginSpec op, List<String> inputs, Message... attributes) {
-    nodes.add(Onnx.node(NitOps.DOMAIN, op.name(), inputs, List.of(output), List.of(attributes)));
-    return output;
+  void add(List<String> outputs, PluginSpec op, List<String> inputs, List<Message> attributes) {
+    nodes.add(Onnx.node(NitOps.DOMAIN, op.name(), renamed(inputs), renamed(outputs), attributes));
+    own.merge(op.name(), 1, Integer::sum);
   }
 
   /** Adds a constant list of integers. */
@@ -52,5 +77,14 @@ final class NodeList {
   /** The nodes so far. */
   List<Message> messages() {
     return nodes;
+  }
+
+  /** How many of our own nodes there are of each type. */
+  Map<String, Integer> own() {
+    return own;
+  }
+
+  private List<String> renamed(List<String> values) {
+    return values.stream().map(names).toList();
   }
 }

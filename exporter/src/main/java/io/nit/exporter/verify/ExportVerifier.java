@@ -85,7 +85,7 @@ public final class ExportVerifier {
    * The weights rounded to {@code storage}, as floats in a file: the reference maps those and needs
    * no heap for them.
    */
-  private static void round(TensorSource from, NitConfig config, DType storage, Path target)
+  static void round(TensorSource from, NitConfig config, DType storage, Path target)
       throws IOException {
     SafetensorsWriter writer = new SafetensorsWriter();
     for (TensorSpec spec : NitTensors.of(config, false).values()) {
@@ -108,14 +108,19 @@ public final class ExportVerifier {
       for (int i = 0; i < packs.size(); i++) {
         goOn.run();
         float[] expected = run(reference, packs.get(i));
-        all.add(measure(against, bound, packs.get(i).name(), found.get(i), expected));
+        all.add(measure(against, BACKEND, bound, packs.get(i).name(), found.get(i), expected));
       }
     }
     return all;
   }
 
-  private static Verification measure(
-      String against, OptionalDouble bound, String pack, float[] found, float[] expected) {
+  static Verification measure(
+      String against,
+      String backend,
+      OptionalDouble bound,
+      String pack,
+      float[] found,
+      float[] expected) {
     double difference = 0;
     double norm = 0;
     double maxAbs = 0;
@@ -130,14 +135,14 @@ public final class ExportVerifier {
     double relative = norm == 0 ? Math.sqrt(difference) : Math.sqrt(difference / norm);
     return new Verification(
         against,
-        BACKEND,
+        backend,
         pack,
         maxAbs,
         Double.isNaN(relative) ? Double.POSITIVE_INFINITY : relative,
         bound);
   }
 
-  private static float[] run(VelocityEngine engine, VerificationPack pack) throws EngineException {
+  static float[] run(VelocityEngine engine, VerificationPack pack) throws EngineException {
     FloatBuffer v = FloatBuffer.allocate(pack.inputs().x().remaining());
     engine.forward(pack.inputs(), v);
     return v.array();

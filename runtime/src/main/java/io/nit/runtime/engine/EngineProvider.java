@@ -38,6 +38,11 @@ public interface EngineProvider {
    */
   VelocityEngine open(Bundle bundle, EngineOptions options) throws IOException, EngineException;
 
+  /** Whether {@link #openCodec} runs learned autoencoders. */
+  default boolean runsCodecs() {
+    return false;
+  }
+
   /**
    * Loads the bundle's learned autoencoder.
    *

@@ -48,8 +48,8 @@ public final class Engines {
   }
 
   /**
-   * Opens a bundle's codec: a plain one as it is, a learned one on the backend that {@link #open}
-   * takes for the model.
+   * Opens a bundle's codec: a plain one as it is, a learned one on the backend that was asked for,
+   * or, where that one runs none, on the preferred of those that do, which is logged.
    *
    * @param backend a backend's name, or {@link #AUTO}
    * @return the codec, which the caller closes; empty if the bundle has none
@@ -65,7 +65,18 @@ public final class Engines {
     Optional<LatentCodec> plain = bundle.codec().get().plain();
     return plain.isPresent()
         ? plain
-        : Optional.of(chosen(bundle, backend, providers()).provider.openCodec(bundle, options));
+        : Optional.of(codecProvider(bundle, backend, providers()).openCodec(bundle, options));
+  }
+
+  static EngineProvider codecProvider(Bundle bundle, String backend, List<EngineProvider> providers)
+      throws EngineException {
+    List<EngineProvider> able = providers.stream().filter(EngineProvider::runsCodecs).toList();
+    if (backend.equals(AUTO) || named(backend, providers).runsCodecs() || able.isEmpty()) {
+      return chosen(bundle, backend, able.isEmpty() ? providers : able).provider;
+    }
+    EngineProvider other = chosen(bundle, AUTO, able).provider;
+    LOG.info("autoencoder: backend {} runs none, {} does", backend, other.name());
+    return other;
   }
 
   static VelocityEngine open(

@@ -17,6 +17,16 @@ public interface VelocityEngine extends AutoCloseable {
   /** The model's shape. */
   NitConfig config();
 
+  /** The most tokens of a pack that {@link #forward} takes. */
+  default int maxTokens() {
+    return Integer.MAX_VALUE;
+  }
+
+  /** The most images of a pack that {@link #forward} takes. */
+  default int maxImages() {
+    return Integer.MAX_VALUE;
+  }
+
   /**
    * Runs one packed forward.
    *

@@ -39,6 +39,11 @@ public final class OrtCpuProvider implements EngineProvider {
   }
 
   @Override
+  public boolean runsCodecs() {
+    return true;
+  }
+
+  @Override
   public LatentCodec openCodec(Bundle bundle, EngineOptions options)
       throws IOException, EngineException {
     return OrtAutoencoder.open(bundle, options);

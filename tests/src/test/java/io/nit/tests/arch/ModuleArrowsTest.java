@@ -38,6 +38,9 @@ class ModuleArrowsTest {
   private static final String[] TORCH = {
     "org.bytedeco.pytorch..", "org.bytedeco.openblas..", "org.bytedeco.javacpp.."
   };
+  private static final String[] TENSORRT = {
+    "org.bytedeco.tensorrt..", "org.bytedeco.cuda..", "org.bytedeco.javacpp.."
+  };
   private static final String[] ONNX = {"org.bytedeco.onnx..", "org.bytedeco.javacpp.."};
 
   private static JavaClasses nit;
@@ -81,6 +84,7 @@ class ModuleArrowsTest {
           Arrow.of("io.nit.core.image..", "io.nit.core.io.."),
           Arrow.of("io.nit.core.ops.."),
           Arrow.of("io.nit.core.cuda..", "io.nit.core.io.."),
+          Arrow.of("io.nit.core.trt..", "io.nit.core.bundle..", "io.nit.core.cuda..", TENSORRT),
           Arrow.of(
               "io.nit.core.bundle..",
               "io.nit.core.config..",
@@ -93,6 +97,7 @@ class ModuleArrowsTest {
           Arrow.of("io.nit.runtime.engine..", "io.nit.core.."),
           Arrow.of(
               "io.nit.runtime.ort..", "io.nit.core..", "io.nit.runtime.engine", "ai.onnxruntime.."),
+          Arrow.of("io.nit.runtime.trt..", "io.nit.core..", "io.nit.runtime.engine", TENSORRT),
           Arrow.of("io.nit.runtime.sample..", "io.nit.core..", "io.nit.runtime.engine"),
           Arrow.of("io.nit.runtime", "io.nit.core..", "io.nit.runtime.."),
           Arrow.of("io.nit.runtime.cli..", "io.nit.core..", "io.nit.runtime..", CLI),
@@ -110,6 +115,7 @@ class ModuleArrowsTest {
               "io.nit.runtime.engine..",
               CLI,
               ONNX,
+              TENSORRT,
               "com.google.protobuf"),
           Arrow.of("io.nit.calib..", "io.nit.core..", "io.nit.runtime.engine..", CLI));
 
@@ -192,7 +198,11 @@ class ModuleArrowsTest {
   void ownersOfNativeMemoryAreFinalAndCloseable() {
     classes()
         .that()
-        .resideInAnyPackage("io.nit.runtime.ort..", "io.nit.trainer.model..")
+        .resideInAnyPackage(
+            "io.nit.runtime.ort..",
+            "io.nit.runtime.trt..",
+            "io.nit.core.trt..",
+            "io.nit.trainer.model..")
         .and()
         .implement(AutoCloseable.class)
         .and()

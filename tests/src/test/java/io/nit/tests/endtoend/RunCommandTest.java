@@ -242,7 +242,8 @@ class RunCommandTest {
         "--label 0 --size 8x8 --guidance-interval 0.7,0.2 | 2 | --guidance-interval: expected 0 <= low <= high <= 1",
         "--label 0 --size 8x8 --rope-mode spiral | 2 | --rope-mode: expected one of normal, linear",
         "--label 0 --size 8x8 --rope-mode yarn | 2 | --rope-mode yarn: expected --rope-reference",
-        "--label 0 --size 8x8 --backend tpu | 2 | expected auto or one of ort-cpu",
+        "--label 0 --size 8x8 --backend tpu | 2 | expected auto or one of tensorrt, ort-cpu",
+        "--label 0 --size 8x8 --backend tensorrt | 1 | backend tensorrt cannot run",
         "--label 0 --size 8x8 --threads -1 | 2 | --threads: expected 0..1024",
         "--label 0 --size 8x8 --count 0 | 2 | --count: expected 1..",
         "--label 0 | 2 | missing --label and --size, or --requests",
@@ -413,6 +414,7 @@ class RunCommandTest {
     assertEquals(0, text.code(), text.err());
     assertTrue(text.out().contains("multiples of 4 pixels"), text.out());
     assertTrue(text.out().contains("ort-cpu: available"), text.out());
+    assertTrue(text.out().contains("tensorrt: no engine in it; nit-export engine"), text.out());
     JsonNode json = JSON.readTree(invoke("info", "--bundle", bundle, "--json").out());
     assertEquals(4, json.get("size_multiple").asInt());
     assertEquals("fish, the", json.get("labels").get(2).asText());

@@ -1,0 +1,172 @@
+package io.nit.exporter.cli;
+
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nit.core.bundle.Bundle;
+import io.nit.core.bundle.EngineManifest;
+import io.nit.core.cli.Cli;
+import io.nit.core.cuda.PluginLibrary;
+import io.nit.core.io.Sha256;
+import io.nit.core.tensor.DType;
+import io.nit.core.trt.TensorRt;
+import io.nit.core.trt.TensorRtException;
+import io.nit.exporter.onnx.OnnxFile;
+import io.nit.exporter.trt.BuildOptions;
+import io.nit.exporter.trt.EngineBuilder;
+import io.nit.exporter.trt.OnnxWeights;
+import io.nit.exporter.trt.TrtModel;
+import io.nit.exporter.verify.EngineVerifier;
+import io.nit.runtime.engine.EngineException;
+import java.io.FileNotFoundException;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.time.Instant;
+import java.time.temporal.ChronoUnit;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Builds an engine with its manifest. Everything is made in a temporary folder beside the plan,
+ * verified there, and moved into place, the manifest last.
+ */
+record EngineExport(
+    Bundle bundle,
+    DType precision,
+    Path plan,
+    BuildOptions options,
+    String command,
+    boolean verify,
+    boolean quiet) {
+  private static final Logger LOG = LoggerFactory.getLogger(EngineExport.class);
+
+  /**
+   * Builds.
+   *
+   * @throws EngineException if there is no GPU, TensorRT or plugin library, which says what was
+   *     looked for; or if TensorRT does not take the model
+   * @throws IOException if a file cannot be read or written, or the verification fails
+   */
+  void run() throws IOException, EngineException {
+    Optional<String> refusal = TensorRt.refusal(options.device());
+    if (refusal.isPresent()) {
+      throw new EngineException("no engine can be built here: " + refusal.get());
+    }
+    Path folder = plan.toAbsolutePath().getParent();
+    Files.createDirectories(folder);
+    Path staging = Files.createTempDirectory(folder, "." + plan.getFileName() + ".tmp-");
+    try {
+      build(folder, staging);
+    } catch (TensorRtException e) {
+      throw new EngineException(e.getMessage(), e);
+    } finally {
+      remove(staging);
+    }
+  }
+
+  private void build(Path folder, Path staging)
+      throws IOException, EngineException, TensorRtException {
+    Optional<PluginLibrary> plugins = plugins();
+    plugins.ifPresent(library -> say(library.toString()));
+    TrtModel model =
+        TrtModel.write(
+            bundle.model(),
+            precision,
+            staging.resolve("model.onnx"),
+            OnnxFile.EXTERNAL_DATA_ABOVE,
+            bytes -> {});
+    Path staged = staging.resolve(plan.getFileName());
+    EngineBuilder.Built built = EngineBuilder.build(model, plugins, options, staged, this::say);
+    say(
+        String.format(
+            Locale.ROOT,
+            "engine of %d layers, plugins %s; opens in %.1f s",
+            built.layers().layers(),
+            built.layers().plugins(),
+            built.openSeconds()));
+    String hash = Sha256.of(staged);
+    EngineManifest unverified =
+        manifest(built, hash, plugins, JsonNodeFactory.instance.arrayNode());
+    unverified.write(staging);
+    ArrayNode verification = JsonNodeFactory.instance.arrayNode();
+    if (verify) {
+      try (OnnxWeights weights = OnnxWeights.open(bundle.model())) {
+        VerificationResults.take(
+            EngineVerifier.verify(
+                bundle,
+                staging,
+                TrtModel.inCheckpointShapes(weights, bundle.config()),
+                precision,
+                options.buckets().get(options.buckets().size() - 1)),
+            verification);
+      }
+    }
+    Files.move(staged, plan, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+    manifest(built, hash, plugins, verification).write(folder);
+  }
+
+  private Optional<PluginLibrary> plugins() throws IOException, EngineException {
+    if (precision == DType.F32) {
+      return Optional.empty();
+    }
+    try {
+      return Optional.of(PluginLibrary.find());
+    } catch (FileNotFoundException e) {
+      throw new EngineException("an engine in " + precision + ": " + e.getMessage(), e);
+    }
+  }
+
+  private EngineManifest manifest(
+      EngineBuilder.Built built,
+      String hash,
+      Optional<PluginLibrary> plugins,
+      ArrayNode verification) {
+    List<EngineManifest.Profile> profiles =
+        options.buckets().stream()
+            .map(bucket -> new EngineManifest.Profile(bucket, options.images(bucket)))
+            .toList();
+    ObjectNode provenance =
+        JsonNodeFactory.instance
+            .objectNode()
+            .put("tool", Cli.tool("nit-export", EngineExport.class))
+            .put("optimization_level", options.optimizationLevel())
+            .put("workspace_bytes", options.workspaceBytes())
+            .put("build_seconds", Math.round(built.buildSeconds() * 10) / 10.0)
+            .put("created", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
+    return new EngineManifest(
+        plan.getFileName().toString(),
+        built.bytes(),
+        hash,
+        EngineManifest.modelHash(bundle).orElse("unknown"),
+        bundle.config(),
+        precision.name(),
+        profiles,
+        built.gpu().host(plugins),
+        verification,
+        command,
+        provenance);
+  }
+
+  private void say(String line) {
+    if (!quiet) {
+      LOG.info("{}", line);
+    }
+  }
+
+  private static void remove(Path folder) throws IOException {
+    List<Path> all;
+    try (Stream<Path> files = Files.walk(folder)) {
+      all = files.sorted(Comparator.reverseOrder()).toList();
+    }
+    for (Path file : all) {
+      Files.deleteIfExists(file);
+    }
+  }
+}

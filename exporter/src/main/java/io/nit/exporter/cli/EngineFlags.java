@@ -1,0 +1,113 @@
+package io.nit.exporter.cli;
+
+import io.nit.core.tensor.DType;
+import io.nit.exporter.trt.BuildOptions;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.StringJoiner;
+import picocli.CommandLine.Option;
+
+/** How TensorRT builds (a picocli mixin). */
+final class EngineFlags {
+  private static final List<Integer> STANDARD = List.of(512, 2048, 8192, 16384);
+
+  /** Attention on all pairs of tokens: 16 heads of 2048² scores in f32 take 256 MiB. */
+  private static final int MOST_PAIRED_TOKENS = 2048;
+
+  @Option(
+      names = "--buckets",
+      paramLabel = "N,N,...",
+      split = ",",
+      description =
+          "The most tokens of each profile, rising; a pack runs in the smallest that holds it."
+              + " Default: 512,2048,8192,16384, up to the bundle's own limit; in f32,"
+              + " whose memory grows with the square, up to 2048.")
+  private List<Integer> buckets;
+
+  @Option(
+      names = "--max-images",
+      paramLabel = "N",
+      description = "The most images of a pack; default: " + BuildOptions.MAX_IMAGES + ".")
+  private Integer maxImages;
+
+  @Option(
+      names = "--workspace",
+      paramLabel = "MIB",
+      description = "Device memory for TensorRT's own use, in MiB; default: 2048.")
+  private Integer workspace;
+
+  @Option(
+      names = "--optimization-level",
+      paramLabel = "0..5",
+      description = "How long TensorRT looks for fast kernels; default: 3.")
+  private Integer optimizationLevel;
+
+  @Option(
+      names = "--timing-cache",
+      paramLabel = "FILE",
+      description =
+          "Kernel timings of earlier builds, read and written; default: engine-timings.bin beside"
+              + " the engine.")
+  private Path timingCache;
+
+  @Option(
+      names = "--device",
+      paramLabel = "N",
+      defaultValue = "0",
+      description = "The GPU; default: ${DEFAULT-VALUE}.")
+  private int device;
+
+  /**
+   * The options for a model of at most {@code maxTokens} a forward, for the engine {@code plan}.
+   */
+  BuildOptions options(int maxTokens, DType precision, Path plan) {
+    if (device < 0) {
+      throw new IllegalArgumentException("--device: expected 0 or more, found " + device);
+    }
+    int most = precision == DType.F32 ? Math.min(maxTokens, MOST_PAIRED_TOKENS) : maxTokens;
+    List<Integer> tokens = buckets == null ? standard(most) : buckets;
+    return new BuildOptions(
+        device,
+        tokens,
+        maxImages == null ? BuildOptions.MAX_IMAGES : maxImages,
+        workspace == null ? BuildOptions.WORKSPACE : (long) workspace << 20,
+        optimizationLevel == null ? 3 : optimizationLevel,
+        Optional.of(timingCache == null ? plan.resolveSibling("engine-timings.bin") : timingCache));
+  }
+
+  /** The standard buckets below a limit, and the limit. */
+  static List<Integer> standard(int maxTokens) {
+    List<Integer> all = new ArrayList<>();
+    STANDARD.stream().filter(bucket -> bucket < maxTokens).forEach(all::add);
+    all.add(maxTokens);
+    return all;
+  }
+
+  /** The flags that were given, as a command line has them. */
+  String given() {
+    StringJoiner words = new StringJoiner(" ");
+    if (buckets != null) {
+      StringJoiner list = new StringJoiner(",");
+      buckets.forEach(bucket -> list.add(bucket.toString()));
+      words.add("--buckets " + list);
+    }
+    if (maxImages != null) {
+      words.add("--max-images " + maxImages);
+    }
+    if (workspace != null) {
+      words.add("--workspace " + workspace);
+    }
+    if (optimizationLevel != null) {
+      words.add("--optimization-level " + optimizationLevel);
+    }
+    if (timingCache != null) {
+      words.add("--timing-cache " + ShellWord.of(timingCache.toString()));
+    }
+    if (device != 0) {
+      words.add("--device " + device);
+    }
+    return words.toString();
+  }
+}

@@ -1,0 +1,11 @@
+package io.nit.exporter.cli;
+
+/** Words of a command line that can be copied into a shell. */
+final class ShellWord {
+  private ShellWord() {}
+
+  /** The word itself where a shell takes it as it is, else in quotes. */
+  static String of(String word) {
+    return word.matches("[A-Za-z0-9_@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
+  }
+}

@@ -1,0 +1,71 @@
+package io.nit.exporter.trt;
+
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * How an engine is built.
+ *
+ * @param device number of the GPU that it is built on and for
+ * @param buckets the most tokens of each profile, rising
+ * @param maxImages the most images of a pack
+ * @param workspaceBytes device memory that TensorRT may use beside activations
+ * @param optimizationLevel 0 to 5: how long TensorRT looks for fast kernels; 3 is its default
+ * @param timingCache a file of kernel timings that is read where it exists, and written
+ */
+public record BuildOptions(
+    int device,
+    List<Integer> buckets,
+    int maxImages,
+    long workspaceBytes,
+    int optimizationLevel,
+    Optional<Path> timingCache) {
+  /** The most images of a pack unless another number is asked for. */
+  public static final int MAX_IMAGES = 1024;
+
+  /** Device memory for TensorRT's own use unless another size is asked for. */
+  public static final long WORKSPACE = 2L << 30;
+
+  /** Checks the values. */
+  public BuildOptions {
+    buckets = List.copyOf(buckets);
+    int before = 0;
+    for (int bucket : buckets) {
+      if (bucket <= before) {
+        throw new IllegalArgumentException(
+            "--buckets: expected rising numbers of 1 or more, found " + buckets);
+      }
+      before = bucket;
+    }
+    if (buckets.isEmpty() || buckets.size() > 16) {
+      throw new IllegalArgumentException("--buckets: expected 1 to 16, found " + buckets.size());
+    }
+    if (maxImages < 1) {
+      throw new IllegalArgumentException("--max-images: expected 1 or more, found " + maxImages);
+    }
+    if (workspaceBytes < 0) {
+      throw new IllegalArgumentException(
+          "--workspace: expected 0 or more, found " + workspaceBytes);
+    }
+    if (optimizationLevel < 0 || optimizationLevel > 5) {
+      throw new IllegalArgumentException(
+          "--optimization-level: expected 0..5, found " + optimizationLevel);
+    }
+  }
+
+  /** TensorRT's defaults on the first GPU. */
+  public static BuildOptions of(List<Integer> buckets) {
+    return new BuildOptions(0, buckets, MAX_IMAGES, WORKSPACE, 3, Optional.empty());
+  }
+
+  /** The most images of a profile: no more than it has tokens. */
+  public int images(int bucket) {
+    return Math.min(bucket, maxImages);
+  }
+
+  /** Images of the pack that a profile is tuned for: 256 tokens each, as in a 512² picture. */
+  public int typicalImages(int bucket) {
+    return Math.max(1, Math.min(images(bucket), bucket / 256));
+  }
+}

@@ -1,0 +1,371 @@
+package io.nit.exporter.trt;
+
+import io.nit.core.cuda.PluginLibrary;
+import io.nit.core.io.AtomicFile;
+import io.nit.core.tensor.DType;
+import io.nit.core.trt.Gpu;
+import io.nit.core.trt.NativeOwners;
+import io.nit.core.trt.PlanLayers;
+import io.nit.core.trt.TensorRt;
+import io.nit.core.trt.TensorRtException;
+import io.nit.core.trt.TensorRtLogger;
+import io.nit.core.trt.TensorRtPlan;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.StringJoiner;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.ScheduledThreadPoolExecutor;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.tensorrt.global.nvinfer;
+import org.bytedeco.tensorrt.global.nvonnxparser;
+import org.bytedeco.tensorrt.nvinfer.Dims64;
+import org.bytedeco.tensorrt.nvinfer.IBuilder;
+import org.bytedeco.tensorrt.nvinfer.IBuilderConfig;
+import org.bytedeco.tensorrt.nvinfer.IHostMemory;
+import org.bytedeco.tensorrt.nvinfer.ILogger;
+import org.bytedeco.tensorrt.nvinfer.INetworkDefinition;
+import org.bytedeco.tensorrt.nvinfer.IOptimizationProfile;
+import org.bytedeco.tensorrt.nvinfer.ITimingCache;
+import org.bytedeco.tensorrt.nvonnxparser.IParser;
+import org.bytedeco.tensorrt.nvonnxparser.IParserError;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Builds a plan from a model: a strongly typed network with one profile for each bucket of tokens.
+ * Only tokens and images are dynamic, so that one engine serves every size of picture. The finished
+ * plan is opened again and must hold every plugin that the model calls for.
+ *
+ * <p>TensorRT's progress monitor cannot be implemented through the bindings, so that the lines of
+ * progress tell the time that has passed and no share of the work.
+ */
+public final class EngineBuilder {
+  private static final Logger LOG = LoggerFactory.getLogger(EngineBuilder.class);
+  private static final int CHUNK = 1 << 28;
+
+  private final TrtModel model;
+  private final Optional<PluginLibrary> plugins;
+  private final BuildOptions options;
+  private final Consumer<String> progress;
+  private final TensorRtLogger logger;
+
+  private IBuilder builder;
+  private INetworkDefinition network;
+  private IBuilderConfig config;
+  private ITimingCache timings;
+
+  private EngineBuilder(
+      TrtModel model,
+      Optional<PluginLibrary> plugins,
+      BuildOptions options,
+      Consumer<String> progress) {
+    this.model = model;
+    this.plugins = plugins;
+    this.options = options;
+    this.progress = progress;
+    this.logger = TensorRtLogger.shared();
+  }
+
+  /**
+   * A finished plan.
+   *
+   * @param plan its file
+   * @param bytes its size
+   * @param gpu the GPU that it was built on
+   * @param layers what it is made of
+   * @param buildSeconds time that TensorRT took
+   * @param openSeconds time to open the plan
+   */
+  public record Built(
+      Path plan, long bytes, Gpu gpu, PlanLayers layers, double buildSeconds, double openSeconds) {}
+
+  /**
+   * Builds.
+   *
+   * @param plugins the library of the plugins; needed for a model that holds any
+   * @param plan the file to make or replace
+   * @param progress takes a line now and then, from other threads too
+   * @throws IllegalArgumentException if the model holds plugins and there is no library
+   * @throws TensorRtException if TensorRT or a GPU is not there, TensorRT does not take the model,
+   *     or a plugin was not taken
+   * @throws IOException if a file cannot be read or written; {@code plan} is then as it was
+   */
+  public static Built build(
+      TrtModel model,
+      Optional<PluginLibrary> plugins,
+      BuildOptions options,
+      Path plan,
+      Consumer<String> progress)
+      throws IOException, TensorRtException {
+    if (!model.plugins().isEmpty() && plugins.isEmpty()) {
+      throw new IllegalArgumentException(
+          "an engine in " + model.precision() + ": expected the plugin library, found none");
+    }
+    Optional<String> refusal = TensorRt.refusal(options.device());
+    if (refusal.isPresent()) {
+      throw new TensorRtException("no engine can be built here: " + refusal.get());
+    }
+    return new EngineBuilder(model, plugins, options, progress).run(plan.toAbsolutePath());
+  }
+
+  private Built run(Path plan) throws IOException, TensorRtException {
+    Gpu gpu = Gpu.open(options.device());
+    if (plugins.isPresent()) {
+      TensorRtPlan.requireArchitecture(plugins.get(), gpu);
+    }
+    progress.accept("TensorRT " + TensorRt.version() + " on " + gpu);
+    Files.createDirectories(plan.getParent());
+    Path temporary =
+        plan.resolveSibling("." + plan.getFileName() + ".tmp-" + ProcessHandle.current().pid());
+    try {
+      long start = System.nanoTime();
+      serialize(temporary);
+      final double buildSeconds = seconds(start);
+      start = System.nanoTime();
+      PlanLayers layers;
+      try (TensorRtPlan opened =
+          TensorRtPlan.open(
+              temporary,
+              model.plugins().isEmpty() ? Optional.empty() : plugins,
+              options.device())) {
+        final double openSeconds = seconds(start);
+        layers = opened.layers();
+        layers.requirePlugins(model.plugins());
+        long bytes = Files.size(temporary);
+        Files.move(
+            temporary, plan, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+        return new Built(plan, bytes, gpu, layers, buildSeconds, openSeconds);
+      }
+    } finally {
+      Files.deleteIfExists(temporary);
+    }
+  }
+
+  private static double seconds(long since) {
+    return (System.nanoTime() - since) / 1e9;
+  }
+
+  private void serialize(Path target) throws IOException, TensorRtException {
+    logger.errors(); // of something else
+    IHostMemory plan = null;
+    try {
+      builder =
+          required(NativeOwners.owned(nvinfer.createInferBuilder(logger)), "TensorRT's builder");
+      if (!model.plugins().isEmpty()) {
+        String file = plugins.orElseThrow().file().toString();
+        required(builder.getPluginRegistry().loadLibrary(file), "library " + file);
+      }
+      parse();
+      config = required(NativeOwners.owned(builder.createBuilderConfig()), "builder config");
+      configure();
+      plan = timed();
+      write(plan, target);
+    } finally {
+      NativeOwners.close(plan);
+      NativeOwners.close(config);
+      NativeOwners.close(timings);
+      NativeOwners.close(network);
+      NativeOwners.close(builder);
+    }
+  }
+
+  private <P extends Pointer> P required(P object, String what) throws TensorRtException {
+    if (object == null || object.isNull()) {
+      throw new TensorRtException(what + ": TensorRT refused: " + logger.errors());
+    }
+    return object;
+  }
+
+  private void parse() throws TensorRtException {
+    int stronglyTyped = 1 << nvinfer.NetworkDefinitionCreationFlag.kSTRONGLY_TYPED.value;
+    network =
+        required(NativeOwners.owned(builder.createNetworkV2(stronglyTyped)), "network definition");
+    // Keeps the weights that the network refers to, and stays until the process ends: see
+    // NativeOwners.
+    IParser parser = required(nvonnxparser.createParser(network, logger), "ONNX parser");
+    String file = model.file().model().toAbsolutePath().toString();
+    if (!parser.parseFromFile(file, ILogger.Severity.kWARNING.value)) {
+      StringJoiner errors = new StringJoiner("; ");
+      for (int i = 0; i < parser.getNbErrors(); i++) {
+        IParserError error = parser.getError(i);
+        errors.add(
+            error.desc()
+                + " (node "
+                + error.node()
+                + " "
+                + error.nodeName()
+                + ", operator "
+                + error.nodeOperator()
+                + ")");
+      }
+      throw new TensorRtException(
+          file + ": TensorRT's parser: " + errors + "; log: " + logger.errors());
+    }
+    progress.accept(
+        "network of "
+            + network.getNbLayers()
+            + " layers, "
+            + network.getNbInputs()
+            + " inputs, "
+            + model.precision().name().toLowerCase(Locale.ROOT)
+            + ", plugins "
+            + model.plugins());
+  }
+
+  private void configure() throws IOException, TensorRtException {
+    config.setMemoryPoolLimit(nvinfer.MemoryPoolType.kWORKSPACE, options.workspaceBytes());
+    config.setBuilderOptimizationLevel(options.optimizationLevel());
+    // The inspector can then prove which layers are plugins; it costs no speed.
+    config.setProfilingVerbosity(nvinfer.ProfilingVerbosity.kDETAILED);
+    if (model.precision() == DType.F32) {
+      config.clearFlag(nvinfer.BuilderFlag.kTF32); // true single precision
+    }
+    for (int bucket : options.buckets()) {
+      addProfile(bucket);
+    }
+    readTimingCache();
+  }
+
+  private void addProfile(int tokens) throws TensorRtException {
+    IOptimizationProfile profile =
+        required(builder.createOptimizationProfile(), "optimization profile");
+    int images = options.images(tokens);
+    int typical = options.typicalImages(tokens);
+    long p = model.config().patchSize();
+    dimensions(profile, "x", 1, tokens, tokens, model.config().inChannels(), p, p);
+    dimensions(profile, "image_index", 1, tokens, tokens);
+    dimensions(profile, "rope_cos", 1, tokens, tokens, model.config().headDim());
+    dimensions(profile, "rope_sin", 1, tokens, tokens, model.config().headDim());
+    dimensions(profile, "t", 1, typical, images);
+    dimensions(profile, "y", 1, typical, images);
+    dimensions(profile, "cu_seqlens", 2, typical + 1, images + 1);
+    if (!profile.isValid() || config.addOptimizationProfile(profile) < 0) {
+      throw new TensorRtException(
+          "profile of " + tokens + " tokens: TensorRT refused: " + logger.errors());
+    }
+  }
+
+  private void dimensions(
+      IOptimizationProfile profile, String input, int least, int typical, int most, long... rest)
+      throws TensorRtException {
+    Map<nvinfer.OptProfileSelector, Integer> firsts =
+        Map.of(
+            nvinfer.OptProfileSelector.kMIN, least,
+            nvinfer.OptProfileSelector.kOPT, typical,
+            nvinfer.OptProfileSelector.kMAX, most);
+    for (Map.Entry<nvinfer.OptProfileSelector, Integer> first : firsts.entrySet()) {
+      try (Dims64 dims = new Dims64()) {
+        dims.nbDims(1 + rest.length).d(0, first.getValue());
+        for (int i = 0; i < rest.length; i++) {
+          dims.d(i + 1, rest[i]);
+        }
+        if (!profile.setDimensions(input, first.getKey(), dims)) {
+          throw new TensorRtException(
+              "profile: " + input + " of " + first + " refused: " + logger.errors());
+        }
+      }
+    }
+  }
+
+  private void readTimingCache() throws IOException {
+    if (options.timingCache().isEmpty()) {
+      return;
+    }
+    Path file = options.timingCache().get();
+    byte[] bytes = Files.isRegularFile(file) ? Files.readAllBytes(file) : new byte[0];
+    if (bytes.length > 0 && setTimingCache(bytes)) {
+      progress.accept("timing cache of " + bytes.length + " bytes from " + file);
+      return;
+    }
+    if (bytes.length > 0) {
+      LOG.warn(
+          "{}: not a timing cache of this GPU and TensorRT, made anew: {}", file, logger.errors());
+    }
+    setTimingCache(new byte[0]);
+  }
+
+  private boolean setTimingCache(byte[] bytes) {
+    NativeOwners.close(timings);
+    try (BytePointer data = new BytePointer(Math.max(1, bytes.length))) {
+      data.put(bytes, 0, bytes.length);
+      timings = NativeOwners.owned(config.createTimingCache(data, bytes.length));
+      return timings != null && config.setTimingCache(timings, false);
+    }
+  }
+
+  private IHostMemory timed() throws IOException, TensorRtException {
+    long start = System.nanoTime();
+    ScheduledExecutorService clock =
+        new ScheduledThreadPoolExecutor(
+            1,
+            task -> {
+              Thread thread = new Thread(task, "engine-progress");
+              thread.setDaemon(true);
+              return thread;
+            });
+    clock.scheduleAtFixedRate(
+        () ->
+            progress.accept(
+                String.format(
+                    Locale.ROOT,
+                    "building for %.0f s; TensorRT does not tell how long it will take",
+                    seconds(start))),
+        15,
+        15,
+        TimeUnit.SECONDS);
+    IHostMemory plan;
+    try {
+      plan = NativeOwners.owned(builder.buildSerializedNetwork(network, config));
+    } finally {
+      clock.shutdownNow();
+    }
+    required(plan, "build of an engine");
+    progress.accept(
+        String.format(Locale.ROOT, "built in %.1f s, %d MiB", seconds(start), plan.size() >> 20));
+    writeTimingCache();
+    return plan;
+  }
+
+  private void writeTimingCache() throws IOException {
+    if (timings == null || options.timingCache().isEmpty()) {
+      return;
+    }
+    IHostMemory bytes = NativeOwners.owned(timings.serialize());
+    if (bytes == null) {
+      LOG.warn("TensorRT gave no timing cache: {}", logger.errors());
+      return;
+    }
+    try {
+      AtomicFile.write(options.timingCache().get(), temporary -> write(bytes, temporary));
+    } finally {
+      NativeOwners.close(bytes);
+    }
+  }
+
+  private static void write(IHostMemory memory, Path target) throws IOException {
+    long bytes = memory.size();
+    BytePointer view = new BytePointer(memory.data()).capacity(bytes);
+    try (FileChannel out =
+        FileChannel.open(target, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
+      for (long at = 0; at < bytes; at += CHUNK) {
+        ByteBuffer chunk = view.position(at).limit(Math.min(bytes, at + CHUNK)).asByteBuffer();
+        while (chunk.hasRemaining()) {
+          out.write(chunk);
+        }
+        view.limit(bytes);
+      }
+      out.force(true);
+    }
+  }
+}

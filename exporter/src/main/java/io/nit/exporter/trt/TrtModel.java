@@ -1,0 +1,131 @@
+package io.nit.exporter.trt;
+
+import io.nit.core.config.NitConfig;
+import io.nit.core.config.PositionOrder;
+import io.nit.core.safetensors.TensorSource;
+import io.nit.core.tensor.DType;
+import io.nit.core.tensor.HostTensor;
+import io.nit.core.tensor.NitTensors;
+import io.nit.core.tensor.TensorSpec;
+import io.nit.exporter.onnx.NitGraph;
+import io.nit.exporter.onnx.OnnxFile;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.function.LongConsumer;
+
+/**
+ * A NiT model as TensorRT's parser takes it, made from an exported ONNX file: the same network and
+ * weights, inputs and output, laid out by {@link NitGraph#forTensorRt}. A strongly typed network
+ * computes in the types that the file gives, so that a 16-bit engine needs a 16-bit graph, and the
+ * parser takes a node for a plugin only where no local function of its name stands in the file.
+ *
+ * @param file the ONNX file for TensorRT
+ * @param config the network
+ * @param precision type of its arithmetic
+ * @param plugins how many nodes of each plugin it holds
+ */
+public record TrtModel(
+    OnnxFile file, NitConfig config, DType precision, Map<String, Integer> plugins) {
+  /** Copies the map. */
+  public TrtModel {
+    plugins = Map.copyOf(plugins);
+  }
+
+  /**
+   * Writes the file for TensorRT.
+   *
+   * @param model a model of {@code nit-export}, with its data file where it has one
+   * @param precision F32, F16 or BF16
+   * @param target the file to make or replace
+   * @param externalDataAbove bytes of weights above which they get a file of their own
+   * @param progress takes the bytes of every weight once it is written; may throw to stop the work
+   * @throws IllegalArgumentException if the model is none of ours, or a weight leaves the range of
+   *     {@code precision}
+   * @throws IOException if a file cannot be read or written
+   */
+  public static TrtModel write(
+      Path model, DType precision, Path target, long externalDataAbove, LongConsumer progress)
+      throws IOException {
+    try (OnnxWeights weights = OnnxWeights.open(model)) {
+      return write(config(weights, model), weights, precision, target, externalDataAbove, progress);
+    }
+  }
+
+  /**
+   * Writes the file for TensorRT straight from a checkpoint.
+   *
+   * @param weights the checkpoint
+   */
+  public static TrtModel write(
+      NitConfig config,
+      TensorSource weights,
+      DType precision,
+      Path target,
+      long externalDataAbove,
+      LongConsumer progress)
+      throws IOException {
+    NitGraph graph = NitGraph.forTensorRt(config, precision);
+    OnnxFile file =
+        OnnxFile.write(
+            graph, inCheckpointShapes(weights, config), target, externalDataAbove, progress);
+    return new TrtModel(file, config, precision, graph.plugins());
+  }
+
+  /**
+   * A model's weights under the extents that a checkpoint has: a graph groups those of a
+   * convolution in another way, never the order of their values.
+   *
+   * @return a view, which leaves {@code weights} to whoever opened them
+   */
+  public static TensorSource inCheckpointShapes(TensorSource weights, NitConfig config) {
+    return new InCheckpointShapes(weights, config);
+  }
+
+  private static NitConfig config(OnnxWeights weights, Path model) {
+    String text = weights.metadata().get("nit.config");
+    if (text == null) {
+      throw new IllegalArgumentException(
+          model + ": expected a model of nit-export, found no nit.config in its metadata");
+    }
+    // The order is in the text; a graph does not depend on it.
+    return NitConfig.fromJson(text, model + ": nit.config", PositionOrder.AXIAL);
+  }
+
+  private record InCheckpointShapes(TensorSource from, NitConfig config) implements TensorSource {
+    @Override
+    public Map<String, TensorSpec> specs() {
+      Map<String, TensorSpec> known = NitTensors.of(config, false);
+      Map<String, TensorSpec> specs = new LinkedHashMap<>();
+      from.specs().forEach((name, spec) -> specs.put(name, shaped(spec, known.get(name))));
+      return specs;
+    }
+
+    private static TensorSpec shaped(TensorSpec found, TensorSpec known) {
+      boolean sameValues = known != null && known.shape().elements() == found.shape().elements();
+      return sameValues ? new TensorSpec(found.name(), found.dtype(), known.shape()) : found;
+    }
+
+    @Override
+    public HostTensor tensor(String name) throws IOException {
+      HostTensor tensor = from.tensor(name);
+      TensorSpec known = NitTensors.of(config, false).get(name);
+      return new HostTensor(shaped(tensor.spec(), known), tensor.bytes());
+    }
+
+    @Override
+    public Map<String, String> metadata() {
+      return from.metadata();
+    }
+
+    @Override
+    public String where() {
+      return from.where();
+    }
+
+    /** Leaves the weights to whoever opened them. */
+    @Override
+    public void close() {}
+  }
+}

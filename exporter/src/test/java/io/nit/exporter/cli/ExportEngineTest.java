@@ -1,0 +1,156 @@
+package io.nit.exporter.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import io.nit.core.bundle.Bundle;
+import io.nit.core.config.NitConfig;
+import io.nit.core.io.Sha256;
+import io.nit.core.tensor.DType;
+import io.nit.core.trt.TensorRt;
+import io.nit.exporter.onnx.NitGraph;
+import io.nit.exporter.onnx.OnnxFile;
+import io.nit.testing.CapturedRun;
+import io.nit.testing.SyntheticWeights;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class ExportEngineTest {
+  private static final NitConfig TINY =
+      NitConfig.s()
+          .with(
+              Map.of(
+                  "hidden_size", 16,
+                  "depth", 1,
+                  "num_heads", 2,
+                  "in_channels", 12,
+                  "num_classes", 3,
+                  "encoder_depth", 1));
+
+  @TempDir Path folder;
+
+  private Path bundle;
+
+  @BeforeEach
+  void aBundle() throws IOException {
+    bundle = folder.resolve("bundle");
+    Path model =
+        OnnxFile.write(
+                new NitGraph(TINY, DType.F32),
+                new SyntheticWeights(TINY, false),
+                bundle.resolve("model.onnx"),
+                OnnxFile.EXTERNAL_DATA_ABOVE,
+                bytes -> {})
+            .model();
+    new Bundle(
+            bundle,
+            TINY,
+            "model.onnx",
+            "F32",
+            NitGraph.OPSET,
+            Optional.empty(),
+            Optional.empty(),
+            List.of(),
+            3000,
+            Bundle.SamplingDefaults.STANDARD,
+            List.of(new Bundle.FileEntry("model.onnx", Files.size(model), Sha256.of(model))),
+            JsonNodeFactory.instance.arrayNode(),
+            JsonNodeFactory.instance.objectNode())
+        .write();
+  }
+
+  private CapturedRun engine(String... more) {
+    return CapturedRun.of(
+        new Export(), Stream.concat(Stream.of("engine"), Stream.of(more)).toArray());
+  }
+
+  private List<String> left() throws IOException {
+    try (Stream<Path> files = Files.list(bundle)) {
+      return files.map(file -> file.getFileName().toString()).sorted().toList();
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "--precision int8 | 2 | --precision: expected one of bf16, f16, f32; found 'int8'",
+        "--buckets 512,256 | 2 | --buckets: expected rising numbers of 1 or more, found [512, 256]",
+        "--buckets 0 | 2 | --buckets: expected rising numbers",
+        "--buckets many | 2 | --buckets",
+        "--max-images 0 | 2 | --max-images: expected 1 or more, found 0",
+        "--workspace -1 | 2 | --workspace: expected 0 or more",
+        "--optimization-level 6 | 2 | --optimization-level: expected 0..5, found 6",
+        "--device -1 | 2 | --device: expected 0 or more, found -1",
+        "--output engine.bin | 2 | --output: expected a name that ends with .plan",
+        "--colour red | 2 | Unknown option"
+      })
+  void badUsageIsToldAndNothingIsMade(String options, int code, String message) throws IOException {
+    CapturedRun run =
+        engine(
+            Stream.concat(Stream.of(bundle.toString()), Stream.of(options.split(" ")))
+                .toArray(String[]::new));
+    assertEquals(code, run.code(), run.err());
+    assertTrue(run.err().contains(message), run.err());
+    assertEquals("", run.out());
+    assertEquals(List.of("bundle.json", "model.onnx"), left());
+  }
+
+  @Test
+  void aBundleIsNeededAndMustBeOne() throws IOException {
+    CapturedRun run = engine();
+    assertEquals(2, run.code(), run.err());
+    assertTrue(run.err().contains("BUNDLE"), run.err());
+    run = engine(folder.resolve("absent").toString());
+    assertEquals(1, run.code(), run.err());
+    assertTrue(run.err().contains("absent"), run.err());
+  }
+
+  @Test
+  void anEngineThatIsThereIsNotReplacedUnasked() throws IOException {
+    Files.write(bundle.resolve("engine-bf16.plan"), new byte[3]);
+    CapturedRun run = engine(bundle.toString());
+    assertEquals(1, run.code(), run.err());
+    assertTrue(run.err().contains("engine-bf16.plan"), run.err());
+    assertEquals(3, Files.size(bundle.resolve("engine-bf16.plan")));
+  }
+
+  @Test
+  void withoutAGpuItFailsAndSaysWhatWasLookedFor() throws IOException {
+    assumeTrue(TensorRt.refusal(0).isPresent(), "TensorRT is here");
+    CapturedRun run = engine(bundle.toString());
+    assertEquals(1, run.code(), run.err());
+    assertTrue(run.err().contains("error: no engine can be built here: expected"), run.err());
+    assertTrue(
+        run.err().contains("org.bytedeco:tensorrt") || run.err().contains("CUDA device"),
+        run.err());
+    assertEquals("", run.out());
+    assertEquals(List.of("bundle.json", "model.onnx"), left());
+  }
+
+  @Test
+  void bucketsEndAtTheBundlesLimit() {
+    assertEquals(List.of(512, 2048, 3000), EngineFlags.standard(3000));
+    assertEquals(List.of(512, 2048, 8192, 16384), EngineFlags.standard(16384));
+    assertEquals(List.of(100), EngineFlags.standard(100));
+  }
+
+  @Test
+  void wordsOfTheLineThatBuildsAgainCanBeCopied() {
+    assertEquals("bundles/xl-1.plan", ShellWord.of("bundles/xl-1.plan"));
+    assertEquals("'my bundle'", ShellWord.of("my bundle"));
+    assertEquals("'it'\\''s'", ShellWord.of("it's"));
+  }
+}

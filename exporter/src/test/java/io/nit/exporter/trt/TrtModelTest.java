@@ -1,0 +1,316 @@
+package io.nit.exporter.trt;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import io.nit.core.bundle.Bundle;
+import io.nit.core.config.NitConfig;
+import io.nit.core.ops.NitOps;
+import io.nit.core.ops.PluginSpec;
+import io.nit.core.packing.PackLayout;
+import io.nit.core.tensor.DType;
+import io.nit.core.tensor.NitTensors;
+import io.nit.exporter.onnx.NitGraph;
+import io.nit.exporter.onnx.OnnxFile;
+import io.nit.exporter.verify.VerificationPack;
+import io.nit.runtime.engine.EngineException;
+import io.nit.runtime.engine.EngineOptions;
+import io.nit.runtime.engine.Engines;
+import io.nit.runtime.engine.ForwardInputs;
+import io.nit.runtime.engine.VelocityEngine;
+import io.nit.runtime.engine.ref.ReferenceEngine;
+import io.nit.testing.Errors;
+import io.nit.testing.SyntheticWeights;
+import java.io.IOException;
+import java.nio.FloatBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.onnx.AttributeProto;
+import org.bytedeco.onnx.ModelProto;
+import org.bytedeco.onnx.NodeProto;
+import org.bytedeco.onnx.global.onnx;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class TrtModelTest {
+  private static final NitConfig TINY =
+      NitConfig.s()
+          .with(
+              Map.of(
+                  "hidden_size", 48,
+                  "depth", 2,
+                  "num_heads", 2,
+                  "in_channels", 4,
+                  "num_classes", 5,
+                  "encoder_depth", 1,
+                  "projector_dim", 20,
+                  "z_dim", 12));
+
+  @TempDir Path folder;
+
+  private Path exported(NitConfig config, DType storage, long externalAbove) throws IOException {
+    return OnnxFile.write(
+            new NitGraph(config, storage),
+            new SyntheticWeights(config, false),
+            folder.resolve("bundle/model.onnx"),
+            externalAbove,
+            bytes -> {})
+        .model();
+  }
+
+  private TrtModel forTensorRt(Path model, DType precision) throws IOException {
+    return TrtModel.write(
+        model,
+        precision,
+        folder.resolve("trt/model.onnx"),
+        OnnxFile.EXTERNAL_DATA_ABOVE,
+        bytes -> {});
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"plain", "patch2", "no_qk_norm", "adaln_lora"})
+  void sixteenBitModelsHoldPluginsWithEveryAttributeAndNoFunctions(String variant)
+      throws IOException {
+    NitConfig config = variant(variant);
+    TrtModel trt = forTensorRt(exported(config, DType.F32, 1L << 30), DType.BF16);
+    assertEquals(config, trt.config());
+    ModelProto model = parsed(trt.file().model());
+    assertEquals(0, model.functions_size());
+    Map<String, Integer> found = new TreeMap<>();
+    Map<String, Integer> types = new TreeMap<>();
+    for (int i = 0; i < model.graph().initializer_size(); i++) {
+      types.merge(Integer.toString(model.graph().initializer(i).data_type()), 1, Integer::sum);
+    }
+    assertEquals(
+        Map.of(
+            Integer.toString(onnx.TensorProto_DataType_BFLOAT16),
+            NitTensors.of(config, false).size()),
+        types);
+    for (int i = 0; i < model.graph().node_size(); i++) {
+      NodeProto node = model.graph().node(i);
+      if (!text(node.domain()).equals(NitOps.DOMAIN)) {
+        continue;
+      }
+      PluginSpec spec =
+          NitOps.PLUGINS.stream()
+              .filter(op -> op.name().equals(text(node.op_type())))
+              .findFirst()
+              .orElseThrow();
+      Map<String, AttributeProto> attributes = new TreeMap<>();
+      for (int a = 0; a < node.attribute_size(); a++) {
+        attributes.put(text(node.attribute(a).name()), node.attribute(a));
+      }
+      Set<String> expected = new TreeSet<>(List.of("plugin_version", "plugin_namespace"));
+      spec.attributes().forEach(attribute -> expected.add(attribute.name()));
+      assertEquals(expected, attributes.keySet(), spec.name());
+      assertEquals(NitOps.DOMAIN, text(attributes.get("plugin_namespace").s()));
+      assertEquals("1", text(attributes.get("plugin_version").s()));
+      long inputs =
+          spec.inputs().stream()
+              .filter(in -> config.qkNorm() || !in.shape().contains("if qk_norm"))
+              .count();
+      assertEquals(inputs, node.input_size(), spec.name());
+      assertEquals(spec.outputs().size(), node.output_size(), spec.name());
+      found.merge(spec.name(), 1, Integer::sum);
+    }
+    assertEquals(
+        Map.of(
+            "NitVarlenAttention", 2,
+            "NitQkNormRope2d", 2,
+            "NitPackedAdaLn", 1,
+            "NitGatedAdaLn", 4),
+        found);
+    assertEquals(found, new TreeMap<>(trt.plugins()));
+  }
+
+  @Test
+  void everyBranchJoinsTheStreamWithTheNormThatFollowsIt() throws IOException {
+    ModelProto model =
+        parsed(forTensorRt(exported(TINY, DType.F32, 1L << 30), DType.F16).file().model());
+    List<String> fused = new ArrayList<>();
+    for (int i = 0; i < model.graph().node_size(); i++) {
+      NodeProto node = model.graph().node(i);
+      if (text(node.op_type()).equals("NitGatedAdaLn")) {
+        List<String> names = new ArrayList<>();
+        for (int k = 0; k < node.input_size(); k++) {
+          names.add(text(node.input(k)));
+        }
+        fused.add(names + " -> " + text(node.output(0)) + ", " + text(node.output(1)));
+      }
+    }
+    assertEquals(
+        List.of(
+            "[x_embedder.proj, blocks.0.attn.proj, blocks.0.modulation.gate1,"
+                + " blocks.0.modulation.shift2, blocks.0.modulation.scale2, image_index]"
+                + " -> blocks.0.residual1, blocks.0.norm2",
+            "[blocks.0.residual1, blocks.0.mlp.fc2, blocks.0.modulation.gate2,"
+                + " blocks.1.modulation.shift1, blocks.1.modulation.scale1, image_index]"
+                + " -> blocks.0.residual2, blocks.1.norm1",
+            "[blocks.0.residual2, blocks.1.attn.proj, blocks.1.modulation.gate1,"
+                + " blocks.1.modulation.shift2, blocks.1.modulation.scale2, image_index]"
+                + " -> blocks.1.residual1, blocks.1.norm2",
+            "[blocks.1.residual1, blocks.1.mlp.fc2, blocks.1.modulation.gate2,"
+                + " final_layer.modulation.shift, final_layer.modulation.scale, image_index]"
+                + " -> blocks.1.residual2, final_layer.norm"),
+        fused);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"plain", "patch2", "no_qk_norm", "adaln_lora"})
+  void theSinglePrecisionModelIsTheSameNetworkInStandardOperators(String variant)
+      throws IOException, EngineException {
+    NitConfig config = variant(variant);
+    TrtModel trt = forTensorRt(exported(config, DType.F32, 1L << 30), DType.F32);
+    assertTrue(trt.plugins().isEmpty());
+    ModelProto model = parsed(trt.file().model());
+    assertEquals(0, model.functions_size());
+    for (int i = 0; i < model.graph().node_size(); i++) {
+      assertEquals("", text(model.graph().node(i).domain()));
+    }
+    ForwardInputs in =
+        VerificationPack.of(config, PackLayout.of(new int[] {3, 1, 7}, new int[] {5, 1, 2}))
+            .inputs();
+    try (ReferenceEngine reference =
+            ReferenceEngine.open(new SyntheticWeights(config, false), config);
+        VelocityEngine engine = onnxRuntime(config, trt.file().model())) {
+      double error = Errors.relative(forward(engine, in), forward(reference, in));
+      assertTrue(error < 2e-5, variant + ": relative error " + error);
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(
+      value = DType.class,
+      names = {"F32", "F16", "BF16"})
+  void weightsOfAModelAreThoseItWasExportedFrom(DType storage) throws IOException {
+    for (long externalAbove : new long[] {0, 1L << 30}) {
+      SyntheticWeights checkpoint = new SyntheticWeights(TINY, false);
+      try (OnnxWeights weights = OnnxWeights.open(exported(TINY, storage, externalAbove))) {
+        assertEquals(NitTensors.of(TINY, false).keySet(), weights.specs().keySet());
+        for (String name : weights.specs().keySet()) {
+          assertArrayEquals(
+              checkpoint.tensor(name).to(storage).toFloats(),
+              weights.tensor(name).toFloats(),
+              name);
+        }
+      }
+    }
+  }
+
+  @Test
+  void aModelWithADataFileGivesOneWithADataFile() throws IOException {
+    Path model = exported(TINY, DType.F32, 0);
+    TrtModel trt =
+        TrtModel.write(model, DType.BF16, folder.resolve("trt/model.onnx"), 0, bytes -> {});
+    assertTrue(Files.isRegularFile(trt.file().data().orElseThrow()));
+    try (OnnxWeights weights = OnnxWeights.open(trt.file().model())) {
+      assertArrayEquals(
+          new SyntheticWeights(TINY, false)
+              .tensor("blocks.1.mlp.fc1.weight")
+              .to(DType.BF16)
+              .toFloats(),
+          weights.tensor("blocks.1.mlp.fc1.weight").toFloats());
+    }
+  }
+
+  @Test
+  void aTruncatedDataFileAndForeignModelsAreRefused() throws IOException {
+    Path model = exported(TINY, DType.F32, 0);
+    Path data = model.resolveSibling("model.onnx.data");
+    Files.write(data, new byte[100]);
+    String message = assertThrows(IOException.class, () -> OnnxWeights.open(model)).getMessage();
+    assertTrue(message.contains("expected at least") && message.contains("found 100"), message);
+
+    Path text = Files.writeString(folder.resolve("text.onnx"), "no model at all\n");
+    assertThrows(IOException.class, () -> OnnxWeights.open(text));
+    Path empty = Files.write(folder.resolve("empty.onnx"), new byte[0]);
+    message =
+        assertThrows(IllegalArgumentException.class, () -> forTensorRt(empty, DType.BF16))
+            .getMessage();
+    assertTrue(message.contains("found no nit.config"), message);
+  }
+
+  @Test
+  void inputsAndOutputStayAsTheyAre() throws IOException {
+    Path before = exported(TINY, DType.F32, 1L << 30);
+    ModelProto expected = parsed(before);
+    for (DType precision : List.of(DType.F32, DType.F16, DType.BF16)) {
+      ModelProto found = parsed(forTensorRt(before, precision).file().model());
+      assertEquals(values(expected), values(found));
+      assertFalse(text(found.graph().name()).isEmpty());
+    }
+  }
+
+  private static List<String> values(ModelProto model) {
+    List<String> values = new ArrayList<>();
+    for (int i = 0; i < model.graph().input_size(); i++) {
+      values.add(text(model.graph().input(i).SerializeAsString()));
+    }
+    values.add(text(model.graph().output(0).SerializeAsString()));
+    return values;
+  }
+
+  private static VelocityEngine onnxRuntime(NitConfig config, Path model)
+      throws IOException, EngineException {
+    Bundle bundle =
+        new Bundle(
+            model.getParent(),
+            config,
+            model.getFileName().toString(),
+            "F32",
+            NitGraph.OPSET,
+            Optional.empty(),
+            Optional.empty(),
+            List.of(),
+            Integer.MAX_VALUE,
+            Bundle.SamplingDefaults.STANDARD,
+            List.of(),
+            JsonNodeFactory.instance.arrayNode(),
+            JsonNodeFactory.instance.objectNode());
+    return Engines.open(bundle, "ort-cpu", new EngineOptions(1));
+  }
+
+  private static float[] forward(VelocityEngine engine, ForwardInputs in) throws EngineException {
+    FloatBuffer v = FloatBuffer.allocate(in.x().remaining());
+    engine.forward(in, v);
+    return v.array();
+  }
+
+  private static NitConfig variant(String name) {
+    return switch (name) {
+      case "patch2" -> TINY.with(Map.of("patch_size", 2));
+      case "no_qk_norm" -> TINY.with(Map.of("qk_norm", false));
+      case "adaln_lora" -> TINY.with(Map.of("use_adaln_lora", true, "adaln_lora_dim", 8));
+      default -> TINY;
+    };
+  }
+
+  private static ModelProto parsed(Path file) throws IOException {
+    byte[] bytes = Files.readAllBytes(file);
+    ModelProto model = new ModelProto();
+    try (BytePointer pointer = new BytePointer(bytes)) {
+      assertTrue(model.ParseFromArray(pointer, bytes.length));
+    }
+    return model;
+  }
+
+  /** Null is what the bindings make of an empty string. */
+  private static String text(BytePointer value) {
+    return value == null ? "" : value.getString();
+  }
+}

@@ -1,0 +1,99 @@
+package io.nit.core.trt;
+
+import java.util.Locale;
+import org.bytedeco.cuda.cudart.CUstream_st;
+import org.bytedeco.cuda.global.cudart;
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.javacpp.SizeTPointer;
+
+/** The few CUDA runtime calls that engines need, with their errors as exceptions. */
+public final class Cuda {
+  private Cuda() {}
+
+  /**
+   * Checks what a CUDA call returned.
+   *
+   * @param what the call's purpose, for the message
+   * @throws TensorRtException with CUDA's name and text of the error
+   */
+  public static void check(int error, String what) throws TensorRtException {
+    if (error != cudart.cudaSuccess) {
+      throw new TensorRtException(what + ": " + text(error));
+    }
+  }
+
+  /** CUDA's name and text of an error. */
+  static String text(int error) {
+    return string(cudart.cudaGetErrorName(error)) + ", " + string(cudart.cudaGetErrorString(error));
+  }
+
+  private static String string(BytePointer text) {
+    return text == null || text.isNull() ? "no text" : text.getString();
+  }
+
+  /**
+   * Device memory.
+   *
+   * @param what what it is for, for the message
+   * @return the memory, which the caller frees with {@link #free}
+   * @throws TensorRtException if there is not enough; names how much is free
+   */
+  public static Pointer allocate(long bytes, String what) throws TensorRtException {
+    Pointer memory = new Pointer();
+    int error = cudart.cudaMalloc(memory, Math.max(bytes, 1));
+    if (error != cudart.cudaSuccess) {
+      cudart.cudaGetLastError(); // else the next call would report it again
+      throw new TensorRtException(
+          String.format(
+              Locale.ROOT,
+              "%s: expected %d MiB of device memory, %d MiB are free (%s)",
+              what,
+              (bytes >> 20) + 1,
+              freeBytes() >> 20,
+              text(error)));
+    }
+    return memory.capacity(bytes);
+  }
+
+  /** Frees device memory; null is fine. */
+  public static void free(Pointer memory) {
+    if (memory != null && !memory.isNull()) {
+      cudart.cudaFree(memory);
+      memory.setNull();
+    }
+  }
+
+  /**
+   * Host memory that the device copies from and to by itself.
+   *
+   * @return the memory, which the caller frees with {@link #freeHost}
+   * @throws TensorRtException if there is not enough
+   */
+  public static BytePointer allocateHost(long bytes, String what) throws TensorRtException {
+    BytePointer memory = new BytePointer((Pointer) null);
+    check(cudart.cudaMallocHost(memory, Math.max(bytes, 1)), what);
+    return memory.capacity(bytes);
+  }
+
+  /** Frees host memory; null is fine. */
+  public static void freeHost(Pointer memory) {
+    if (memory != null && !memory.isNull()) {
+      cudart.cudaFreeHost(memory);
+      memory.setNull();
+    }
+  }
+
+  /** Waits for a stream. */
+  public static void synchronize(CUstream_st stream, String what) throws TensorRtException {
+    check(cudart.cudaStreamSynchronize(stream), what);
+  }
+
+  /** Free bytes of the current device; 0 if CUDA does not tell. */
+  public static long freeBytes() {
+    try (SizeTPointer free = new SizeTPointer(1);
+        SizeTPointer total = new SizeTPointer(1)) {
+      return cudart.cudaMemGetInfo(free, total) == cudart.cudaSuccess ? free.get() : 0;
+    }
+  }
+}

@@ -1,0 +1,221 @@
+package io.nit.core.trt;
+
+import io.nit.core.cuda.PluginLibrary;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.Optional;
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.tensorrt.global.nvinfer;
+import org.bytedeco.tensorrt.nvinfer.Dims64;
+import org.bytedeco.tensorrt.nvinfer.ICudaEngine;
+import org.bytedeco.tensorrt.nvinfer.IEngineInspector;
+import org.bytedeco.tensorrt.nvinfer.IExecutionContext;
+import org.bytedeco.tensorrt.nvinfer.IRuntime;
+
+/**
+ * A plan file opened as an engine, with its weights on the device. Safe to close twice; execution
+ * contexts are closed by whoever made them, before this.
+ */
+public final class TensorRtPlan implements AutoCloseable {
+  private static final int CHUNK = 1 << 28;
+
+  private final Path file;
+  private final Gpu gpu;
+  private IRuntime runtime;
+  private ICudaEngine engine;
+
+  private TensorRtPlan(Path file, Gpu gpu) {
+    this.file = file;
+    this.gpu = gpu;
+  }
+
+  /**
+   * Opens a plan.
+   *
+   * @param plugins the library of the plugins that the plan holds, if it holds any
+   * @param device the GPU's number
+   * @return the plan, which the caller closes
+   * @throws NoSuchFileException if there is no such file
+   * @throws IOException if it cannot be read
+   * @throws TensorRtException if there is no GPU or TensorRT does not take the library or the plan
+   */
+  public static TensorRtPlan open(Path file, Optional<PluginLibrary> plugins, int device)
+      throws IOException, TensorRtException {
+    if (!Files.isRegularFile(file)) {
+      throw new NoSuchFileException(file.toString(), null, "no such plan");
+    }
+    Gpu gpu = Gpu.open(device);
+    if (plugins.isPresent()) {
+      requireArchitecture(plugins.get(), gpu);
+    }
+    TensorRtPlan plan = new TensorRtPlan(file, gpu);
+    try {
+      plan.load(plugins);
+      return plan;
+    } catch (IOException | TensorRtException | RuntimeException e) {
+      plan.close();
+      throw e;
+    }
+  }
+
+  /** Refuses a GPU that the plugins hold no code for. */
+  public static void requireArchitecture(PluginLibrary plugins, Gpu gpu) throws TensorRtException {
+    try {
+      plugins.requireArchitecture(gpu.major(), gpu.minor());
+    } catch (IllegalStateException e) {
+      throw new TensorRtException(e.getMessage(), e);
+    }
+  }
+
+  private void load(Optional<PluginLibrary> plugins) throws IOException, TensorRtException {
+    TensorRtLogger logger = TensorRtLogger.shared();
+    logger.errors(); // of something else
+    runtime = NativeOwners.owned(nvinfer.createInferRuntime(logger));
+    if (runtime == null) {
+      throw new TensorRtException("TensorRT's runtime does not start: " + logger.errors());
+    }
+    if (plugins.isPresent()) {
+      // An engine that holds our plugins can only be read once their library is known.
+      Pointer handle = runtime.getPluginRegistry().loadLibrary(plugins.get().file().toString());
+      if (handle == null || handle.isNull()) {
+        throw new TensorRtException(
+            "TensorRT does not take " + plugins.get() + ": " + logger.errors());
+      }
+    }
+    long bytes = Files.size(file);
+    Pointer memory = Pointer.malloc(Math.max(1, bytes));
+    if (memory == null || memory.isNull()) {
+      throw new TensorRtException(file + ": no host memory for its " + bytes + " bytes");
+    }
+    try {
+      read(memory, bytes);
+      engine = NativeOwners.owned(runtime.deserializeCudaEngine(memory, bytes));
+    } finally {
+      Pointer.free(memory);
+    }
+    if (engine == null) {
+      throw new TensorRtException(
+          file
+              + " ("
+              + bytes
+              + " bytes): TensorRT "
+              + TensorRt.version()
+              + " does not take this plan on "
+              + gpu
+              + ": "
+              + logger.errors());
+    }
+  }
+
+  private void read(Pointer memory, long bytes) throws IOException {
+    BytePointer view = new BytePointer(memory).capacity(bytes);
+    try (FileChannel in = FileChannel.open(file)) {
+      for (long at = 0; at < bytes; at += CHUNK) {
+        ByteBuffer chunk = view.position(at).limit(Math.min(bytes, at + CHUNK)).asByteBuffer();
+        while (chunk.hasRemaining()) {
+          if (in.read(chunk) < 0) {
+            throw new IOException(file + ": expected " + bytes + " bytes, found an end before");
+          }
+        }
+        view.limit(bytes);
+      }
+    }
+  }
+
+  /** The plan's file. */
+  public Path file() {
+    return file;
+  }
+
+  /** The GPU that it was opened on. */
+  public Gpu gpu() {
+    return gpu;
+  }
+
+  /** The engine, which belongs to this plan. */
+  public ICudaEngine engine() {
+    if (engine == null) {
+      throw new IllegalStateException("TensorRtPlan: used after close");
+    }
+    return engine;
+  }
+
+  /** How many optimization profiles there are. */
+  public int profiles() {
+    return engine().getNbOptimizationProfiles();
+  }
+
+  /** The largest first extent of an input in a profile. */
+  public int largest(String input, int profile) throws TensorRtException {
+    try (Dims64 dims = engine().getProfileShape(input, profile, nvinfer.OptProfileSelector.kMAX)) {
+      if (dims == null || dims.isNull() || dims.nbDims() < 1) {
+        throw new TensorRtException(file + ": expected an input " + input + ", found none");
+      }
+      return (int) dims.d(0);
+    }
+  }
+
+  /** The extents of an input or output, -1 where dynamic; empty if there is none of that name. */
+  public Optional<long[]> shape(String tensor) {
+    try (Dims64 dims = engine().getTensorShape(tensor)) {
+      if (dims == null || dims.isNull() || dims.nbDims() < 0) {
+        return Optional.empty();
+      }
+      long[] shape = new long[dims.nbDims()];
+      for (int i = 0; i < shape.length; i++) {
+        shape[i] = dims.d(i);
+      }
+      return Optional.of(shape);
+    }
+  }
+
+  /** The layers, as the inspector tells them. */
+  public PlanLayers layers() throws TensorRtException {
+    IEngineInspector inspector = NativeOwners.owned(engine().createEngineInspector());
+    if (inspector == null) {
+      throw new TensorRtException(
+          "TensorRT gives no inspector: " + TensorRtLogger.shared().errors());
+    }
+    try {
+      return PlanLayers.parse(inspector.getEngineInformation(nvinfer.LayerInformationFormat.kJSON));
+    } finally {
+      NativeOwners.close(inspector);
+    }
+  }
+
+  /**
+   * An execution context whose activations lie in memory that its user brings.
+   *
+   * @return the context; close it with {@link #close(IExecutionContext)}
+   * @throws TensorRtException if there is no memory for it
+   */
+  public IExecutionContext context() throws TensorRtException {
+    IExecutionContext context =
+        NativeOwners.owned(
+            engine()
+                .createExecutionContext(nvinfer.ExecutionContextAllocationStrategy.kUSER_MANAGED));
+    if (context == null) {
+      throw new TensorRtException(
+          file + ": no execution context: " + TensorRtLogger.shared().errors());
+    }
+    return context;
+  }
+
+  /** Frees a context; null is fine. */
+  public static void close(IExecutionContext context) {
+    NativeOwners.close(context);
+  }
+
+  @Override
+  public void close() {
+    NativeOwners.close(engine);
+    engine = null;
+    NativeOwners.close(runtime);
+    runtime = null;
+  }
+}

@@ -1,0 +1,77 @@
+package io.nit.runtime.trt;
+
+import io.nit.core.bundle.Bundle;
+import io.nit.core.bundle.EngineManifest;
+import io.nit.runtime.engine.EngineException;
+import io.nit.runtime.engine.EngineOptions;
+import io.nit.runtime.engine.EngineProvider;
+import io.nit.runtime.engine.VelocityEngine;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * TensorRT on an NVIDIA GPU, for bundles that hold an engine which fits. Loads nothing of TensorRT
+ * for a bundle without an engine.
+ */
+public final class TensorRtProvider implements EngineProvider {
+  /** Made by the service loader. */
+  public TensorRtProvider() {}
+
+  @Override
+  public String name() {
+    return TensorRtEngine.NAME;
+  }
+
+  @Override
+  public int preference() {
+    return 30;
+  }
+
+  @Override
+  public Optional<String> refusal(Bundle bundle) {
+    try {
+      Choice choice = choose(bundle);
+      return choice.plan.isPresent() ? Optional.empty() : Optional.of(choice.refusal);
+    } catch (IOException e) {
+      return Optional.of("its engine cannot be read: " + e.getMessage());
+    }
+  }
+
+  @Override
+  public VelocityEngine open(Bundle bundle, EngineOptions options)
+      throws IOException, EngineException {
+    Choice choice = choose(bundle);
+    if (choice.plan.isEmpty()) {
+      throw new EngineException(choice.refusal);
+    }
+    return TensorRtEngine.open(
+        choice.plan.get(), EngineManifest.modelHash(bundle), TensorRtEngine.Options.DEFAULT);
+  }
+
+  private record Choice(Optional<Path> plan, String refusal) {}
+
+  /** The first plan that fits, or why none does. */
+  private static Choice choose(Bundle bundle) throws IOException {
+    List<String> refusals = new ArrayList<>();
+    for (Path plan : EngineManifest.plansIn(bundle.folder())) {
+      Optional<String> refusal =
+          TensorRtEngine.refusal(
+              plan,
+              EngineManifest.read(plan),
+              EngineManifest.modelHash(bundle),
+              TensorRtEngine.Options.DEFAULT.device());
+      if (refusal.isEmpty()) {
+        return new Choice(Optional.of(plan), "");
+      }
+      refusals.add(refusal.get());
+    }
+    return new Choice(
+        Optional.empty(),
+        refusals.isEmpty()
+            ? "no engine in it; nit-export engine " + bundle.folder() + " builds one on a GPU"
+            : String.join("; ", refusals));
+  }
+}

@@ -1,0 +1,158 @@
+package io.nit.core.bundle;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import io.nit.core.bundle.EngineManifest.Host;
+import io.nit.core.bundle.EngineManifest.Mismatch;
+import io.nit.core.bundle.EngineManifest.Plugins;
+import io.nit.core.bundle.EngineManifest.Profile;
+import io.nit.core.config.NitConfig;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class EngineManifestTest {
+  private static final Host H100 =
+      new Host("10.6.0", "12.6", "NVIDIA H100", "9.0", Optional.of(new Plugins("0.1.0", "abc")));
+
+  @TempDir Path folder;
+
+  private EngineManifest manifest(String name, String precision, Host host) throws IOException {
+    Files.write(folder.resolve(name), new byte[100]);
+    EngineManifest manifest =
+        new EngineManifest(
+            name,
+            100,
+            "hash",
+            "model",
+            NitConfig.s(),
+            precision,
+            List.of(new Profile(512, 512), new Profile(2048, 1024)),
+            host,
+            JsonNodeFactory.instance.arrayNode().add("measured"),
+            "nit-export engine bundles/s --overwrite",
+            JsonNodeFactory.instance.objectNode().put("tool", "nit-export"));
+    manifest.write(folder);
+    return manifest;
+  }
+
+  @Test
+  void whatIsWrittenIsRead() throws IOException {
+    EngineManifest written = manifest("a.plan", "BF16", H100);
+    assertEquals(written, EngineManifest.read(folder.resolve("a.plan")));
+    Host plain = new Host("10.6.0", "12.6", "NVIDIA H100", "9.0", Optional.empty());
+    written = manifest("b.plan", "F32", plain);
+    assertEquals(written, EngineManifest.read(folder.resolve("b.plan")));
+  }
+
+  @Test
+  void theSameMachineAndModelFit() throws IOException {
+    EngineManifest manifest = manifest("a.plan", "BF16", H100);
+    assertEquals(List.of(), manifest.mismatches(H100, folder, Optional.of("model")));
+    assertEquals(List.of(), manifest.mismatches(H100, folder, Optional.empty()));
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "10.7.0, 12.6, NVIDIA H100, 9.0, 0.1.0, abc, model, 'tensorrt: expected 10.6.0, found 10.7.0'",
+    "10.6.0, 13.0, NVIDIA H100, 9.0, 0.1.0, abc, model, 'cuda: expected 12.6, found 13.0'",
+    "10.6.0, 12.6, NVIDIA L4, 9.0, 0.1.0, abc, model,"
+        + " 'gpu.name: expected NVIDIA H100, found NVIDIA L4'",
+    "10.6.0, 12.6, NVIDIA H100, 8.9, 0.1.0, abc, model,"
+        + " 'gpu.compute_capability: expected 9.0, found 8.9'",
+    "10.6.0, 12.6, NVIDIA H100, 9.0, 0.2.0, abc, model,"
+        + " 'plugins.version: expected 0.1.0, found 0.2.0'",
+    "10.6.0, 12.6, NVIDIA H100, 9.0, 0.1.0, def, model, 'plugins.sha256: expected abc, found def'",
+    "10.6.0, 12.6, NVIDIA H100, 9.0, 0.1.0, abc, other, 'model.sha256: expected model, found other'"
+  })
+  void everyFieldThatDiffersIsNamedWithTheLineThatBuildsAgain(
+      String tensorrt,
+      String cuda,
+      String gpu,
+      String capability,
+      String version,
+      String hash,
+      String model,
+      String expected)
+      throws IOException {
+    EngineManifest manifest = manifest("a.plan", "BF16", H100);
+    Host host = new Host(tensorrt, cuda, gpu, capability, Optional.of(new Plugins(version, hash)));
+    List<Mismatch> found = manifest.mismatches(host, folder, Optional.of(model));
+    assertEquals(
+        "a.plan does not fit: "
+            + expected
+            + ". Build it again with: nit-export engine bundles/s --overwrite",
+        manifest.refusal(found));
+  }
+
+  @Test
+  void aCutOrMissingPlanAndAMissingLibraryAreNamed() throws IOException {
+    EngineManifest manifest = manifest("a.plan", "BF16", H100);
+    Files.write(folder.resolve("a.plan"), new byte[60]);
+    assertEquals(
+        List.of(new Mismatch("plan.bytes", "100", "60")),
+        manifest.mismatches(H100, folder, Optional.empty()));
+    Files.delete(folder.resolve("a.plan"));
+    Host bare = new Host("10.6.0", "12.6", "NVIDIA H100", "9.0", Optional.empty());
+    assertEquals(
+        List.of(
+            new Mismatch("plugins.version", "0.1.0", "none"),
+            new Mismatch("plugins.sha256", "abc", "none"),
+            new Mismatch("plan.bytes", "100", "no file")),
+        manifest.mismatches(bare, folder, Optional.empty()));
+  }
+
+  @Test
+  void plansOfAFolderComeWithTheFastPrecisionsFirst() throws IOException {
+    manifest("c.plan", "F32", H100);
+    manifest("b.plan", "F16", H100);
+    manifest("a.plan", "F16", H100);
+    manifest("z.plan", "BF16", H100);
+    Files.write(folder.resolve("without.plan"), new byte[1]);
+    assertEquals(
+        List.of("z.plan", "a.plan", "b.plan", "c.plan"),
+        EngineManifest.plansIn(folder).stream()
+            .map(plan -> plan.getFileName().toString())
+            .toList());
+    assertEquals(List.of(), EngineManifest.plansIn(folder.resolve("absent")));
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "\"version\" : 1 | \"version\" : 2 | expected format nit-engine version 1",
+        "\"tensorrt\" : \"10.6.0\" | \"tensorrt\" : 10 | tensorrt: expected a string, found 10",
+        "\"tokens\" : 512 | \"tokens\" : 0 | tokens: expected 1 or more, found 0",
+        "\"file\" : \"a.plan\" | \"file\" : \"../a.plan\" | plan.file: expected a name",
+        "\"depth\" : 12 | \"depths\" : 12 | model.config",
+        "{ | { { | expected JSON"
+      })
+  void aManifestThatIsNoneIsRefusedWithItsField(String from, String to, String message)
+      throws IOException {
+    manifest("a.plan", "BF16", H100);
+    Path file = EngineManifest.fileOf(folder.resolve("a.plan"));
+    String text = Files.readString(file);
+    assertTrue(text.contains(from), text);
+    Files.writeString(file, text.replace(from, to));
+    String found =
+        assertThrows(IOException.class, () -> EngineManifest.read(folder.resolve("a.plan")))
+            .getMessage();
+    assertTrue(found.contains(message) && found.contains("a.plan.json"), found);
+  }
+
+  @Test
+  void noManifestIsTold() {
+    assertThrows(NoSuchFileException.class, () -> EngineManifest.read(folder.resolve("none.plan")));
+  }
+}

@@ -1,0 +1,2 @@
+/** Tests of TensorRT's surroundings that need none. */
+package io.nit.core.trt;

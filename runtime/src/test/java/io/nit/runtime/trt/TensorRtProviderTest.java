@@ -1,0 +1,86 @@
+package io.nit.runtime.trt;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import io.nit.core.bundle.Bundle;
+import io.nit.core.bundle.EngineManifest;
+import io.nit.core.config.NitConfig;
+import io.nit.core.trt.TensorRt;
+import io.nit.runtime.engine.EngineException;
+import io.nit.runtime.engine.EngineOptions;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class TensorRtProviderTest {
+  @TempDir Path folder;
+
+  private final TensorRtProvider provider = new TensorRtProvider();
+
+  private Bundle bundle() {
+    return new Bundle(
+        folder,
+        NitConfig.s(),
+        "model.onnx",
+        "F32",
+        20,
+        Optional.empty(),
+        Optional.empty(),
+        List.of(),
+        64,
+        Bundle.SamplingDefaults.STANDARD,
+        List.of(new Bundle.FileEntry("model.onnx", 1, "model")),
+        JsonNodeFactory.instance.arrayNode(),
+        JsonNodeFactory.instance.objectNode());
+  }
+
+  private void engine() throws IOException {
+    Files.write(folder.resolve("engine.plan"), new byte[10]);
+    new EngineManifest(
+            "engine.plan",
+            10,
+            "hash",
+            "model",
+            NitConfig.s(),
+            "BF16",
+            List.of(new EngineManifest.Profile(64, 64)),
+            new EngineManifest.Host("10.6.0", "12.6", "a GPU", "9.0", Optional.empty()),
+            JsonNodeFactory.instance.arrayNode(),
+            "nit-export engine",
+            JsonNodeFactory.instance.objectNode())
+        .write(folder);
+  }
+
+  @Test
+  void aBundleWithoutAnEngineIsRefusedWithTheLineThatBuildsOne() {
+    assertEquals(
+        Optional.of("no engine in it; nit-export engine " + folder + " builds one on a GPU"),
+        provider.refusal(bundle()));
+    assertThrows(EngineException.class, () -> provider.open(bundle(), EngineOptions.DEFAULT));
+  }
+
+  @Test
+  void withoutTensorRtTheRefusalSaysWhatWasLookedFor() throws IOException {
+    engine();
+    assumeTrue(TensorRt.refusal(0).isPresent(), "TensorRT is here");
+    String refusal = provider.refusal(bundle()).orElseThrow();
+    assertTrue(
+        refusal.contains("org.bytedeco:tensorrt") || refusal.contains("CUDA device"), refusal);
+  }
+
+  @Test
+  void aManifestThatCannotBeReadIsARefusalAndNoFailure() throws IOException {
+    engine();
+    Files.writeString(folder.resolve("engine.plan.json"), "{");
+    String refusal = provider.refusal(bundle()).orElseThrow();
+    assertTrue(refusal.contains("engine.plan.json"), refusal);
+  }
+}

@@ -1,0 +1,2 @@
+/** Tests of the TensorRT backend on machines without a GPU. */
+package io.nit.runtime.trt;

@@ -1,0 +1,199 @@
+package io.nit.tests.bench;
+
+import io.nit.core.config.NitConfig;
+import io.nit.core.cuda.PluginLibrary;
+import io.nit.core.packing.PackLayout;
+import io.nit.core.tensor.DType;
+import io.nit.core.trt.Cuda;
+import io.nit.core.trt.Gpu;
+import io.nit.core.trt.TensorRt;
+import io.nit.exporter.trt.BuildOptions;
+import io.nit.exporter.trt.EngineBuilder;
+import io.nit.exporter.trt.TrtModel;
+import io.nit.exporter.verify.VerificationPack;
+import io.nit.runtime.engine.ForwardInputs;
+import io.nit.runtime.trt.TensorRtEngine;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * An engine of a preset with random weights: how long it takes to build and to open, what memory it
+ * takes, and a packed forward of each of the packs that PyTorch is measured on ({@code
+ * shared/bench}). Milliseconds are medians, on the device and with the copies from and to the host;
+ * "first" is a shape that the engine has not seen, without a CUDA graph. Every result is checked to
+ * be finite and to have the same bits in every round.
+ *
+ * <p>Arguments: preset (xl), precision (bf16), folder for the files (engine-bench), buckets
+ * (512,2048,8192,16384), rounds (20), optimization level (3).
+ */
+public final class EngineBenchmark {
+  private static final int WARM_UP = 5;
+
+  private EngineBenchmark() {}
+
+  /** Builds, opens and measures. */
+  public static void main(String[] args) throws Exception {
+    NitConfig config = NitConfig.preset(argument(args, 0, "xl"));
+    DType precision = DType.valueOf(argument(args, 1, "bf16").toUpperCase(Locale.ROOT));
+    Path folder = Path.of(argument(args, 2, "engine-bench"));
+    List<Integer> buckets =
+        Arrays.stream(argument(args, 3, "512,2048,8192,16384").split(","))
+            .map(Integer::parseInt)
+            .toList();
+    int rounds = Integer.parseInt(argument(args, 4, "20"));
+    int level = Integer.parseInt(argument(args, 5, "3"));
+    Optional<String> refusal = TensorRt.refusal(0);
+    if (refusal.isPresent()) {
+      System.err.println("EngineBenchmark: " + refusal.get());
+      System.exit(1);
+    }
+    System.out.println(Gpu.open(0));
+    PluginLibrary plugins = PluginLibrary.find();
+    System.out.println(plugins);
+
+    long start = System.nanoTime();
+    TrtModel model =
+        TrtModel.write(
+            config,
+            new RandomWeights(config),
+            precision,
+            folder.resolve("model.onnx"),
+            0,
+            bytes -> {});
+    System.out.printf(Locale.ROOT, "model written in %.1f s%n", seconds(start));
+    BuildOptions options =
+        new BuildOptions(
+            0,
+            buckets,
+            BuildOptions.MAX_IMAGES,
+            BuildOptions.WORKSPACE,
+            level,
+            Optional.of(folder.resolve("timings")));
+    EngineBuilder.Built built =
+        EngineBuilder.build(
+            model,
+            Optional.of(plugins),
+            options,
+            folder.resolve("engine.plan"),
+            System.out::println);
+    Files.writeString(folder.resolve("layers.json"), built.layers().json());
+    System.out.printf(
+        Locale.ROOT,
+        "built in %.1f s, %d MiB; %d layers, plugins %s%n",
+        built.buildSeconds(),
+        built.bytes() >> 20,
+        built.layers().layers(),
+        built.layers().plugins());
+
+    long freeBefore = Cuda.freeBytes();
+    start = System.nanoTime();
+    try (TensorRtEngine engine =
+        TensorRtEngine.open(
+            built.plan(), config, Optional.of(plugins), TensorRtEngine.Options.DEFAULT)) {
+      System.out.printf(
+          Locale.ROOT,
+          "opened in %.2f s; %d MiB of device memory, %d MiB of them activations%n",
+          seconds(start),
+          freeBefore - Cuda.freeBytes() >> 20,
+          engine.activationBytes() >> 20);
+      System.out.printf(
+          "%-34s %7s %7s %10s %10s %10s %10s%n",
+          "pack", "images", "tokens", "first ms", "device ms", "best ms", "with copies");
+      for (Map.Entry<String, PackLayout> pack : packs().entrySet()) {
+        if (pack.getValue().tokens() <= engine.maxTokens()) {
+          row(engine, pack.getKey(), pack.getValue(), rounds);
+        }
+      }
+      System.out.printf(
+          Locale.ROOT, "%d MiB of device memory in the end%n", freeBefore - Cuda.freeBytes() >> 20);
+    }
+  }
+
+  private static String argument(String[] args, int index, String otherwise) {
+    return args.length > index ? args[index] : otherwise;
+  }
+
+  private static double seconds(long since) {
+    return (System.nanoTime() - since) / 1e9;
+  }
+
+  /** The packs of shared/baselines.md. */
+  private static Map<String, PackLayout> packs() {
+    Map<String, PackLayout> packs = new LinkedHashMap<>();
+    packs.put("2 x 8x8", pack(2, 8, 8));
+    packs.put("2 x 16x16", pack(2, 16, 16));
+    packs.put("mixed", pack(64, 8, 8, 16, 16, 16, 4, 32, 32, 6, 24, 14, 6, 10, 30));
+    packs.put("256 x 8x8", pack(256, 8, 8));
+    packs.put("64 x 16x16", pack(64, 16, 16));
+    packs.put("16 x 32x32", pack(16, 32, 32));
+    packs.put("4 x 64x64", pack(4, 64, 64));
+    return packs;
+  }
+
+  /** Images from triples of count, height and width. */
+  private static PackLayout pack(int... triples) {
+    int[] h = new int[0];
+    int[] w = new int[0];
+    for (int i = 0; i < triples.length; i += 3) {
+      int from = h.length;
+      h = Arrays.copyOf(h, from + triples[i]);
+      w = Arrays.copyOf(w, from + triples[i]);
+      Arrays.fill(h, from, h.length, triples[i + 1]);
+      Arrays.fill(w, from, w.length, triples[i + 2]);
+    }
+    return PackLayout.of(h, w);
+  }
+
+  private static void row(TensorRtEngine engine, String name, PackLayout layout, int rounds)
+      throws Exception {
+    ForwardInputs in = VerificationPack.of(engine.config(), layout).inputs();
+    FloatBuffer v =
+        ByteBuffer.allocateDirect(Float.BYTES * in.x().remaining())
+            .order(ByteOrder.nativeOrder())
+            .asFloatBuffer();
+    engine.forward(in, v.clear());
+    float first = engine.deviceMillis();
+    float[] expected = new float[v.capacity()];
+    v.clear().get(expected);
+    for (float value : expected) {
+      if (!Float.isFinite(value)) {
+        throw new IllegalStateException(name + ": NaN or infinity in the velocities");
+      }
+    }
+    double[] device = new double[rounds];
+    double[] whole = new double[rounds];
+    for (int i = -WARM_UP; i < rounds; i++) {
+      long start = System.nanoTime();
+      engine.forward(in, v.clear());
+      double millis = (System.nanoTime() - start) / 1e6;
+      if (i >= 0) {
+        device[i] = engine.deviceMillis();
+        whole[i] = millis;
+      }
+      if (v.clear().mismatch(FloatBuffer.wrap(expected)) >= 0) {
+        throw new IllegalStateException(name + ": other bits in another round");
+      }
+    }
+    Arrays.sort(device);
+    Arrays.sort(whole);
+    System.out.printf(
+        Locale.ROOT,
+        "%-34s %7d %7d %10.3f %10.3f %10.3f %10.3f%n",
+        name,
+        layout.images(),
+        layout.tokens(),
+        first,
+        device[rounds / 2],
+        device[0],
+        whole[rounds / 2]);
+  }
+}

@@ -1,0 +1,348 @@
+package io.nit.tests.engines;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import io.nit.core.bundle.Bundle;
+import io.nit.core.bundle.EngineManifest;
+import io.nit.core.config.NitConfig;
+import io.nit.core.cuda.PluginLibrary;
+import io.nit.core.io.Sha256;
+import io.nit.core.packing.PackLayout;
+import io.nit.core.tensor.DType;
+import io.nit.core.trt.Gpu;
+import io.nit.core.trt.TensorRt;
+import io.nit.exporter.cli.Export;
+import io.nit.exporter.onnx.NitGraph;
+import io.nit.exporter.onnx.OnnxFile;
+import io.nit.exporter.trt.BuildOptions;
+import io.nit.exporter.trt.EngineBuilder;
+import io.nit.exporter.trt.TrtModel;
+import io.nit.exporter.verify.VerificationPack;
+import io.nit.runtime.engine.EngineException;
+import io.nit.runtime.engine.EngineOptions;
+import io.nit.runtime.engine.Engines;
+import io.nit.runtime.engine.ForwardInputs;
+import io.nit.runtime.engine.VelocityEngine;
+import io.nit.runtime.engine.ref.ReferenceEngine;
+import io.nit.runtime.trt.TensorRtEngine;
+import io.nit.testing.CapturedRun;
+import io.nit.testing.Errors;
+import io.nit.testing.SyntheticWeights;
+import java.io.IOException;
+import java.nio.FloatBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** From an exported ONNX file to an engine and its velocities, against the plain Java forward. */
+@Tag("gpu")
+class TensorRtGpuTest {
+  private static final NitConfig TINY =
+      NitConfig.s()
+          .with(
+              Map.of(
+                  "hidden_size", 144,
+                  "depth", 3,
+                  "num_heads", 2,
+                  "in_channels", 4,
+                  "num_classes", 5,
+                  "encoder_depth", 1,
+                  "projector_dim", 20,
+                  "z_dim", 12));
+
+  // 16 and 64 tokens for the first bucket, others for the second; short and long images mixed.
+  private static final List<PackLayout> PACKS =
+      List.of(
+          PackLayout.of(new int[] {3, 1}, new int[] {5, 1}),
+          PackLayout.of(new int[] {8}, new int[] {8}),
+          PackLayout.of(new int[] {3, 1, 26, 7}, new int[] {5, 1, 21, 2}),
+          PackLayout.of(new int[] {13, 32}, new int[] {5, 25}),
+          PackLayout.of(new int[] {1}, new int[] {1}));
+  private static final BuildOptions TWO_BUCKETS =
+      new BuildOptions(0, List.of(64, 1024), 256, 1L << 30, 3, Optional.empty());
+
+  private static PluginLibrary plugins;
+
+  @TempDir Path folder;
+
+  @BeforeAll
+  static void needsAGpuTensorRtAndTheLibrary() throws IOException {
+    boolean built =
+        TensorRtGpuTest.class.getClassLoader().getResource(PluginLibrary.RESOURCE) != null
+            || System.getProperty(PluginLibrary.LIBRARY_PROPERTY) != null;
+    String reason = built ? TensorRt.refusal(0).orElse("") : "plugins-trt was built without nvcc";
+    if (!reason.isEmpty()) {
+      System.out.println("TensorRtGpuTest skipped: " + reason);
+    }
+    assumeTrue(reason.isEmpty(), reason);
+    plugins = PluginLibrary.find();
+    System.out.println(plugins);
+  }
+
+  private TrtModel model(NitConfig config, DType precision) throws IOException {
+    Path exported =
+        OnnxFile.write(
+                new NitGraph(config, DType.F32),
+                new SyntheticWeights(config, false),
+                folder.resolve("bundle/model.onnx"),
+                OnnxFile.EXTERNAL_DATA_ABOVE,
+                bytes -> {})
+            .model();
+    // Weights beside the model, as those of large models are.
+    return TrtModel.write(exported, precision, folder.resolve("trt/model.onnx"), 0, bytes -> {});
+  }
+
+  private EngineBuilder.Built build(NitConfig config, DType precision, BuildOptions options)
+      throws Exception {
+    EngineBuilder.Built built =
+        EngineBuilder.build(
+            model(config, precision),
+            Optional.of(plugins),
+            options,
+            folder.resolve("engine.plan"),
+            line -> System.out.println("  " + line));
+    System.out.printf(
+        Locale.ROOT,
+        "  %s: %d layers, plugins %s, built in %.1f s, opened in %.2f s, %d KiB%n",
+        precision,
+        built.layers().layers(),
+        built.layers().plugins(),
+        built.buildSeconds(),
+        built.openSeconds(),
+        built.bytes() >> 10);
+    return built;
+  }
+
+  private static TensorRtEngine open(EngineBuilder.Built built, NitConfig config)
+      throws IOException, EngineException {
+    return TensorRtEngine.open(
+        built.plan(), config, Optional.of(plugins), TensorRtEngine.Options.DEFAULT);
+  }
+
+  private static float[] forward(VelocityEngine engine, PackLayout layout) throws EngineException {
+    ForwardInputs in = VerificationPack.of(engine.config(), layout).inputs();
+    FloatBuffer v = FloatBuffer.allocate(in.x().remaining());
+    engine.forward(in, v);
+    return v.array();
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "head_dim72, BF16, 3e-2",
+    "head_dim72, F16, 4e-3",
+    "head_dim64, BF16, 3e-2",
+    "head_dim24, BF16, 3e-2",
+    "no_qk_norm, BF16, 3e-2",
+    "patch2_lora, BF16, 3e-2",
+    "head_dim72, F32, 1e-4",
+    "patch2_lora, F32, 1e-4"
+  })
+  void theVelocitiesAreTheReferences(String variant, DType precision, double bound)
+      throws Exception {
+    NitConfig config =
+        switch (variant) {
+          case "head_dim64" -> TINY.with(Map.of("hidden_size", 128));
+          case "head_dim24" -> TINY.with(Map.of("hidden_size", 48));
+          case "no_qk_norm" -> TINY.with(Map.of("qk_norm", false));
+          case "patch2_lora" ->
+              TINY.with(Map.of("patch_size", 2, "use_adaln_lora", true, "adaln_lora_dim", 8));
+          default -> TINY;
+        };
+    EngineBuilder.Built built = build(config, precision, TWO_BUCKETS);
+    boolean fused = precision != DType.F32;
+    assertEquals(
+        fused,
+        built
+            .layers()
+            .plugins()
+            .keySet()
+            .containsAll(
+                List.of(
+                    "NitVarlenAttention", "NitQkNormRope2d", "NitPackedAdaLn", "NitGatedAdaLn")),
+        built.layers().plugins().toString());
+    try (ReferenceEngine reference =
+            ReferenceEngine.open(new SyntheticWeights(config, false), config);
+        TensorRtEngine engine = open(built, config)) {
+      double worst = 0;
+      for (PackLayout layout : PACKS) {
+        double error = Errors.relative(forward(engine, layout), forward(reference, layout));
+        System.out.printf(
+            Locale.ROOT, "  %s %s %s: relative error %.2e%n", variant, precision, layout, error);
+        worst = Math.max(worst, error);
+      }
+      assertTrue(worst < bound, variant + " " + precision + ": relative error " + worst);
+    }
+  }
+
+  @Test
+  void shapesThatComeAgainAreReplayedWithTheSameBits() throws Exception {
+    try (TensorRtEngine engine = open(build(TINY, DType.BF16, TWO_BUCKETS), TINY)) {
+      float[][] first = new float[PACKS.size()][];
+      for (int i = 0; i < first.length; i++) {
+        first[i] = forward(engine, PACKS.get(i));
+      }
+      assertEquals(0, engine.capturedShapes());
+      for (int i = 0; i < first.length; i++) {
+        for (int round = 0; round < 4; round++) {
+          assertArrayEquals(first[i], forward(engine, PACKS.get(i)), PACKS.get(i) + " " + round);
+        }
+      }
+      assertEquals(PACKS.size(), engine.capturedShapes());
+      for (int round = 0; round < 20; round++) {
+        int i = round * 7 % first.length;
+        assertArrayEquals(first[i], forward(engine, PACKS.get(i)), PACKS.get(i) + " mixed");
+      }
+      assertTrue(engine.deviceMillis() > 0);
+    }
+  }
+
+  @Test
+  void twoEnginesOfOnePlanRunSideBySideAndPacksThatAreTooLargeAreRefused() throws Exception {
+    EngineBuilder.Built built = build(TINY, DType.BF16, TWO_BUCKETS);
+    TensorRtEngine one = open(built, TINY);
+    try (TensorRtEngine two = open(built, TINY)) {
+      float[] expected = forward(one, PACKS.get(2));
+      assertArrayEquals(expected, forward(two, PACKS.get(2)));
+      String message =
+          assertThrows(
+                  EngineException.class,
+                  () -> forward(two, PackLayout.of(new int[] {33}, new int[] {32})))
+              .getMessage();
+      assertTrue(
+          message.contains("expected at most 1024 tokens") && message.contains("1056 tokens"),
+          message);
+      int[] ones = new int[300];
+      Arrays.fill(ones, 1);
+      message =
+          assertThrows(EngineException.class, () -> forward(two, PackLayout.of(ones, ones)))
+              .getMessage();
+      assertTrue(message.contains("256 images"), message);
+      one.close();
+      one.close();
+      assertThrows(IllegalStateException.class, () -> forward(one, PACKS.get(0)));
+      assertArrayEquals(expected, forward(two, PACKS.get(2)));
+    }
+  }
+
+  @Test
+  void plansThatAreCutOrNoneAndOtherModelsAreRefused() throws Exception {
+    EngineBuilder.Built built = build(TINY, DType.BF16, TWO_BUCKETS);
+    String message =
+        assertThrows(EngineException.class, () -> open(built, TINY.with(Map.of("in_channels", 8))))
+            .getMessage();
+    assertTrue(message.contains("x: expected [-1, 8, 1, 1]"), message);
+
+    byte[] bytes = Files.readAllBytes(built.plan());
+    Files.write(built.plan(), Arrays.copyOf(bytes, bytes.length / 2));
+    message = assertThrows(EngineException.class, () -> open(built, TINY)).getMessage();
+    System.out.println("  cut in half: " + message);
+    assertTrue(message.contains("does not take this plan"), message);
+
+    Files.write(built.plan(), new byte[4096]);
+    message = assertThrows(EngineException.class, () -> open(built, TINY)).getMessage();
+    System.out.println("  zeros: " + message);
+
+    Files.write(built.plan(), bytes);
+    message =
+        assertThrows(
+                EngineException.class,
+                () ->
+                    TensorRtEngine.open(
+                        built.plan(), TINY, Optional.empty(), TensorRtEngine.Options.DEFAULT))
+            .getMessage();
+    System.out.println("  without the plugins' library: " + message);
+    try (TensorRtEngine engine = open(built, TINY)) {
+      forward(engine, PACKS.get(0));
+    }
+  }
+
+  @Test
+  void theCommandLeavesAnEngineThatTheBackendTakesAndAnotherLibraryIsRefused() throws Exception {
+    Path exported =
+        OnnxFile.write(
+                new NitGraph(TINY, DType.F32),
+                new SyntheticWeights(TINY, false),
+                folder.resolve("served/model.onnx"),
+                OnnxFile.EXTERNAL_DATA_ABOVE,
+                bytes -> {})
+            .model();
+    Path served = exported.getParent();
+    new Bundle(
+            served,
+            TINY,
+            "model.onnx",
+            "F32",
+            NitGraph.OPSET,
+            Optional.empty(),
+            Optional.empty(),
+            List.of(),
+            1024,
+            Bundle.SamplingDefaults.STANDARD,
+            List.of(new Bundle.FileEntry("model.onnx", Files.size(exported), Sha256.of(exported))),
+            JsonNodeFactory.instance.arrayNode(),
+            JsonNodeFactory.instance.objectNode())
+        .write();
+    CapturedRun run = CapturedRun.of(new Export(), "engine", served, "--buckets", "64,1024");
+    System.out.println(run.err());
+    assertEquals(0, run.code(), run.err());
+    Path plan = served.resolve("engine-bf16.plan");
+    assertEquals(plan.toString(), run.out().strip());
+    EngineManifest manifest = EngineManifest.read(plan);
+    assertEquals(plugins.sha256(), manifest.builtOn().plugins().orElseThrow().sha256());
+    assertEquals(3, manifest.verification().size());
+    try (VelocityEngine engine =
+        Engines.open(Bundle.open(served), Engines.AUTO, EngineOptions.DEFAULT)) {
+      assertEquals("tensorrt", engine.backend());
+      forward(engine, PACKS.get(2));
+    }
+    Path text = EngineManifest.fileOf(plan);
+    Files.writeString(text, Files.readString(text).replace(plugins.sha256(), "another"));
+    String message =
+        assertThrows(
+                EngineException.class,
+                () -> Engines.open(Bundle.open(served), "tensorrt", EngineOptions.DEFAULT))
+            .getMessage();
+    assertTrue(
+        message.contains("plugins.sha256: expected another, found " + plugins.sha256())
+            && message.contains("Build it again with: nit-export engine " + served)
+            && message.contains("--buckets 64,1024 --overwrite"),
+        message);
+  }
+
+  @Test
+  void theTimingCacheIsKeptAndReused() throws Exception {
+    Path cache = folder.resolve("timings");
+    BuildOptions options = new BuildOptions(0, List.of(256), 64, 1L << 30, 3, Optional.of(cache));
+    double first = build(TINY, DType.BF16, options).buildSeconds();
+    long bytes = Files.size(cache);
+    double second = build(TINY, DType.BF16, options).buildSeconds();
+    System.out.printf(
+        Locale.ROOT, "  timing cache of %d bytes: %.1f s, then %.1f s%n", bytes, first, second);
+    assertTrue(bytes > 0);
+    Files.writeString(cache, "no timing cache");
+    build(TINY, DType.BF16, options);
+    assertTrue(Files.size(cache) > 100);
+  }
+
+  @Test
+  void theGpuTellsWhatItIs() throws Exception {
+    Gpu gpu = Gpu.open(0);
+    System.out.println("  " + gpu);
+    assertTrue(gpu.major() >= 8 && gpu.memory() > 1L << 30, gpu.toString());
+  }
+}
