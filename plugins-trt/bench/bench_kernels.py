@@ -2,7 +2,8 @@
 
 Attention: FlashAttention-2 varlen (PyTorch's) and cuDNN (padded batch) in the same run; TFLOP/s counts the useful
 operations, 4 T S H d. Element-wise kernels: GB/s of the bytes that must move, against a copy of the same card. Answers
-are checked before they are timed. Medians of CUDA-event times; inputs rotate so that the L2 cache does not hold them.
+are checked before they are timed. A CUDA graph holds nine calls one after the other, as a model runs them, over inputs
+that rotate so that the L2 cache does not hold them; the median time of its replays is divided by nine.
 """
 
 import os
@@ -20,30 +21,24 @@ kernels = Kernels(sys.argv[1])
 MIXED = [64] * 64 + [256] * 16 + [1024] * 4 + [336] * 6 + [300] * 6
 
 
-def milliseconds(calls, repeats=30):
-    """Median over repeats of one call; `calls` are the same work on different memory."""
+def milliseconds(calls, repeats=20, count=9):
+    """Of one call; `calls` are the same work on different memory."""
     for call in calls:
         call()
     torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for i in range(count):
+            calls[i % len(calls)]()
     times = []
-    for i in range(repeats):
+    for _ in range(repeats):
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         start.record()
-        calls[i % len(calls)]()
+        graph.replay()
         end.record()
         torch.cuda.synchronize()
         times.append(start.elapsed_time(end))
-    return sorted(times)[len(times) // 2]
-
-
-def graphed(call):
-    """A replay: the launch gaps of several kernels shrink for everyone alike."""
-    call()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        call()
-    return graph.replay
+    return sorted(times)[len(times) // 2] / count
 
 
 def attention_rows(head_dim, heads, packs):
@@ -68,9 +63,9 @@ def attention_rows(head_dim, heads, packs):
         def row(ms):
             return f"{ms:.3f} ({flops / ms / 1e9:.0f})"
 
-        cells = [row(milliseconds([graphed(lambda s=s, p=path: kernels.attention(s, cu, out, path=p)) for s in sets]))
+        cells = [row(milliseconds([lambda s=s, p=path: kernels.attention(s, cu, out, path=p) for s in sets]))
                  for path in (AUTO, PORTABLE)]
-        cells.append(row(milliseconds([graphed(lambda s=s: flash(s)) for s in sets])))
+        cells.append(row(milliseconds([lambda s=s: flash(s) for s in sets])))
         if len(set(lengths)) == 1 and longest >= 256:
             def cudnn(qkv):
                 q, k, v = (t.reshape(len(lengths), longest, heads, head_dim).transpose(1, 2) for t in qkv.unbind(1))
@@ -89,7 +84,7 @@ def bandwidth_rows():
     tokens, hidden, heads, head_dim = 16384, 1152, 16, 72
     source = torch.empty(1 << 30, dtype=torch.uint8, device=DEVICE)
     target = torch.empty_like(source)
-    copy = 2 * source.numel() / milliseconds([lambda: target.copy_(source)]) / 1e6
+    large = 2 * source.numel() / milliseconds([lambda: target.copy_(source)], count=3) / 1e6
     del source, target
     index = (torch.arange(tokens, device=DEVICE) // 256).to(torch.int32)
     m = torch.randn(64, 6 * hidden, device=DEVICE).to(torch.bfloat16)
@@ -102,6 +97,7 @@ def bandwidth_rows():
     norm = [torch.randn(head_dim, device=DEVICE).to(torch.bfloat16) for _ in range(4)]
     row = tokens * hidden * 2
     tables = 2 * tokens * head_dim * 4
+    small = 2 * row / milliseconds([lambda i=i: outs[i].copy_(xs[i]) for i in range(8)]) / 1e6
     rows = [
         ("packed_adaln", 2 * row,
          [lambda i=i: kernels.packed_ada_ln(xs[i], shift, scale, index, outs[i]) for i in range(8)]),
@@ -115,12 +111,14 @@ def bandwidth_rows():
         ("qk_norm_rope2d, v copied", 6 * row + tables,
          [lambda i=i: kernels.rope(qkvs[i], cosine, sine, norm, rotated[i % 2]) for i in range(4)]),
     ]
-    print(f"\nElement-wise kernels, {tokens} tokens, hidden {hidden}, bf16; a copy moves {copy:.0f} GB/s\n")
-    print("| kernel | ms | GB/s | of the copy |")
-    print("|---|---|---|---|")
+    print(f"\nElement-wise kernels, {tokens} tokens, hidden {hidden}, bf16; a copy of 1 GiB moves {large:.0f} GB/s, one of "
+          f"{row / 1e6:.1f} MB {small:.0f} GB/s\n")
+    print("| kernel | ms | GB/s | of the 1 GiB copy | of the small copy |")
+    print("|---|---|---|---|---|")
     for name, size, calls in rows:
-        ms = milliseconds([graphed(call) for call in calls])
-        print(f"| {name} | {ms:.4f} | {size / ms / 1e6:.0f} | {100 * size / ms / 1e6 / copy:.0f} % |", flush=True)
+        ms = milliseconds(calls)
+        print(f"| {name} | {ms:.4f} | {size / ms / 1e6:.0f} | {100 * size / ms / 1e6 / large:.0f} % "
+              f"| {100 * size / ms / 1e6 / small:.0f} % |", flush=True)
 
 
 print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}; {kernels.description}")

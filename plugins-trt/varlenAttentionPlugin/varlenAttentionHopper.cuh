@@ -51,7 +51,6 @@ struct HopperTiles
     static constexpr int kMainBox = kBandRows * 128;
     static constexpr int kRestBox = kRest ? kBandRows * 32 : 0;
     static constexpr int kQuery = kMainBox + kRestBox; //!< 64 queries
-    static constexpr int kOutputPitch = kQuery / kBandRows;
 };
 
 //! Copies a map's box of an image's rows, from `row` and `column` on.
@@ -101,9 +100,11 @@ NIT_DEVICE void writeOutput(
     NitVarlenAttentionParams const& p, Tile const& tile, int row, OnlineSoftmax<kKeys>& softmax,
     float (&output)[kHeadDim / 2], uint32_t staging, int barrier)
 {
-    constexpr int kPitch = HopperTiles<kHeadDim>::kOutputPitch;
+    constexpr int kPitch = kHeadDim * 2;
     int const thread = static_cast<int>(threadIndex()) % 128;
     int const lane = thread % 32;
+    // Eight rows of 128 bytes would meet in the same banks: there the chunks change places.
+    auto const place = [](int local, int chunk) { return kPitch == 128 ? chunk ^ (local & 7) : chunk; };
     float inverse[2];
     float logSumExp[2];
     softmax.finish(p.scale * kLog2E, inverse, logSumExp);
@@ -117,10 +118,8 @@ NIT_DEVICE void writeOutput(
         for (int i = 0; i < kHeadDim / 2; i += 4)
         {
             int const chunk = i / 4;
-            // The chunks of eight rows would meet in the same banks: they change places.
-            int const place = chunk < 8 ? chunk ^ (local & 7) : chunk;
             storeShared4(
-                staging + local * kPitch + place * 16 + lane % 4 * 4,
+                staging + local * kPitch + place(local, chunk) * 16 + lane % 4 * 4,
                 pack<T>(output[i + 2 * half] * inverse[half], output[i + 2 * half + 1] * inverse[half]));
         }
         if (p.logSumExp != nullptr && lane % 4 == 0 && row + local < tile.length)
@@ -136,10 +135,9 @@ NIT_DEVICE void writeOutput(
         int const chunk = i % kChunks;
         if (row + local < tile.length)
         {
-            int const place = chunk < 8 ? chunk ^ (local & 7) : chunk;
             T* out = static_cast<T*>(p.out) + (static_cast<int64_t>(tile.firstToken) + row + local) * p.outTokenStride +
                      tile.head * p.outHeadStride;
-            storeVector(out + chunk * 8, loadShared16(staging + local * kPitch + place * 16));
+            storeVector(out + chunk * 8, loadShared16(staging + local * kPitch + place(local, chunk) * 16));
         }
     }
     fenceAsyncProxy(); // the copy engine writes here next
@@ -195,7 +193,8 @@ NIT_DEVICE void rescaleRows(float (&output)[kCount], float const (&rescale)[2])
 // Short images.
 
 constexpr int kShortThreads = 128;
-constexpr int kShortBlocks = 5; //!< resident on a multiprocessor: their registers and tiles just fit
+constexpr int kShortStages = 2; //!< the next head is copied while this one is computed
+constexpr int kShortBlocks = 3; //!< resident on a multiprocessor: as many as their tiles let
 
 template <int kHeadDim>
 struct ShortLayout
@@ -204,9 +203,11 @@ struct ShortLayout
     static constexpr int kQuery = 0;
     static constexpr int kKey = kQuery + Tiles::kQuery;
     static constexpr int kValue = kKey + Tiles::kQuery;
-    static constexpr int kBytes = kValue + Tiles::kMainBox * (Tiles::kRest ? 2 : 1);
+    static constexpr int kStage = kValue + Tiles::kMainBox * (Tiles::kRest ? 2 : 1);
+    static constexpr int kBytes = kStage * kShortStages;
 
-    static_assert(Tiles::kQuery <= kBytes - kValue, "the output takes the values' place");
+    static_assert(kStage % 1024 == 0, "swizzle atoms");
+    static_assert(kHeadDim * 2 * kBandRows <= kStage - kValue, "the output takes the values' place");
 };
 
 //! The heads of short images that are this block's: pairs of image and head b, b + grid, ..., numbered image by image.
@@ -280,45 +281,61 @@ NIT_DEVICE void copyShortRows(
 }
 
 template <typename T, int kHeadDim>
+NIT_DEVICE void copyShortTile(NitVarlenAttentionParams const& p, Tile const& tile, uint32_t stage)
+{
+    using Layout = ShortLayout<kHeadDim>;
+    constexpr int kMain = HopperTiles<kHeadDim>::kMainBox;
+    uint32_t const query = stage + Layout::kQuery;
+    uint32_t const key = stage + Layout::kKey;
+    uint32_t const value = stage + Layout::kValue;
+    copyShortRows<T, kHeadDim, 32>(p.q, p.qTokenStride, p.qHeadStride, tile, query, query + kMain);
+    copyShortRows<T, kHeadDim, 32>(p.k, p.kTokenStride, p.kHeadStride, tile, key, key + kMain);
+    copyShortRows<T, kHeadDim, 128>(p.v, p.vTokenStride, p.vHeadStride, tile, value, value + kMain);
+}
+
+template <typename T, int kHeadDim>
 NIT_KERNEL(kShortThreads, kShortBlocks)
 varlenAttentionShortKernel(NitVarlenAttentionParams const p)
 {
     using Tiles = HopperTiles<kHeadDim>;
     using Layout = ShortLayout<kHeadDim>;
     NIT_SHARED_MEMORY(shared);
-    uint32_t const query = sharedAddress(shared);
-    uint32_t const key = query + Layout::kKey;
-    uint32_t const value = query + Layout::kValue;
-    auto const copyQueriesAndKeys = [&](Tile const& tile)
-    {
-        copyShortRows<T, kHeadDim, 32>(p.q, p.qTokenStride, p.qHeadStride, tile, query, query + Tiles::kMainBox);
-        copyShortRows<T, kHeadDim, 32>(p.k, p.kTokenStride, p.kHeadStride, tile, key, key + Tiles::kMainBox);
-    };
-    auto const copyValues = [&](Tile const& tile)
-    { copyShortRows<T, kHeadDim, 128>(p.v, p.vTokenStride, p.vHeadStride, tile, value, value + Tiles::kMainBox); };
+    uint32_t const base = sharedAddress(shared);
     if (Tiles::kRest)
     {
         // The upper half of Q's and K's rest rows stays 0; which half that is depends on the row, so all of it is set.
         for (int i = static_cast<int>(threadIndex()) * 4; i < Tiles::kRestBox; i += kShortThreads * 4)
         {
-            storeShared4(query + Tiles::kMainBox + i, 0);
-            storeShared4(key + Tiles::kMainBox + i, 0);
+#pragma unroll
+            for (int stage = 0; stage < kShortStages; ++stage)
+            {
+                storeShared4(base + stage * Layout::kStage + Layout::kQuery + Tiles::kMainBox + i, 0);
+                storeShared4(base + stage * Layout::kStage + Layout::kKey + Tiles::kMainBox + i, 0);
+            }
         }
         syncBlock();
     }
 
     float const scaleLog2 = p.scale * kLog2E;
     ShortTiles tiles(p);
-    Tile tile = tiles.next();
-    if (tile.length != 0)
+    Tile next = tiles.next();
+    if (next.length != 0)
     {
-        copyQueriesAndKeys(tile);
-        copyValues(tile);
-        commitCopies();
+        copyShortTile<T, kHeadDim>(p, next, base);
     }
-    while (tile.length != 0)
+    commitCopies();
+    for (Ring<kShortStages> ring; next.length != 0;)
     {
-        waitCopies<0>();
+        Tile const tile = next;
+        uint32_t const stage = base + ring.stage() * Layout::kStage;
+        ring.advance();
+        next = tiles.next();
+        if (next.length != 0)
+        {
+            copyShortTile<T, kHeadDim>(p, next, base + ring.stage() * Layout::kStage);
+        }
+        commitCopies(); // empty at the end, so that the count below is always right
+        waitCopies<1>();
         fenceAsyncProxy(); // what was copied is read by the matrix units next
         syncBlock();
 
@@ -326,21 +343,12 @@ varlenAttentionShortKernel(NitVarlenAttentionParams const p)
         clear(scores);
         holdRegisters(scores);
         wgmmaFence();
-        multiplyKeys<T, kHeadDim, kShortTokens>(scores, query, key);
+        multiplyKeys<T, kHeadDim, kShortTokens>(scores, stage + Layout::kQuery, stage + Layout::kKey);
         wgmmaCommit();
         wgmmaWait<0>();
         holdRegisters(scores);
-        syncBlock();
-        Tile const next = tiles.next();
-        if (next.length != 0)
-        {
-            copyQueriesAndKeys(next);
-        }
 
-        if (tile.length < kShortTokens)
-        {
-            maskKeys(scores, tile.length);
-        }
+        maskKeys(scores, tile.length);
         OnlineSoftmax<kShortTokens> softmax;
         float rescale[2];
         softmax.raise(scores, scaleLog2, rescale);
@@ -351,19 +359,15 @@ varlenAttentionShortKernel(NitVarlenAttentionParams const p)
         clear(output);
         holdRegisters(output);
         wgmmaFence();
-        multiplyValues<T, kHeadDim, kShortTokens>(output, weights, value);
+        multiplyValues<T, kHeadDim, kShortTokens>(output, weights, stage + Layout::kValue);
         wgmmaCommit();
         wgmmaWait<0>();
         holdRegisters(output);
-        writeOutput<T, kHeadDim, kShortTokens>(p, tile, 0, softmax, output, value, 1);
-        syncBlock();
-        if (next.length != 0)
-        {
-            copyValues(next);
-            commitCopies();
-        }
-        tile = next;
+        // The output takes the values' place: in the queries' it would overwrite the zeros.
+        writeOutput<T, kHeadDim, kShortTokens>(p, tile, 0, softmax, output, stage + Layout::kValue, 1);
+        syncBlock(); // before the next copies overwrite what some warp still reads
     }
+    waitCopies<0>();
     // It reads nothing that the long kernel writes. But whoever waits for this kernel waits for both.
     waitForPrerequisites();
 }
@@ -565,10 +569,7 @@ NIT_DEVICE void consumeTiles(HopperAttentionParams const& params, uint32_t share
             {
                 skipRound<kHeadDim>(shared, ring, releases, turn, nextTurn);
             }
-            if (releases)
-            {
-                barrierArrive(Layout::queryEmpty(shared, queries.stage()));
-            }
+            barrierArrive(Layout::queryEmpty(shared, queries.stage()));
             continue;
         }
         uint32_t const query =
@@ -650,11 +651,7 @@ NIT_DEVICE void consumeTiles(HopperAttentionParams const& params, uint32_t share
         tile = loadTile(slot);
         writeOutput<T, kHeadDim, kLongKeys>(
             p, tile, tile.firstRow() + consumer * kBandRows, softmax, output, query, alone);
-        syncWarp();
-        if (releases)
-        {
-            barrierArrive(Layout::queryEmpty(shared, queries.stage()));
-        }
+        barrierArrive(Layout::queryEmpty(shared, queries.stage()));
     }
 }
 
@@ -671,7 +668,7 @@ varlenAttentionLongKernel(NIT_GRID_CONSTANT HopperAttentionParams params)
         for (int i = 0; i < kQueryStages; ++i)
         {
             barrierInit(Layout::queryFull(base, i), 1);
-            barrierInit(Layout::queryEmpty(base, i), consumerWarps);
+            barrierInit(Layout::queryEmpty(base, i), kLongConsumers * 128); // every thread reads the tile
         }
         for (int i = 0; i < kStages; ++i)
         {
