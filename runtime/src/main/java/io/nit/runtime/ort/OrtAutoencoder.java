@@ -181,7 +181,7 @@ public final class OrtAutoencoder implements LatentCodec {
             kind,
             file.getFileName(),
             (System.nanoTime() - start) / 1_000_000,
-            OrtSessions.describe(options));
+            OrtDevice.CPU.describe(options));
       }
       return session;
     }

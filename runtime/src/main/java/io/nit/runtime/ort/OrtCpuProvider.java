@@ -11,15 +11,12 @@ import java.util.Optional;
 
 /** ONNX Runtime on the CPU, the backend that runs everywhere. */
 public final class OrtCpuProvider implements EngineProvider {
-  /** The backend's name. */
-  public static final String NAME = "ort-cpu";
-
   /** Made by the service loader. */
   public OrtCpuProvider() {}
 
   @Override
   public String name() {
-    return NAME;
+    return OrtDevice.CPU.backend();
   }
 
   @Override
@@ -29,13 +26,13 @@ public final class OrtCpuProvider implements EngineProvider {
 
   @Override
   public Optional<String> refusal(Bundle bundle) {
-    return OrtNative.refusal();
+    return OrtDevice.CPU.refusal();
   }
 
   @Override
   public VelocityEngine open(Bundle bundle, EngineOptions options)
       throws IOException, EngineException {
-    return OrtEngine.open(bundle.model(), bundle.config(), options);
+    return OrtEngine.open(bundle.model(), bundle.config(), options, OrtDevice.CPU);
   }
 
   @Override

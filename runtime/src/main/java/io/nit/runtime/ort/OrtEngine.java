@@ -29,6 +29,7 @@ import java.util.Set;
 public final class OrtEngine implements VelocityEngine {
   private final OrtEnvironment environment;
   private final NitConfig config;
+  private final String backend;
   private final String description;
   private final DirectBuffers buffers = new DirectBuffers();
   private OrtSession session;
@@ -36,10 +37,15 @@ public final class OrtEngine implements VelocityEngine {
   private RopeTables boundRope;
 
   private OrtEngine(
-      OrtEnvironment environment, OrtSession session, NitConfig config, String description) {
+      OrtEnvironment environment,
+      OrtSession session,
+      NitConfig config,
+      String backend,
+      String description) {
     this.environment = environment;
     this.session = session;
     this.config = config;
+    this.backend = backend;
     this.description = description;
   }
 
@@ -47,11 +53,12 @@ public final class OrtEngine implements VelocityEngine {
    * Loads a model file and checks that its inputs and output are those of {@code config}.
    *
    * @param model the ONNX file; external data lies beside it
+   * @param device what to compute on
    * @return the engine, which the caller closes
    * @throws NoSuchFileException if there is no such file
    * @throws EngineException if ONNX Runtime does not take the file or an input or output differs
    */
-  static OrtEngine open(Path model, NitConfig config, EngineOptions options)
+  static OrtEngine open(Path model, NitConfig config, EngineOptions options, OrtDevice device)
       throws NoSuchFileException, EngineException {
     OrtSession session =
         OrtSessions.open(
@@ -59,14 +66,18 @@ public final class OrtEngine implements VelocityEngine {
             options,
             // ONNX Runtime keeps one memory plan per set of input shapes; nearly every pack has a
             // new one, so the plans would only pile up.
-            settings -> settings.setMemoryPatternOptimization(false),
+            settings -> {
+              settings.setMemoryPatternOptimization(false);
+              device.apply(settings);
+            },
             opened -> ModelSignature.check(opened, config, model));
-    return new OrtEngine(OrtNative.environment(), session, config, OrtSessions.describe(options));
+    return new OrtEngine(
+        OrtNative.environment(), session, config, device.backend(), device.describe(options));
   }
 
   @Override
   public String backend() {
-    return OrtCpuProvider.NAME;
+    return backend;
   }
 
   @Override

@@ -58,12 +58,6 @@ final class OrtSessions {
     }
   }
 
-  /** What runs the models, for logs and reports. */
-  static String describe(EngineOptions options) {
-    String threads = options.threads() > 0 ? options.threads() + " threads" : "all cores";
-    return "ONNX Runtime " + OrtNative.environment().getVersion() + ", CPU, " + threads;
-  }
-
   /** Closes a session; none is fine. */
   static void close(OrtSession session) {
     if (session != null) {

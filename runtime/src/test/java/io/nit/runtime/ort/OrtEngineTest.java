@@ -105,7 +105,7 @@ class OrtEngineTest {
   }
 
   private static OrtEngine open(Path model) throws Exception {
-    return OrtEngine.open(model, CONFIG, new EngineOptions(1));
+    return OrtEngine.open(model, CONFIG, new EngineOptions(1), OrtDevice.CPU);
   }
 
   private static ForwardInputs inputs(PackLayout layout, boolean direct) {

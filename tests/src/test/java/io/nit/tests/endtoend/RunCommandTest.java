@@ -242,7 +242,7 @@ class RunCommandTest {
         "--label 0 --size 8x8 --guidance-interval 0.7,0.2 | 2 | --guidance-interval: expected 0 <= low <= high <= 1",
         "--label 0 --size 8x8 --rope-mode spiral | 2 | --rope-mode: expected one of normal, linear",
         "--label 0 --size 8x8 --rope-mode yarn | 2 | --rope-mode yarn: expected --rope-reference",
-        "--label 0 --size 8x8 --backend tpu | 2 | expected auto or one of tensorrt, ort-cpu",
+        "--label 0 --size 8x8 --backend tpu | 2 | expected auto or one of tensorrt, ort-cuda, ort-cpu",
         "--label 0 --size 8x8 --backend tensorrt | 1 | backend tensorrt cannot run",
         "--label 0 --size 8x8 --threads -1 | 2 | --threads: expected 0..1024",
         "--label 0 --size 8x8 --count 0 | 2 | --count: expected 1..",
@@ -445,7 +445,7 @@ class RunCommandTest {
     JsonNode tensorRt = all.get("backends").get(0);
     assertEquals("tensorrt", tensorRt.get("name").asText());
     assertTrue(tensorRt.get("refusal").asText().startsWith("no engine in it"), run.out());
-    JsonNode itself = all.get("backends").get(1);
+    JsonNode itself = all.get("backends").get(2);
     assertEquals(0, itself.get("relative").asDouble());
     assertEquals("equal", itself.get("psnr_db").asText());
     assertTrue(itself.get("passed").asBoolean());

@@ -1,0 +1,36 @@
+package io.nit.runtime.ort;
+
+import io.nit.core.bundle.Bundle;
+import io.nit.runtime.engine.EngineException;
+import io.nit.runtime.engine.EngineOptions;
+import io.nit.runtime.engine.EngineProvider;
+import io.nit.runtime.engine.VelocityEngine;
+import java.io.IOException;
+import java.util.Optional;
+
+/** ONNX Runtime on an NVIDIA GPU, where its CUDA build is on the class path. */
+public final class OrtCudaProvider implements EngineProvider {
+  /** Made by the service loader. */
+  public OrtCudaProvider() {}
+
+  @Override
+  public String name() {
+    return OrtDevice.CUDA.backend();
+  }
+
+  @Override
+  public int preference() {
+    return 20;
+  }
+
+  @Override
+  public Optional<String> refusal(Bundle bundle) {
+    return OrtDevice.CUDA.refusal();
+  }
+
+  @Override
+  public VelocityEngine open(Bundle bundle, EngineOptions options)
+      throws IOException, EngineException {
+    return OrtEngine.open(bundle.model(), bundle.config(), options, OrtDevice.CUDA);
+  }
+}
