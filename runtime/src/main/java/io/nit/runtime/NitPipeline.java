@@ -103,6 +103,7 @@ public final class NitPipeline implements AutoCloseable {
     private final Path folder;
     private String backend = Engines.AUTO;
     private int threads;
+    private int device;
     private int maxTokens;
     private Path autoGuidance;
     private Tiling decodeTiling = Tiling.STANDARD;
@@ -121,6 +122,12 @@ public final class NitPipeline implements AutoCloseable {
     /** CPU threads of a forward; 0, the default, for every core. */
     public Builder threads(int count) {
       threads = count;
+      return this;
+    }
+
+    /** The GPU's number, for backends that run on one; 0, the default, for the first. */
+    public Builder device(int number) {
+      device = number;
       return this;
     }
 
@@ -161,7 +168,7 @@ public final class NitPipeline implements AutoCloseable {
      */
     public NitPipeline open() throws IOException, EngineException {
       EngineOptions options =
-          new EngineOptions(threads, new DecodeOptions(decodeTiling, decodeBatchPixels));
+          new EngineOptions(threads, device, new DecodeOptions(decodeTiling, decodeBatchPixels));
       Bundle bundle = Bundle.open(folder);
       if (bundle.autoencoder().isPresent()) {
         decodeTiling.require(bundle.codec().orElseThrow().factor());

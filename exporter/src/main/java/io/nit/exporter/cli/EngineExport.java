@@ -104,7 +104,7 @@ record EngineExport(
                 staging,
                 TrtModel.inCheckpointShapes(weights, bundle.config()),
                 precision,
-                options.buckets().get(options.buckets().size() - 1)),
+                options),
             verification);
       }
     }

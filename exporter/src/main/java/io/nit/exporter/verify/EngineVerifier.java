@@ -4,6 +4,7 @@ import io.nit.core.bundle.Bundle;
 import io.nit.core.safetensors.SafetensorsFile;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.DType;
+import io.nit.exporter.trt.BuildOptions;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.Engines;
@@ -42,13 +43,13 @@ public final class EngineVerifier {
    * @param folder where the engine and its manifest lie; takes a file that is removed again
    * @param weights the bundle's weights, in the shapes of a checkpoint
    * @param precision the engine's
-   * @param maxTokens the most tokens of a pack
+   * @param built the GPU and the buckets that it was built for
    * @return one entry a pack
    * @throws EngineException if the engine does not load or run
    * @throws IOException if a file cannot be read
    */
   public static List<Verification> verify(
-      Bundle bundle, Path folder, TensorSource weights, DType precision, int maxTokens)
+      Bundle bundle, Path folder, TensorSource weights, DType precision, BuildOptions built)
       throws IOException, EngineException {
     Bundle engines =
         new Bundle(
@@ -67,14 +68,14 @@ public final class EngineVerifier {
             bundle.provenance());
     DType storage = DType.parse(bundle.weights());
     if (storage == DType.F32) {
-      return compare(engines, weights, precision, maxTokens);
+      return compare(engines, weights, precision, built);
     }
     // As floats in a file: the reference maps those and needs no heap for them.
     Path rounded = Files.createTempFile(folder, "rounded-", ".safetensors");
     try {
       ExportVerifier.round(weights, bundle.config(), storage, rounded);
       try (TensorSource stored = SafetensorsFile.open(rounded)) {
-        return compare(engines, stored, precision, maxTokens);
+        return compare(engines, stored, precision, built);
       }
     } finally {
       Files.deleteIfExists(rounded);
@@ -82,11 +83,14 @@ public final class EngineVerifier {
   }
 
   private static List<Verification> compare(
-      Bundle engines, TensorSource weights, DType precision, int maxTokens)
+      Bundle engines, TensorSource weights, DType precision, BuildOptions built)
       throws IOException, EngineException {
     List<Verification> all = new ArrayList<>();
+    int maxTokens = built.buckets().get(built.buckets().size() - 1);
+    EngineOptions options =
+        new EngineOptions(0, built.device(), EngineOptions.DecodeOptions.STANDARD);
     try (ReferenceEngine reference = ReferenceEngine.open(weights, engines.config());
-        VelocityEngine engine = Engines.open(engines, BACKEND, EngineOptions.DEFAULT)) {
+        VelocityEngine engine = Engines.open(engines, BACKEND, options)) {
       for (VerificationPack pack : VerificationPack.of(engines.config())) {
         if (pack.inputs().layout().tokens() > maxTokens) {
           continue;

@@ -36,6 +36,13 @@ final class ModelOptions {
       description = "CPU threads of a forward; 0 for every core (default: ${DEFAULT-VALUE}).")
   private int threads;
 
+  @Option(
+      names = "--device",
+      paramLabel = "N",
+      defaultValue = "0",
+      description = "The GPU of backends that run on one (default: ${DEFAULT-VALUE}).")
+  private int device;
+
   ModelOptions() {}
 
   Path folder() {
@@ -47,8 +54,16 @@ final class ModelOptions {
   }
 
   int threads() {
+    return options(DecodeOptions.STANDARD).threads();
+  }
+
+  int device() {
+    return options(DecodeOptions.STANDARD).device();
+  }
+
+  private EngineOptions options(DecodeOptions decode) {
     try {
-      return new EngineOptions(threads).threads();
+      return new EngineOptions(threads, device, decode);
     } catch (IllegalArgumentException e) {
       throw new IllegalArgumentException("--" + e.getMessage(), e);
     }
@@ -61,10 +76,10 @@ final class ModelOptions {
    */
   Optional<LatentCodec> openCodec(Bundle model, DecodeOptions decode)
       throws IOException, EngineException {
-    return Engines.openCodec(model, backend, new EngineOptions(threads(), decode));
+    return Engines.openCodec(model, backend, options(decode));
   }
 
   VelocityEngine open(Bundle model) throws IOException, EngineException {
-    return Engines.open(model, backend, new EngineOptions(threads()));
+    return Engines.open(model, backend, options(DecodeOptions.STANDARD));
   }
 }

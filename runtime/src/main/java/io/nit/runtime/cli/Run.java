@@ -130,6 +130,7 @@ public final class Run implements Callable<Integer> {
         NitPipeline.builder(bundle.folder())
             .backend(model.backend())
             .threads(model.threads())
+            .device(model.device())
             .maxTokens(maxTokens)
             .decodeTiling(tiling.tiling(bundle));
     if (sampling.autoGuidance().isPresent()) {

@@ -6,9 +6,10 @@ import io.nit.core.codec.Tiling;
  * How a backend is to run.
  *
  * @param threads CPU threads of a forward; 0 for the backend's own choice, which is every core
+ * @param device number of the GPU, for backends that run on one
  * @param decode how a learned autoencoder decodes
  */
-public record EngineOptions(int threads, DecodeOptions decode) {
+public record EngineOptions(int threads, int device, DecodeOptions decode) {
   /** The backend's own choices. */
   public static final EngineOptions DEFAULT = new EngineOptions(0);
 
@@ -17,11 +18,19 @@ public record EngineOptions(int threads, DecodeOptions decode) {
     if (threads < 0 || threads > 1024) {
       throw new IllegalArgumentException("threads: expected 0..1024, found " + threads);
     }
+    if (device < 0) {
+      throw new IllegalArgumentException("device: expected 0 or more, found " + device);
+    }
   }
 
-  /** With so many threads, and the standard way to decode. */
+  /** With so many threads, on the first GPU, and the standard way to decode. */
   public EngineOptions(int threads) {
     this(threads, DecodeOptions.STANDARD);
+  }
+
+  /** With so many threads, on the first GPU. */
+  public EngineOptions(int threads, DecodeOptions decode) {
+    this(threads, 0, decode);
   }
 
   /**

@@ -29,6 +29,11 @@ public interface EngineProvider {
    */
   Optional<String> refusal(Bundle bundle);
 
+  /** {@link #refusal(Bundle)} on another device than the first. */
+  default Optional<String> refusal(Bundle bundle, EngineOptions options) {
+    return refusal(bundle);
+  }
+
   /**
    * Loads the model.
    *

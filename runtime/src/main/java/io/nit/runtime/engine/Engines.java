@@ -65,16 +65,18 @@ public final class Engines {
     Optional<LatentCodec> plain = bundle.codec().get().plain();
     return plain.isPresent()
         ? plain
-        : Optional.of(codecProvider(bundle, backend, providers()).openCodec(bundle, options));
+        : Optional.of(
+            codecProvider(bundle, backend, options, providers()).openCodec(bundle, options));
   }
 
-  static EngineProvider codecProvider(Bundle bundle, String backend, List<EngineProvider> providers)
+  static EngineProvider codecProvider(
+      Bundle bundle, String backend, EngineOptions options, List<EngineProvider> providers)
       throws EngineException {
     List<EngineProvider> able = providers.stream().filter(EngineProvider::runsCodecs).toList();
     if (backend.equals(AUTO) || named(backend, providers).runsCodecs() || able.isEmpty()) {
-      return chosen(bundle, backend, able.isEmpty() ? providers : able).provider;
+      return chosen(bundle, backend, options, able.isEmpty() ? providers : able).provider;
     }
-    EngineProvider other = chosen(bundle, AUTO, able).provider;
+    EngineProvider other = chosen(bundle, AUTO, options, able).provider;
     LOG.info("autoencoder: backend {} runs none, {} does", backend, other.name());
     return other;
   }
@@ -82,7 +84,7 @@ public final class Engines {
   static VelocityEngine open(
       Bundle bundle, String backend, EngineOptions options, List<EngineProvider> providers)
       throws IOException, EngineException {
-    Choice choice = chosen(bundle, backend, providers);
+    Choice choice = chosen(bundle, backend, options, providers);
     VelocityEngine engine = choice.provider.open(bundle, options);
     LOG.info("backend {} ({}): {}", engine.backend(), choice.reason, engine.description());
     return engine;
@@ -90,11 +92,12 @@ public final class Engines {
 
   private record Choice(EngineProvider provider, String reason) {}
 
-  private static Choice chosen(Bundle bundle, String backend, List<EngineProvider> providers)
+  private static Choice chosen(
+      Bundle bundle, String backend, EngineOptions options, List<EngineProvider> providers)
       throws EngineException {
     if (!backend.equals(AUTO)) {
       EngineProvider named = named(backend, providers);
-      Optional<String> refusal = named.refusal(bundle);
+      Optional<String> refusal = named.refusal(bundle, options);
       if (refusal.isPresent()) {
         throw new EngineException(
             "backend " + backend + " cannot run " + bundle.folder() + ": " + refusal.get());
@@ -106,7 +109,7 @@ public final class Engines {
       if (provider.preference() == EngineProvider.BY_NAME_ONLY) {
         continue;
       }
-      Optional<String> refusal = provider.refusal(bundle);
+      Optional<String> refusal = provider.refusal(bundle, options);
       if (refusal.isEmpty()) {
         String reason =
             passedOver.isEmpty()

@@ -26,7 +26,7 @@ public final class OrtCpuProvider implements EngineProvider {
 
   @Override
   public Optional<String> refusal(Bundle bundle) {
-    return OrtDevice.CPU.refusal();
+    return OrtDevice.CPU.refusal(EngineOptions.DEFAULT);
   }
 
   @Override

@@ -25,7 +25,12 @@ public final class OrtCudaProvider implements EngineProvider {
 
   @Override
   public Optional<String> refusal(Bundle bundle) {
-    return OrtDevice.CUDA.refusal();
+    return refusal(bundle, EngineOptions.DEFAULT);
+  }
+
+  @Override
+  public Optional<String> refusal(Bundle bundle, EngineOptions options) {
+    return OrtDevice.CUDA.refusal(options);
   }
 
   @Override

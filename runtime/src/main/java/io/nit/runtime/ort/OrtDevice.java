@@ -13,16 +13,16 @@ enum OrtDevice {
   /** The CPU. */
   CPU("ort-cpu", "CPU") {
     @Override
-    void apply(OrtSession.SessionOptions settings) {}
+    void apply(OrtSession.SessionOptions settings, EngineOptions options) {}
   },
   /**
-   * The first NVIDIA GPU, in true single precision. Operators without a kernel there, such as the
+   * An NVIDIA GPU, in true single precision. Operators without a kernel there, such as the
    * attention's loop over images, are run from the CPU.
    */
   CUDA("ort-cuda", "CUDA") {
     @Override
-    void apply(OrtSession.SessionOptions settings) throws OrtException {
-      try (OrtCUDAProviderOptions cuda = new OrtCUDAProviderOptions(0)) {
+    void apply(OrtSession.SessionOptions settings, EngineOptions options) throws OrtException {
+      try (OrtCUDAProviderOptions cuda = new OrtCUDAProviderOptions(options.device())) {
         cuda.add("use_tf32", "0");
         settings.addCUDA(cuda);
       }
@@ -38,7 +38,8 @@ enum OrtDevice {
   }
 
   /** Makes a session compute there. */
-  abstract void apply(OrtSession.SessionOptions settings) throws OrtException;
+  abstract void apply(OrtSession.SessionOptions settings, EngineOptions options)
+      throws OrtException;
 
   /** The backend's name. */
   String backend() {
@@ -52,11 +53,11 @@ enum OrtDevice {
         + OrtNative.environment().getVersion()
         + ", "
         + words
-        + (this == CPU ? ", " + threads : "");
+        + (this == CPU ? ", " + threads : ", device " + options.device());
   }
 
   /** Why models cannot run there, or empty if they can; loads no model. */
-  Optional<String> refusal() {
+  Optional<String> refusal(EngineOptions options) {
     Optional<String> library = OrtNative.refusal();
     if (library.isPresent() || this == CPU) {
       return library;
@@ -67,7 +68,7 @@ enum OrtDevice {
               + " with -Pgpu brings it)");
     }
     try (OrtSession.SessionOptions settings = new OrtSession.SessionOptions()) {
-      apply(settings);
+      apply(settings, options);
       return Optional.empty();
     } catch (OrtException | LinkageError e) {
       return Optional.of("ONNX Runtime does not start CUDA: " + e.getMessage());

@@ -68,7 +68,7 @@ public final class OrtEngine implements VelocityEngine {
             // new one, so the plans would only pile up.
             settings -> {
               settings.setMemoryPatternOptimization(false);
-              device.apply(settings);
+              device.apply(settings, options);
             },
             opened -> ModelSignature.check(opened, config, model));
     return new OrtEngine(

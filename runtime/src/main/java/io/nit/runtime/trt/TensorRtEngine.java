@@ -508,6 +508,7 @@ public final class TensorRtEngine implements VelocityEngine {
       return;
     }
     open = false;
+    cudart.cudaSetDevice(options.device); // of this thread
     if (stream != null && !stream.isNull()) {
       cudart.cudaStreamSynchronize(stream);
     }

@@ -32,8 +32,13 @@ public final class TensorRtProvider implements EngineProvider {
 
   @Override
   public Optional<String> refusal(Bundle bundle) {
+    return refusal(bundle, EngineOptions.DEFAULT);
+  }
+
+  @Override
+  public Optional<String> refusal(Bundle bundle, EngineOptions options) {
     try {
-      Choice choice = choose(bundle);
+      Choice choice = choose(bundle, options);
       return choice.plan.isPresent() ? Optional.empty() : Optional.of(choice.refusal);
     } catch (IOException e) {
       return Optional.of("its engine cannot be read: " + e.getMessage());
@@ -43,26 +48,25 @@ public final class TensorRtProvider implements EngineProvider {
   @Override
   public VelocityEngine open(Bundle bundle, EngineOptions options)
       throws IOException, EngineException {
-    Choice choice = choose(bundle);
+    Choice choice = choose(bundle, options);
     if (choice.plan.isEmpty()) {
       throw new EngineException(choice.refusal);
     }
     return TensorRtEngine.open(
-        choice.plan.get(), EngineManifest.modelHash(bundle), TensorRtEngine.Options.DEFAULT);
+        choice.plan.get(),
+        EngineManifest.modelHash(bundle),
+        new TensorRtEngine.Options(options.device(), true));
   }
 
   private record Choice(Optional<Path> plan, String refusal) {}
 
   /** The first plan that fits, or why none does. */
-  private static Choice choose(Bundle bundle) throws IOException {
+  private static Choice choose(Bundle bundle, EngineOptions options) throws IOException {
     List<String> refusals = new ArrayList<>();
     for (Path plan : EngineManifest.plansIn(bundle.folder())) {
       Optional<String> refusal =
           TensorRtEngine.refusal(
-              plan,
-              EngineManifest.read(plan),
-              EngineManifest.modelHash(bundle),
-              TensorRtEngine.Options.DEFAULT.device());
+              plan, EngineManifest.read(plan), EngineManifest.modelHash(bundle), options.device());
       if (refusal.isEmpty()) {
         return new Choice(Optional.of(plan), "");
       }

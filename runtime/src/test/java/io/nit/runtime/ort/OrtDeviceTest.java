@@ -14,7 +14,7 @@ import org.junit.jupiter.api.Test;
 class OrtDeviceTest {
   @Test
   void theCpuIsAlwaysThere() {
-    assertEquals(Optional.empty(), OrtDevice.CPU.refusal());
+    assertEquals(Optional.empty(), OrtDevice.CPU.refusal(EngineOptions.DEFAULT));
     assertTrue(OrtDevice.CPU.describe(new EngineOptions(3)).endsWith(", CPU, 3 threads"));
   }
 
@@ -22,7 +22,7 @@ class OrtDeviceTest {
   void withoutItsCudaBuildTheRefusalNamesTheOneThatHasIt() {
     assumeFalse(
         OrtEnvironment.getAvailableProviders().contains(OrtProvider.CUDA), "this build has CUDA");
-    String refusal = OrtDevice.CUDA.refusal().orElseThrow();
+    String refusal = OrtDevice.CUDA.refusal(EngineOptions.DEFAULT).orElseThrow();
     assertTrue(refusal.contains("onnxruntime_gpu") && refusal.contains("-Pgpu"), refusal);
     assertFalse(new OrtCudaProvider().runsCodecs());
   }

@@ -244,6 +244,7 @@ class RunCommandTest {
         "--label 0 --size 8x8 --rope-mode yarn | 2 | --rope-mode yarn: expected --rope-reference",
         "--label 0 --size 8x8 --backend tpu | 2 | expected auto or one of tensorrt, ort-cuda, ort-cpu",
         "--label 0 --size 8x8 --backend tensorrt | 1 | backend tensorrt cannot run",
+        "--label 0 --size 8x8 --device -1 | 2 | --device: expected 0 or more, found -1",
         "--label 0 --size 8x8 --threads -1 | 2 | --threads: expected 0..1024",
         "--label 0 --size 8x8 --count 0 | 2 | --count: expected 1..",
         "--label 0 | 2 | missing --label and --size, or --requests",
