@@ -48,6 +48,7 @@ public final class OrtAutoencoder implements LatentCodec {
   private final DcAeSpec spec;
   private final float scalingFactor;
   private final EngineOptions options;
+  private final OrtDevice device;
   private final Network decoder;
   private final Optional<Network> decoderF32;
   private final Optional<Network> encoder;
@@ -58,13 +59,14 @@ public final class OrtAutoencoder implements LatentCodec {
   private final Object runLock = new Object();
   private OrtSession.RunOptions running; // guarded by runLock
 
-  private OrtAutoencoder(Bundle bundle, DcAeSpec spec, EngineOptions options)
+  private OrtAutoencoder(Bundle bundle, DcAeSpec spec, EngineOptions options, OrtDevice device)
       throws IOException, EngineException {
     AutoencoderFiles files = bundle.autoencoder().orElseThrow();
     this.folder = bundle.folder();
     this.spec = spec;
     this.scalingFactor = (float) spec.config().scalingFactor();
     this.options = options;
+    this.device = device;
     this.decoder = decoder(bundle, files.decoder(), files.compute());
     this.decoderF32 = files.decoderF32().map(name -> decoder(bundle, name, DType.F32));
     this.encoder =
@@ -119,16 +121,17 @@ public final class OrtAutoencoder implements LatentCodec {
    * Loads a bundle's autoencoder.
    *
    * @param options threads and how to decode
+   * @param device what to compute on
    * @return the codec, which the caller closes
    * @throws IllegalArgumentException if tiles are no multiples of the autoencoder's factor
    * @throws NoSuchFileException if one of its files is not there
    * @throws EngineException if the bundle's codec is no DC-AE, ONNX Runtime does not take the
    *     decoder, or the decoder's input or output differs from the config
    */
-  static OrtAutoencoder open(Bundle bundle, EngineOptions options)
+  static OrtAutoencoder open(Bundle bundle, EngineOptions options, OrtDevice device)
       throws IOException, EngineException {
     if (bundle.codec().orElse(null) instanceof DcAeSpec spec && bundle.autoencoder().isPresent()) {
-      return new OrtAutoencoder(bundle, spec, options);
+      return new OrtAutoencoder(bundle, spec, options, device);
     }
     throw new EngineException(
         bundle.folder()
@@ -173,6 +176,7 @@ public final class OrtAutoencoder implements LatentCodec {
                   // Decoding runs beside sampling on the same cores: a thread that spins while it
                   // waits would take its time from there.
                   settings.addConfigEntry("session.intra_op.allow_spinning", "0");
+                  device.apply(settings, options);
                 },
                 opened ->
                     ModelSignature.checkPlanes(opened, from, fromChannels, to, toChannels, file));
@@ -181,7 +185,7 @@ public final class OrtAutoencoder implements LatentCodec {
             kind,
             file.getFileName(),
             (System.nanoTime() - start) / 1_000_000,
-            OrtDevice.CPU.describe(options));
+            device.describe(options));
       }
       return session;
     }

@@ -43,6 +43,6 @@ public final class OrtCpuProvider implements EngineProvider {
   @Override
   public LatentCodec openCodec(Bundle bundle, EngineOptions options)
       throws IOException, EngineException {
-    return OrtAutoencoder.open(bundle, options);
+    return OrtAutoencoder.open(bundle, options, OrtDevice.CPU);
   }
 }

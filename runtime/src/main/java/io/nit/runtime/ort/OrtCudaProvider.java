@@ -1,6 +1,7 @@
 package io.nit.runtime.ort;
 
 import io.nit.core.bundle.Bundle;
+import io.nit.core.codec.LatentCodec;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.EngineProvider;
@@ -37,5 +38,16 @@ public final class OrtCudaProvider implements EngineProvider {
   public VelocityEngine open(Bundle bundle, EngineOptions options)
       throws IOException, EngineException {
     return OrtEngine.open(bundle.model(), bundle.config(), options, OrtDevice.CUDA);
+  }
+
+  @Override
+  public boolean runsCodecs() {
+    return true;
+  }
+
+  @Override
+  public LatentCodec openCodec(Bundle bundle, EngineOptions options)
+      throws IOException, EngineException {
+    return OrtAutoencoder.open(bundle, options, OrtDevice.CUDA);
   }
 }

@@ -81,11 +81,32 @@ class EnginesTest {
             .getMessage());
   }
 
+  @Test
+  void aCodecRunsOnTheBackendAskedForOrOnThePreferredThatRunsCodecs() throws Exception {
+    Fake engines = new Fake("engines", 30, null);
+    Fake gpu = new Fake("gpu", 20, null);
+    Fake cpu = new Fake("cpu", 10, null);
+    gpu.codecs = true;
+    cpu.codecs = true;
+    List<EngineProvider> all = List.of(engines, gpu, cpu);
+    EngineOptions options = EngineOptions.DEFAULT;
+    assertSame(gpu, Engines.codecProvider(BUNDLE, "engines", options, all));
+    assertSame(gpu, Engines.codecProvider(BUNDLE, "auto", options, all));
+    assertSame(cpu, Engines.codecProvider(BUNDLE, "cpu", options, all));
+    Fake lost = new Fake("gpu", 20, "no device");
+    lost.codecs = true;
+    all = List.of(engines, lost, cpu);
+    assertSame(cpu, Engines.codecProvider(BUNDLE, "engines", options, all));
+    List<EngineProvider> named = all;
+    assertThrows(EngineException.class, () -> Engines.codecProvider(BUNDLE, "gpu", options, named));
+  }
+
   private static final class Fake implements EngineProvider {
     private final String name;
     private final int preference;
     private final String refusal;
     private final VelocityEngine engine = new Idle();
+    private boolean codecs;
 
     Fake(String name, int preference, String refusal) {
       this.name = name;
@@ -101,6 +122,11 @@ class EnginesTest {
     @Override
     public int preference() {
       return preference;
+    }
+
+    @Override
+    public boolean runsCodecs() {
+      return codecs;
     }
 
     @Override

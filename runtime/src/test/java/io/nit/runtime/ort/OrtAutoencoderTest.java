@@ -336,7 +336,7 @@ class OrtAutoencoderTest {
   }
 
   private static OrtAutoencoder open(Bundle bundle, DecodeOptions decode) throws Exception {
-    return OrtAutoencoder.open(bundle, new EngineOptions(1, decode));
+    return OrtAutoencoder.open(bundle, new EngineOptions(1, decode), OrtDevice.CPU);
   }
 
   private static List<float[]> latents(int count, int h, int w) {
