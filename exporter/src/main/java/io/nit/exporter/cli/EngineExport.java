@@ -9,6 +9,7 @@ import io.nit.core.cli.Cli;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.io.Sha256;
 import io.nit.core.tensor.DType;
+import io.nit.core.trt.Gpu;
 import io.nit.core.trt.TensorRt;
 import io.nit.core.trt.TensorRtException;
 import io.nit.exporter.onnx.OnnxFile;
@@ -21,6 +22,7 @@ import io.nit.runtime.engine.EngineException;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.time.Instant;
@@ -36,6 +38,14 @@ import org.slf4j.LoggerFactory;
 /**
  * Builds an engine with its manifest. Everything is made in a temporary folder beside the plan,
  * verified there, and moved into place, the manifest last.
+ *
+ * @param bundle the model
+ * @param precision type of the arithmetic
+ * @param plan the file to make or replace
+ * @param options how TensorRT builds
+ * @param command the line that builds the same again, for the manifest
+ * @param verify whether to compare the engine with the reference
+ * @param quiet whether to show no progress
  */
 record EngineExport(
     Bundle bundle,
@@ -55,10 +65,7 @@ record EngineExport(
    * @throws IOException if a file cannot be read or written, or the verification fails
    */
   void run() throws IOException, EngineException {
-    Optional<String> refusal = TensorRt.refusal(options.device());
-    if (refusal.isPresent()) {
-      throw new EngineException("no engine can be built here: " + refusal.get());
-    }
+    requireTensorRt();
     Path folder = plan.toAbsolutePath().getParent();
     Files.createDirectories(folder);
     Path staging = Files.createTempDirectory(folder, "." + plan.getFileName() + ".tmp-");
@@ -69,6 +76,51 @@ record EngineExport(
     } finally {
       remove(staging);
     }
+  }
+
+  private void requireTensorRt() throws EngineException {
+    Optional<String> refusal = TensorRt.refusal(options.device());
+    if (refusal.isPresent()) {
+      throw new EngineException("no engine can be built here: " + refusal.get());
+    }
+  }
+
+  /**
+   * Whether the engine that is there is the one that {@link #run} would build; says what differs.
+   *
+   * @throws EngineException if there is no GPU or TensorRT to tell it
+   * @throws IOException if a file cannot be read
+   */
+  boolean fits() throws IOException, EngineException {
+    requireTensorRt();
+    EngineManifest found;
+    try {
+      found = EngineManifest.read(plan);
+    } catch (NoSuchFileException e) {
+      say(plan + " has no manifest");
+      return false;
+    }
+    List<EngineManifest.Mismatch> mismatches;
+    try {
+      mismatches =
+          found.mismatches(
+              Gpu.open(options.device()).host(plugins()),
+              plan.toAbsolutePath().getParent(),
+              EngineManifest.modelHash(bundle));
+    } catch (TensorRtException e) {
+      throw new EngineException(e.getMessage(), e);
+    }
+    mismatches.addAll(found.differences(precision.name(), profiles()));
+    if (!mismatches.isEmpty()) {
+      say(found.refusal(mismatches));
+    }
+    return mismatches.isEmpty();
+  }
+
+  private List<EngineManifest.Profile> profiles() {
+    return options.buckets().stream()
+        .map(bucket -> new EngineManifest.Profile(bucket, options.images(bucket)))
+        .toList();
   }
 
   private void build(Path folder, Path staging)
@@ -128,10 +180,6 @@ record EngineExport(
       String hash,
       Optional<PluginLibrary> plugins,
       ArrayNode verification) {
-    List<EngineManifest.Profile> profiles =
-        options.buckets().stream()
-            .map(bucket -> new EngineManifest.Profile(bucket, options.images(bucket)))
-            .toList();
     ObjectNode provenance =
         JsonNodeFactory.instance
             .objectNode()
@@ -147,7 +195,7 @@ record EngineExport(
         EngineManifest.modelHash(bundle).orElse("unknown"),
         bundle.config(),
         precision.name(),
-        profiles,
+        profiles(),
         built.gpu().host(plugins),
         verification,
         command,

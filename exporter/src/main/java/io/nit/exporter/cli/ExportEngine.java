@@ -35,8 +35,8 @@ import picocli.CommandLine.Parameters;
       "    nit-export engine bundles/xl",
       "  for packs of up to 4096 tokens, with a longer search for fast kernels:",
       "    nit-export engine bundles/xl --buckets 512,4096 --optimization-level 5",
-      "  once more after a new driver, GPU or library:",
-      "    nit-export engine bundles/xl --overwrite",
+      "  before a server starts: builds only what no longer fits",
+      "    nit-export engine bundles/xl --rebuild-on-mismatch",
       "",
       "Exit codes: 0 done, 1 failed (also the verification), 2 bad usage, 130 stopped."
     })
@@ -74,6 +74,13 @@ final class ExportEngine implements Callable<Integer> {
   @Option(names = "--overwrite", description = "Replace an engine that is there already.")
   private boolean overwrite;
 
+  @Option(
+      names = "--rebuild-on-mismatch",
+      description =
+          "Replace an engine that is there already only if it does not fit this GPU, the versions,"
+              + " the bundle or the options; else leave it.")
+  private boolean rebuildOnMismatch;
+
   @Mixin private CommonOptions common;
 
   /** Made by picocli. */
@@ -96,11 +103,17 @@ final class ExportEngine implements Callable<Integer> {
     }
     Bundle model = Bundle.open(bundle);
     BuildOptions options = flags.options(model.maxTokens(), type, plan.toAbsolutePath());
-    if (Files.exists(plan) && !overwrite) {
+    EngineExport export =
+        new EngineExport(model, type, plan, options, command(plan), verify, common.quiet());
+    if (Files.exists(plan) && rebuildOnMismatch && export.fits()) {
+      System.out.println(plan);
+      return Cli.DONE;
+    }
+    if (Files.exists(plan) && !overwrite && !rebuildOnMismatch) {
       throw new FileAlreadyExistsException(
           plan.toString(), null, "there is an engine already; --overwrite replaces it");
     }
-    new EngineExport(model, type, plan, options, command(plan), verify, common.quiet()).run();
+    export.run();
     System.out.println(plan);
     return Cli.DONE;
   }

@@ -54,11 +54,6 @@ public record BuildOptions(
     }
   }
 
-  /** TensorRT's defaults on the first GPU. */
-  public static BuildOptions of(List<Integer> buckets) {
-    return new BuildOptions(0, buckets, MAX_IMAGES, WORKSPACE, 3, Optional.empty());
-  }
-
   /** The most images of a profile: no more than it has tokens. */
   public int images(int bucket) {
     return Math.min(bucket, maxImages);

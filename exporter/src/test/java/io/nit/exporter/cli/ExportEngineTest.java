@@ -141,6 +141,16 @@ class ExportEngineTest {
   }
 
   @Test
+  void withoutAGpuNothingTellsWhetherAnEngineFitsAndItStays() throws IOException {
+    assumeTrue(TensorRt.refusal(0).isPresent(), "TensorRT is here");
+    Files.write(bundle.resolve("engine-bf16.plan"), new byte[3]);
+    CapturedRun run = engine(bundle.toString(), "--rebuild-on-mismatch");
+    assertEquals(1, run.code(), run.err());
+    assertTrue(run.err().contains("no engine can be built here"), run.err());
+    assertEquals(3, Files.size(bundle.resolve("engine-bf16.plan")));
+  }
+
+  @Test
   void bucketsEndAtTheBundlesLimit() {
     assertEquals(List.of(512, 2048, 3000), EngineFlags.standard(3000));
     assertEquals(List.of(512, 2048, 8192, 16384), EngineFlags.standard(16384));

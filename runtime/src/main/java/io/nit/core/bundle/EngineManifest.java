@@ -216,6 +216,20 @@ public record EngineManifest(
     return all;
   }
 
+  /** Every way in which this engine is not of a precision and profiles; empty if it is. */
+  public List<Mismatch> differences(String wantedPrecision, List<Profile> wantedProfiles) {
+    List<Mismatch> all = new ArrayList<>();
+    compare(all, "precision", precision, wantedPrecision);
+    compare(all, "profiles", words(profiles), words(wantedProfiles));
+    return all;
+  }
+
+  private static String words(List<Profile> profiles) {
+    return profiles.stream()
+        .map(profile -> profile.tokens + " tokens in " + profile.images + " images")
+        .collect(Collectors.joining(", "));
+  }
+
   private static void compare(List<Mismatch> all, String field, String expected, String found) {
     if (!expected.equals(found)) {
       all.add(new Mismatch(field, expected, found));

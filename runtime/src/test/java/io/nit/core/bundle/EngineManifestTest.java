@@ -113,6 +113,20 @@ class EngineManifestTest {
   }
 
   @Test
+  void anotherPrecisionOrOtherBucketsAreDifferences() throws IOException {
+    EngineManifest manifest = manifest("a.plan", "BF16", H100);
+    assertEquals(List.of(), manifest.differences("BF16", manifest.profiles()));
+    assertEquals(
+        List.of(
+            new Mismatch("precision", "BF16", "F16"),
+            new Mismatch(
+                "profiles",
+                "512 tokens in 512 images, 2048 tokens in 1024 images",
+                "64 tokens in 64 images")),
+        manifest.differences("F16", List.of(new Profile(64, 64))));
+  }
+
+  @Test
   void plansOfAFolderComeWithTheFastPrecisionsFirst() throws IOException {
     manifest("c.plan", "F32", H100);
     manifest("b.plan", "F16", H100);

@@ -37,6 +37,7 @@ import java.io.IOException;
 import java.nio.FloatBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
@@ -310,6 +311,16 @@ class TensorRtGpuTest {
       assertEquals("tensorrt", engine.backend());
       forward(engine, PACKS.get(2));
     }
+    FileTime built = Files.getLastModifiedTime(plan);
+    String[] again = {"engine", served.toString(), "--buckets", "64,1024", "--rebuild-on-mismatch"};
+    run = CapturedRun.of(new Export(), (Object[]) again);
+    assertEquals(0, run.code(), run.err());
+    assertEquals(built, Files.getLastModifiedTime(plan));
+    again[3] = "64,512";
+    run = CapturedRun.of(new Export(), (Object[]) again);
+    assertEquals(0, run.code(), run.err());
+    assertTrue(run.err().contains("profiles: expected 64 tokens in 64 images, 1024"), run.err());
+    assertEquals(512, EngineManifest.read(plan).profiles().get(1).tokens());
     Path text = EngineManifest.fileOf(plan);
     Files.writeString(text, Files.readString(text).replace(plugins.sha256(), "another"));
     String message =
@@ -320,7 +331,7 @@ class TensorRtGpuTest {
     assertTrue(
         message.contains("plugins.sha256: expected another, found " + plugins.sha256())
             && message.contains("Build it again with: nit-export engine " + served)
-            && message.contains("--buckets 64,1024 --overwrite"),
+            && message.contains("--buckets 64,512 --overwrite"),
         message);
   }
 
