@@ -226,6 +226,9 @@ public final class EngineBuilder {
   private void configure() throws IOException, TensorRtException {
     config.setMemoryPoolLimit(nvinfer.MemoryPoolType.kWORKSPACE, options.workspaceBytes());
     config.setBuilderOptimizationLevel(options.optimizationLevel());
+    // One stream. TensorRT else puts the modulations beside the blocks, and each block then waits
+    // for events that take longer than what they hide (tests/bench/RESULTS.md).
+    config.setMaxAuxStreams(0);
     // The inspector can then prove which layers are plugins; it costs no speed.
     config.setProfilingVerbosity(nvinfer.ProfilingVerbosity.kDETAILED);
     if (model.precision() == DType.F32) {

@@ -36,8 +36,8 @@ import java.util.TreeMap;
  * be finite and to have the same bits in every round.
  *
  * <p>Arguments: preset (xl), precision (bf16), folder for the files (engine-bench), buckets
- * (512,2048,8192,16384), rounds (20), optimization level (3), mixes (200): so many packs at random,
- * each of sizes that the engine has not seen, one call each.
+ * (128,512,2048,8192,16384), rounds (20), optimization level (3), mixes (200): so many packs at
+ * random, each of sizes that the engine has not seen, one call each.
  */
 public final class EngineBenchmark {
   private static final int WARM_UP = 5;
@@ -50,7 +50,7 @@ public final class EngineBenchmark {
     DType precision = DType.valueOf(argument(args, 1, "bf16").toUpperCase(Locale.ROOT));
     Path folder = Path.of(argument(args, 2, "engine-bench"));
     List<Integer> buckets =
-        Arrays.stream(argument(args, 3, "512,2048,8192,16384").split(","))
+        Arrays.stream(argument(args, 3, "128,512,2048,8192,16384").split(","))
             .map(Integer::parseInt)
             .toList();
     int rounds = Integer.parseInt(argument(args, 4, "20"));

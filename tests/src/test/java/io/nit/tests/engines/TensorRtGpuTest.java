@@ -74,8 +74,9 @@ class TensorRtGpuTest {
           PackLayout.of(new int[] {3, 1, 26, 7}, new int[] {5, 1, 21, 2}),
           PackLayout.of(new int[] {13, 32}, new int[] {5, 25}),
           PackLayout.of(new int[] {1}, new int[] {1}));
-  private static final BuildOptions TWO_BUCKETS =
-      new BuildOptions(0, List.of(64, 1024), 256, 1L << 30, 3, Optional.empty());
+
+  /** Kernels are timed once for all tests. */
+  @TempDir static Path shared;
 
   private static PluginLibrary plugins;
 
@@ -106,6 +107,11 @@ class TensorRtGpuTest {
             .model();
     // Weights beside the model, as those of large models are.
     return TrtModel.write(exported, precision, folder.resolve("trt/model.onnx"), 0, bytes -> {});
+  }
+
+  private static BuildOptions twoBuckets() {
+    return new BuildOptions(
+        0, List.of(64, 1024), 256, 1L << 30, 3, Optional.of(shared.resolve("timings")));
   }
 
   private EngineBuilder.Built build(NitConfig config, DType precision, BuildOptions options)
@@ -164,7 +170,7 @@ class TensorRtGpuTest {
               TINY.with(Map.of("patch_size", 2, "use_adaln_lora", true, "adaln_lora_dim", 8));
           default -> TINY;
         };
-    EngineBuilder.Built built = build(config, precision, TWO_BUCKETS);
+    EngineBuilder.Built built = build(config, precision, twoBuckets());
     boolean fused = precision != DType.F32;
     assertEquals(
         fused,
@@ -192,7 +198,7 @@ class TensorRtGpuTest {
 
   @Test
   void shapesThatComeAgainAreReplayedWithTheSameBits() throws Exception {
-    try (TensorRtEngine engine = open(build(TINY, DType.BF16, TWO_BUCKETS), TINY)) {
+    try (TensorRtEngine engine = open(build(TINY, DType.BF16, twoBuckets()), TINY)) {
       float[][] first = new float[PACKS.size()][];
       for (int i = 0; i < first.length; i++) {
         first[i] = forward(engine, PACKS.get(i));
@@ -214,7 +220,7 @@ class TensorRtGpuTest {
 
   @Test
   void twoEnginesOfOnePlanRunSideBySideAndPacksThatAreTooLargeAreRefused() throws Exception {
-    EngineBuilder.Built built = build(TINY, DType.BF16, TWO_BUCKETS);
+    EngineBuilder.Built built = build(TINY, DType.BF16, twoBuckets());
     TensorRtEngine one = open(built, TINY);
     try (TensorRtEngine two = open(built, TINY)) {
       float[] expected = forward(one, PACKS.get(2));
@@ -242,7 +248,7 @@ class TensorRtGpuTest {
 
   @Test
   void plansThatAreCutOrNoneAndOtherModelsAreRefused() throws Exception {
-    EngineBuilder.Built built = build(TINY, DType.BF16, TWO_BUCKETS);
+    EngineBuilder.Built built = build(TINY, DType.BF16, twoBuckets());
     String message =
         assertThrows(EngineException.class, () -> open(built, TINY.with(Map.of("in_channels", 8))))
             .getMessage();
