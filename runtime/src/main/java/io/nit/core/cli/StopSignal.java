@@ -9,6 +9,7 @@ import sun.misc.Signal;
  */
 public final class StopSignal {
   private final AtomicBoolean requested = new AtomicBoolean();
+  private volatile boolean terminated;
 
   private StopSignal() {}
 
@@ -22,7 +23,13 @@ public final class StopSignal {
             Runtime.getRuntime().halt(Cli.INTERRUPTED);
           }
         });
-    Signal.handle(new Signal("TERM"), signal -> stop.requested.set(true));
+    Signal.handle(
+        new Signal("TERM"),
+        signal -> {
+          if (!stop.requested.getAndSet(true)) {
+            stop.terminated = true;
+          }
+        });
     return stop;
   }
 
@@ -34,6 +41,14 @@ public final class StopSignal {
   /** Asks for the stop, as a signal would. */
   public void request() {
     requested.set(true);
+  }
+
+  /**
+   * Whether SIGTERM came first. Schedulers end a job with it, and take the exit code 0 as a sign
+   * that the job has saved what it did.
+   */
+  public boolean terminated() {
+    return terminated;
   }
 
   /** Whether to end at the next safe point. */

@@ -63,7 +63,8 @@ import picocli.CommandLine.Option;
       "  nit-train autoencoder --init dc-ae-f32c32-sana-1.1-diffusers \\",
       "      --data pictures --output tuned --lr 2e-5 --warmup 200",
       "",
-      "Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped."
+      "Exit codes: 0 done, or saved after SIGTERM, 1 failed, 2 bad usage,",
+      "130 stopped by Ctrl-C."
     })
 public final class Autoencoder implements Callable<Integer> {
   private static final Logger LOG = LoggerFactory.getLogger(Autoencoder.class);
@@ -312,7 +313,7 @@ public final class Autoencoder implements Callable<Integer> {
           batch,
           options.precision());
       try (MetricsLog metrics = MetricsLog.open(folder.root(), trainer.step())) {
-        return RunFlags.finish(trainer.run(metrics, stop, common.quiet()), trainer.step());
+        return RunFlags.finish(trainer.run(metrics, stop, common.quiet()), trainer.step(), stop);
       }
     }
   }

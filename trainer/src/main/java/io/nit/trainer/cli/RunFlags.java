@@ -2,6 +2,7 @@ package io.nit.trainer.cli;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.cli.Cli;
+import io.nit.core.cli.StopSignal;
 import io.nit.trainer.checkpoint.Checkpoint;
 import io.nit.trainer.checkpoint.CheckpointStore;
 import io.nit.trainer.loop.RunFolder;
@@ -124,13 +125,15 @@ final class RunFlags {
         .put("max-minutes", maxMinutes);
   }
 
-  /** Says how a run ended; the exit code. */
-  static int finish(TrainingLoop.Outcome outcome, long step) {
+  /** Says how a run ended; the exit code, which after SIGTERM is that of a run that is done. */
+  static int finish(TrainingLoop.Outcome outcome, long step, StopSignal stop) {
     switch (outcome) {
       case DONE -> LOG.info("done: {} steps", step);
       case OUT_OF_TIME -> LOG.info("--max-minutes is over: {} steps", step);
       case STOPPED -> LOG.info("stopped at step {}; the same command goes on from there", step);
     }
-    return outcome == TrainingLoop.Outcome.STOPPED ? Cli.INTERRUPTED : Cli.DONE;
+    return outcome == TrainingLoop.Outcome.STOPPED && !stop.terminated()
+        ? Cli.INTERRUPTED
+        : Cli.DONE;
   }
 }

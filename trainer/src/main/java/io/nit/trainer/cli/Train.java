@@ -68,7 +68,8 @@ import picocli.CommandLine.Spec;
       "  nit-train --config tiny.json --data pictures --output other \\",
       "      --resume run/checkpoints/step-0000500",
       "",
-      "Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped."
+      "Exit codes: 0 done, or saved after SIGTERM, 1 failed, 2 bad usage,",
+      "130 stopped by Ctrl-C."
     })
 public final class Train implements Callable<Integer> {
   private static final Logger LOG = LoggerFactory.getLogger(Train.class);
@@ -176,7 +177,8 @@ public final class Train implements Callable<Integer> {
               new Trainer(config, options, set, folder, target, workers, collectives);
           FolderLock lock = ranks.leads() ? folder.lock() : null) {
         if (!ranks.leads()) {
-          return RunFlags.finish(trainer.run(MetricsLog.none(), grid, stop, quiet), trainer.step());
+          return RunFlags.finish(
+              trainer.run(MetricsLog.none(), grid, stop, quiet), trainer.step(), stop);
         }
         if (from.isPresent()) {
           trainer.resume(from.get());
@@ -190,7 +192,8 @@ public final class Train implements Callable<Integer> {
             dataFlags.maxTokens,
             options.steps());
         try (MetricsLog metrics = MetricsLog.open(folder.root(), trainer.step())) {
-          return RunFlags.finish(trainer.run(metrics, grid, stop, common.quiet()), trainer.step());
+          return RunFlags.finish(
+              trainer.run(metrics, grid, stop, common.quiet()), trainer.step(), stop);
         }
       }
     }

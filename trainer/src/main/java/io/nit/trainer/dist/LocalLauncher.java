@@ -84,7 +84,8 @@ public final class LocalLauncher {
           }
         }
         if (!alive) {
-          return 0;
+          // The ranks were told by SIGTERM, whatever this process was told by.
+          return told && !stop.terminated() ? Cli.INTERRUPTED : Cli.DONE;
         }
         Thread.sleep(50);
       }

