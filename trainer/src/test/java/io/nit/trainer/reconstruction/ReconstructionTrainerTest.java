@@ -278,22 +278,25 @@ class ReconstructionTrainerTest {
 
   @Test
   void sixtyStepsHoldNativeAndHeapMemoryConstant() throws IOException {
-    // As long as half of what is measured: the heap, compiled code and malloc's pools of every
-    // thread have grown by then.
-    try (ReconstructionTrainer warm = trainer(Tiny.options(30, 15, 5), "warm", 2)) {
+    try (ReconstructionTrainer warm = trainer(Tiny.options(10, 5, 5), "warm", 2)) {
       run(warm, "warm");
     }
     long heap = Memory.usedHeap();
     long pointers = Pointer.totalCount();
-    long physical = Pointer.physicalBytes();
-    try (ReconstructionTrainer trainer = trainer(Tiny.options(60, 30, 10), "a", 2)) {
-      run(trainer, "a");
+    // malloc's pools of the workers come and go by up to 40 MiB; a leak grows in every window.
+    long moreMib = Long.MAX_VALUE;
+    for (int window = 0; window < 3 && moreMib >= 24; window++) {
+      long physical = Pointer.physicalBytes();
+      try (ReconstructionTrainer trainer = trainer(Tiny.options(60, 30, 10), "a" + window, 2)) {
+        run(trainer, "a" + window);
+      }
+      Memory.usedHeap(); // collected, so that the heap's growth is not counted
+      moreMib = (Pointer.physicalBytes() - physical) >> 20;
     }
     long moreHeapKib = Memory.usedHeap() - heap >> 10;
     long morePointers = Pointer.totalCount() - pointers;
-    long moreMib = (Pointer.physicalBytes() - physical) >> 20;
     assertTrue(morePointers < 30, "pointers left after 60 steps: " + morePointers);
     assertTrue(moreHeapKib < 4096, "KiB more heap after 60 steps: " + moreHeapKib);
-    assertTrue(moreMib < 32, "MiB more after 60 steps: " + moreMib);
+    assertTrue(moreMib < 24, "MiB more after 60 steps: " + moreMib);
   }
 }
