@@ -23,6 +23,18 @@ public record PipelineStats(
   /** Of a pipeline that has done nothing. */
   static final PipelineStats NONE = new PipelineStats(0, 0, 0, 0, 0, 0, 0);
 
+  /** What two pipelines have done together. */
+  public PipelineStats plus(PipelineStats other) {
+    return new PipelineStats(
+        images + other.images,
+        forwards + other.forwards,
+        tokens + other.tokens,
+        modelSeconds + other.modelSeconds,
+        javaSeconds + other.javaSeconds,
+        decodeSeconds + other.decodeSeconds,
+        retriedDecodes + other.retriedDecodes);
+  }
+
   /** With what the decoding thread has done. */
   PipelineStats withDecoding(double seconds, long retried) {
     return new PipelineStats(images, forwards, tokens, modelSeconds, javaSeconds, seconds, retried);

@@ -26,13 +26,9 @@ public record Gpu(
    * @throws TensorRtException if there is no driver or no such device
    */
   public static Gpu open(int device) throws TensorRtException {
-    int[] count = new int[1];
-    int error = cudart.cudaGetDeviceCount(count);
-    if (error != cudart.cudaSuccess) {
-      throw new TensorRtException("expected a CUDA device, found none: " + Cuda.text(error));
-    }
-    if (device < 0 || device >= count[0]) {
-      throw new TensorRtException("device: expected 0.." + (count[0] - 1) + ", found " + device);
+    int count = count();
+    if (device < 0 || device >= count) {
+      throw new TensorRtException("device: expected 0.." + (count - 1) + ", found " + device);
     }
     Cuda.check(cudart.cudaSetDevice(device), "device " + device);
     try (cudaDeviceProp properties = new cudaDeviceProp()) {
@@ -47,6 +43,20 @@ public record Gpu(
           version(cudart::cudaRuntimeGetVersion),
           version(cudart::cudaDriverGetVersion));
     }
+  }
+
+  /**
+   * How many devices CUDA has, at least one.
+   *
+   * @throws TensorRtException if there is no driver or no device
+   */
+  public static int count() throws TensorRtException {
+    int[] count = new int[1];
+    int error = cudart.cudaGetDeviceCount(count);
+    if (error != cudart.cudaSuccess) {
+      throw new TensorRtException("expected a CUDA device, found none: " + Cuda.text(error));
+    }
+    return count[0];
   }
 
   private interface VersionCall {

@@ -6,6 +6,8 @@ import io.nit.core.cli.CommonOptions;
 import io.nit.core.cli.StopSignal;
 import io.nit.core.flow.Guidance;
 import io.nit.core.flow.SamplerKind;
+import io.nit.core.trt.Gpu;
+import io.nit.core.trt.TensorRtException;
 import io.nit.runtime.ImageRequest;
 import io.nit.runtime.NitPipeline;
 import io.nit.runtime.RequestValidator;
@@ -15,6 +17,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
+import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -45,6 +48,7 @@ import picocli.CommandLine.Option;
       "      --steps 250 --guidance 2.5 --guidance-interval 0,0.7 --rope-mode yarn \\",
       "      --rope-reference 16 --output out",
       "  nit-run --bundle bundle --requests requests.jsonl --output out",
+      "  nit-run --bundle bundle --requests requests.jsonl --devices all --output out",
       "  nit-run info --bundle bundle",
       "",
       "A line of requests.jsonl (label and size are required, the rest is as the",
@@ -108,6 +112,14 @@ public final class Run implements Callable<Integer> {
               + " ${DEFAULT-VALUE}).")
   private int maxTokens;
 
+  @Option(
+      names = "--devices",
+      paramLabel = "N,N,...|all",
+      description =
+          "GPUs that share the requests, one worker each, in place of --device; backends on the"
+              + " CPU run as many workers.")
+  private String devices;
+
   /** Made by picocli. */
   public Run() {}
 
@@ -120,6 +132,7 @@ public final class Run implements Callable<Integer> {
   public Integer call() throws Exception {
     Path to = Flags.required("--output", output);
     checkChoice();
+    List<Integer> chosen = devices();
     Bundle bundle = Bundle.open(model.folder());
     if (bundle.codec().isEmpty()) {
       throw new IllegalArgumentException(
@@ -130,7 +143,6 @@ public final class Run implements Callable<Integer> {
         NitPipeline.builder(bundle.folder())
             .backend(model.backend())
             .threads(model.threads())
-            .device(model.device())
             .maxTokens(maxTokens)
             .decodeTiling(tiling.tiling(bundle));
     if (sampling.autoGuidance().isPresent()) {
@@ -142,7 +154,7 @@ public final class Run implements Callable<Integer> {
     List<ImageRequest> wanted = wanted(bundle, models.size() > 1);
     PictureFolder folder = PictureFolder.open(to, ModelHash.of(models, tiling.tiling(bundle)));
     StopSignal stop = StopSignal.install();
-    return new SampleJob(to, folder, wanted, pipeline, common.quiet()).run(stop);
+    return new SampleJob(to, folder, wanted, pipeline, chosen, common.quiet()).run(stop);
   }
 
   private void checkChoice() {
@@ -155,6 +167,39 @@ public final class Run implements Callable<Integer> {
     }
     if (count < 1 || count > 1_000_000) {
       throw new IllegalArgumentException("--count: expected 1..1000000, found " + count);
+    }
+  }
+
+  /** The devices that are asked for, each once. */
+  private List<Integer> devices() {
+    if (devices == null) {
+      return List.of(model.device());
+    }
+    if (model.device() != 0) {
+      throw new IllegalArgumentException("--devices: expected without --device, found both");
+    }
+    if (devices.equals("all")) {
+      return Stream.iterate(0, device -> device + 1).limit(gpus()).toList();
+    }
+    List<Integer> found = new ArrayList<>();
+    for (String word : devices.split(",", -1)) {
+      if (!word.matches("[0-9]{1,3}") || found.contains(Integer.valueOf(word))) {
+        throw new IllegalArgumentException(
+            "--devices: expected all, or different numbers such as 0,1, found " + devices);
+      }
+      found.add(Integer.valueOf(word));
+    }
+    return found;
+  }
+
+  private static int gpus() {
+    try {
+      return Gpu.count();
+    } catch (TensorRtException e) {
+      throw new IllegalArgumentException("--devices all: " + e.getMessage(), e);
+    } catch (LinkageError e) {
+      throw new IllegalArgumentException(
+          "--devices all: expected CUDA's jars and a driver, found none: " + e, e);
     }
   }
 

@@ -8,10 +8,13 @@ import io.nit.runtime.ImageRequest;
 import io.nit.runtime.ImageResult;
 import io.nit.runtime.NitPipeline;
 import io.nit.runtime.PipelineStats;
+import io.nit.runtime.SamplingException;
 import io.nit.runtime.engine.EngineException;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Deque;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.CancellationException;
@@ -23,16 +26,20 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Samples what a folder lacks. Each picture is written as soon as it is decoded, so that whatever
- * ends the job keeps the pictures done until then.
+ * Samples what a folder lacks, on one device or several, which take requests from one queue, so
+ * that none waits while there is work. A picture does not depend on which it was. Each picture is
+ * written as soon as it is decoded, so that whatever ends the job keeps the pictures done until
+ * then.
  */
 final class SampleJob {
   private static final Logger LOG = LoggerFactory.getLogger(SampleJob.class);
+  private static final int FAILURES = 3;
 
   private final Path output;
   private final PictureFolder folder;
   private final List<ImageRequest> requests;
   private final NitPipeline.Builder pipelineBuilder;
+  private final List<Integer> devices;
   private final boolean quiet;
   private final AtomicInteger written = new AtomicInteger();
   private final AtomicInteger failed = new AtomicInteger();
@@ -43,11 +50,13 @@ final class SampleJob {
       PictureFolder folder,
       List<ImageRequest> requests,
       NitPipeline.Builder pipelineBuilder,
+      List<Integer> devices,
       boolean quiet) {
     this.output = output;
     this.folder = folder;
     this.requests = requests;
     this.pipelineBuilder = pipelineBuilder;
+    this.devices = List.copyOf(devices);
     this.quiet = quiet;
   }
 
@@ -84,33 +93,124 @@ final class SampleJob {
   private String sample(List<ImageRequest> missing, StopSignal stop)
       throws IOException, EngineException, InterruptedException {
     long steps = missing.stream().mapToLong(ImageRequest::steps).sum();
-    CountDownLatch open = new CountDownLatch(missing.size());
-    try (NitPipeline pipeline = pipelineBuilder.open();
+    try (Crew crew = new Crew(missing);
         Progress progress = Progress.start("sampling", steps, 0, " steps", quiet)) {
       long start = System.nanoTime();
-      for (ImageRequest request : missing) {
+      crew.start(progress);
+      while (!crew.open.await(50, TimeUnit.MILLISECONDS)) {
+        if (stop.requested() || diskFailure.get() != null) {
+          break;
+        }
+      }
+      return speed(crew.stats(), crew.workers.size(), (System.nanoTime() - start) * 1e-9);
+    }
+  }
+
+  /** One pipeline a device, and the requests that they take from one queue. */
+  private final class Crew implements AutoCloseable {
+    final List<Worker> workers = new ArrayList<>();
+    final CountDownLatch open;
+    private final int all;
+    private final Deque<ImageRequest> waiting; // guarded by this
+    private boolean closing; // guarded by this
+
+    Crew(List<ImageRequest> requests) throws IOException, EngineException {
+      all = requests.size();
+      open = new CountDownLatch(all);
+      waiting = new ArrayDeque<>(requests);
+      try {
+        for (int device : devices) {
+          workers.add(new Worker(this, device, pipelineBuilder.device(device).open()));
+        }
+      } catch (IOException | EngineException | RuntimeException e) {
+        close();
+        throw e;
+      }
+    }
+
+    void start(Progress progress) {
+      workers.forEach(worker -> worker.feed(progress));
+    }
+
+    /** The next request for a worker that may take so many more tokens; null if none is left. */
+    synchronized ImageRequest take(Worker worker) {
+      ImageRequest next = closing ? null : waiting.peek();
+      if (next == null || worker.retired || worker.tokens >= worker.most) {
+        return null;
+      }
+      worker.tokens += worker.pipeline.rules().forwardTokens(next);
+      return waiting.remove();
+    }
+
+    synchronized void done(Worker worker, ImageRequest request, boolean failed) {
+      worker.tokens -= worker.pipeline.rules().forwardTokens(request);
+      worker.failuresInARow = failed ? worker.failuresInARow + 1 : 0;
+      if (worker.failuresInARow >= FAILURES
+          && !worker.retired
+          && workers.stream().anyMatch(other -> other != worker && !other.retired)) {
+        // A device that is lost fails at once, and would take all that the others could do.
+        worker.retired = true;
+        LOG.error("device {} takes no more requests: {} failed in a row", worker.device, FAILURES);
+      }
+    }
+
+    PipelineStats stats() {
+      return workers.stream()
+          .map(worker -> worker.pipeline.stats())
+          .reduce(PipelineStats::plus)
+          .orElseThrow();
+    }
+
+    @Override
+    public void close() {
+      synchronized (this) {
+        closing = true;
+      }
+      workers.forEach(worker -> worker.pipeline.close());
+    }
+  }
+
+  private final class Worker {
+    private final Crew crew;
+    private final int device;
+    private final NitPipeline pipeline;
+
+    /** Tokens it may have in hand: a pack under way and one to come, if there are others. */
+    private final long most;
+
+    private long tokens; // guarded by crew
+    private int failuresInARow; // guarded by crew
+    private boolean retired; // guarded by crew
+
+    Worker(Crew crew, int device, NitPipeline pipeline) {
+      this.crew = crew;
+      this.device = device;
+      this.pipeline = pipeline;
+      this.most = devices.size() == 1 ? Long.MAX_VALUE : 2L * pipeline.rules().maxTokens();
+    }
+
+    void feed(Progress progress) {
+      for (ImageRequest next = crew.take(this); next != null; next = crew.take(this)) {
+        ImageRequest request = next;
         pipeline
             .submit(request, (r, step, of) -> progress.step(1))
             .whenComplete(
                 (result, failure) -> {
                   try {
-                    finish(request, result, failure, pipeline.backend());
-                    progress.note(written.get() + "/" + missing.size() + " pictures");
+                    finish(request, result, failure, pipeline.backend(), device);
+                    progress.note(written.get() + "/" + crew.all + " pictures");
                   } finally {
-                    open.countDown();
+                    crew.done(this, request, failure instanceof SamplingException);
+                    crew.open.countDown();
+                    feed(progress);
                   }
                 });
       }
-      while (!open.await(50, TimeUnit.MILLISECONDS)) {
-        if (stop.requested() || diskFailure.get() != null) {
-          break;
-        }
-      }
-      return speed(pipeline.stats(), (System.nanoTime() - start) * 1e-9);
     }
   }
 
-  private void finish(ImageRequest request, ImageResult result, Throwable failure, String backend) {
+  private void finish(
+      ImageRequest request, ImageResult result, Throwable failure, String backend, int device) {
     try {
       if (failure instanceof CancellationException || diskFailure.get() != null) {
         return;
@@ -129,6 +229,9 @@ final class SampleJob {
           .put("tiles", result.tiles())
           .put("decode_retried", result.decodeRetried())
           .put("backend", backend);
+      if (devices.size() > 1) {
+        row.put("device", device);
+      }
       folder.add(request, result.image().orElseThrow(), row);
       written.incrementAndGet();
     } catch (IOException e) {
@@ -136,7 +239,7 @@ final class SampleJob {
     }
   }
 
-  private String speed(PipelineStats stats, double seconds) {
+  private String speed(PipelineStats stats, int workers, double seconds) {
     if (stats.forwards() == 0) {
       return "";
     }
@@ -145,7 +248,7 @@ final class SampleJob {
         " in %.1f s (%.2f images/s, %,.0f tokens/s through the model, %.1f %% of the time outside it)",
         seconds,
         written.get() / seconds,
-        stats.tokens() / stats.modelSeconds(),
+        stats.tokens() / stats.modelSeconds() * workers,
         100 * stats.javaSeconds() / (stats.modelSeconds() + stats.javaSeconds()));
   }
 

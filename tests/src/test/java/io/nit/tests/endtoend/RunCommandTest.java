@@ -22,7 +22,9 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeSet;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.BeforeAll;
@@ -104,6 +106,48 @@ class RunCommandTest {
             "fish-the-8x8-0.png",
             "report.jsonl"),
         names(output));
+  }
+
+  @Test
+  void workersShareTheRequestsAndGiveThePicturesOfOne() throws Exception {
+    Path alone = folder.resolve("alone");
+    Path shared = folder.resolve("shared");
+    // Two images fit in a pack, so that no worker can take all of them.
+    String[] options = {
+      "--label",
+      "0",
+      "1",
+      "2",
+      "--size",
+      "16x16",
+      "24x8",
+      "--count",
+      "4",
+      "--steps",
+      "3",
+      "--max-tokens",
+      "32",
+      "--guidance",
+      "1"
+    };
+    assertEquals(0, run(alone, options).code());
+    List<String> two = new ArrayList<>(List.of(options));
+    two.addAll(List.of("--devices", "0,1"));
+    CapturedRun run = run(shared, two.toArray(String[]::new));
+    assertEquals(0, run.code(), run.err());
+    assertTrue(run.out().startsWith("24 pictures in "), run.out());
+    assertEquals(names(alone), names(shared));
+    for (String name : names(alone)) {
+      if (!name.equals("report.jsonl")) {
+        assertArrayEquals(
+            Files.readAllBytes(alone.resolve(name)),
+            Files.readAllBytes(shared.resolve(name)),
+            name);
+      }
+    }
+    assertEquals(
+        Set.of(0, 1),
+        rows(shared).stream().map(row -> row.get("device").asInt()).collect(Collectors.toSet()));
   }
 
   @Test
@@ -226,6 +270,9 @@ class RunCommandTest {
       delimiterString = " | ",
       value = {
         "--label 0 --size 10x8 | 2 | expected multiples of 4, found 10x8; nearest: 8x8, 12x8",
+        "--label 0 --size 8x8 --devices 0,0 | 2 | --devices: expected all, or different numbers",
+        "--label 0 --size 8x8 --devices 0,x | 2 | such as 0,1, found 0,x",
+        "--label 0 --size 8x8 --devices 0,1 --device 1 | 2 | expected without --device, found both",
         "--label 0 --size 8 | 2 | expected WIDTHxHEIGHT",
         "--label 0 --size 0x8 | 2 | above 0, found 0x8",
         "--label 0 --size 1024x1024 | 2 | expected at most 16384 tokens (the token budget), found 1024x1024",
