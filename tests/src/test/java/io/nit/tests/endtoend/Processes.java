@@ -34,6 +34,12 @@ final class Processes {
 
   /** Starts {@code java MAIN ARGUMENTS}. */
   static Running start(Class<?> main, Path scratch, Object... arguments) throws IOException {
+    return start(System.getProperty("java.class.path"), main, scratch, arguments);
+  }
+
+  /** Starts {@code java MAIN ARGUMENTS} on a class path. */
+  static Running start(String classPath, Class<?> main, Path scratch, Object... arguments)
+      throws IOException {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.addAll(
@@ -53,7 +59,7 @@ final class Processes {
     ProcessBuilder builder =
         new ProcessBuilder(command).redirectOutput(out.toFile()).redirectError(err.toFile());
     // As the launchers do: ONNX Runtime does not stand long command lines.
-    builder.environment().put("CLASSPATH", System.getProperty("java.class.path"));
+    builder.environment().put("CLASSPATH", classPath);
     Process process = builder.start();
     return new Running(process, out, err);
   }

@@ -11,8 +11,10 @@ import io.nit.core.image.Png;
 import io.nit.core.safetensors.SafetensorsWriter;
 import io.nit.core.tensor.HostTensor;
 import io.nit.runtime.cli.Run;
+import io.nit.runtime.engine.EngineProvider;
 import io.nit.testing.CapturedRun;
 import java.awt.image.BufferedImage;
+import java.io.File;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -148,6 +150,32 @@ class RunCommandTest {
     assertEquals(
         Set.of(0, 1),
         rows(shared).stream().map(row -> row.get("device").asInt()).collect(Collectors.toSet()));
+  }
+
+  @Test
+  void aDeviceThatIsLostLeavesTheRequestsToTheOthers() throws Exception {
+    Path services = Files.createDirectories(folder.resolve("lost/META-INF/services"));
+    Files.writeString(
+        services.resolve(EngineProvider.class.getName()), LostDevice.class.getName() + "\n");
+    Path output = folder.resolve("out");
+    Processes.Finished run =
+        Processes.start(
+                folder.resolve("lost") + File.pathSeparator + System.getProperty("java.class.path"),
+                Run.class,
+                folder,
+                (Object[])
+                    ("--bundle BUNDLE --backend lost-device --devices 0,1 --label 0 --size 16x16"
+                            + " --count 24 --steps 3 --max-tokens 32 --guidance 1 --output OUT")
+                        .replace("BUNDLE", bundle.toString())
+                        .replace("OUT", output.toString())
+                        .split(" "))
+            .await();
+    assertEquals(1, run.code(), run.err());
+    assertTrue(run.err().contains("device 1 takes no more requests: 3 failed in a row"), run.err());
+    List<JsonNode> failed = rows(output).stream().filter(row -> row.has("error")).toList();
+    assertTrue(failed.size() >= 3 && failed.size() <= 8, failed.toString());
+    assertTrue(failed.get(0).get("error").asText().contains("the device is lost"));
+    assertEquals(24, rows(output).size());
   }
 
   @Test

@@ -1,0 +1,70 @@
+package io.nit.tests.endtoend;
+
+import io.nit.core.bundle.Bundle;
+import io.nit.core.config.NitConfig;
+import io.nit.runtime.engine.EngineException;
+import io.nit.runtime.engine.EngineOptions;
+import io.nit.runtime.engine.EngineProvider;
+import io.nit.runtime.engine.ForwardInputs;
+import io.nit.runtime.engine.VelocityEngine;
+import io.nit.runtime.ort.OrtCpuProvider;
+import java.io.IOException;
+import java.nio.FloatBuffer;
+import java.util.Optional;
+
+/** A backend whose device 1 fails every forward, as a GPU that has fallen off its bus does. */
+public final class LostDevice implements EngineProvider {
+  private final OrtCpuProvider cpu = new OrtCpuProvider();
+
+  /** Made by the service loader. */
+  public LostDevice() {}
+
+  @Override
+  public String name() {
+    return "lost-device";
+  }
+
+  @Override
+  public int preference() {
+    return BY_NAME_ONLY;
+  }
+
+  @Override
+  public Optional<String> refusal(Bundle bundle) {
+    return Optional.empty();
+  }
+
+  @Override
+  public VelocityEngine open(Bundle bundle, EngineOptions options)
+      throws IOException, EngineException {
+    VelocityEngine engine = cpu.open(bundle, options);
+    return options.device() == 1 ? new Lost(engine) : engine;
+  }
+
+  private record Lost(VelocityEngine engine) implements VelocityEngine {
+    @Override
+    public String backend() {
+      return "lost-device";
+    }
+
+    @Override
+    public String description() {
+      return "lost";
+    }
+
+    @Override
+    public NitConfig config() {
+      return engine.config();
+    }
+
+    @Override
+    public void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
+      throw new EngineException("the device is lost");
+    }
+
+    @Override
+    public void close() {
+      engine.close();
+    }
+  }
+}
