@@ -1,5 +1,6 @@
 package io.nit.samples.spring;
 
+import io.nit.core.cli.StopSignal;
 import io.nit.runtime.NitPipeline;
 import org.springframework.boot.Banner;
 import org.springframework.boot.SpringApplication;
@@ -25,9 +26,22 @@ import org.springframework.context.ConfigurableApplicationContext;
 @SpringBootApplication
 @ConfigurationPropertiesScan
 public class NitServer {
-  /** Runs the sample. */
-  public static void main(String[] args) {
-    start(args);
+  private static final long LOOK_MILLIS = 100;
+
+  /**
+   * Runs the sample until Ctrl-C or a SIGTERM.
+   *
+   * <p>The stop is awaited here and not left to Spring's shutdown hook: the JVM runs its hooks side
+   * by side, and ONNX Runtime's frees what a forward under way still uses, which ends the process
+   * with a SIGSEGV (microsoft/onnxruntime issue 31352).
+   */
+  public static void main(String[] args) throws InterruptedException {
+    StopSignal stop = StopSignal.install();
+    try (ConfigurableApplicationContext server = start(args)) {
+      while (server.isActive() && !stop.requested()) {
+        Thread.sleep(LOOK_MILLIS);
+      }
+    }
   }
 
   /**
@@ -39,6 +53,7 @@ public class NitServer {
   public static ConfigurableApplicationContext start(String... args) {
     SpringApplication application = new SpringApplication(NitServer.class);
     application.setBannerMode(Banner.Mode.OFF);
+    application.setRegisterShutdownHook(false); // see main
     return application.run(args);
   }
 }

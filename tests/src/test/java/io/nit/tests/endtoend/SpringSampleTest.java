@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assertions.fail;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -13,12 +14,18 @@ import io.nit.runtime.NitPipeline;
 import io.nit.samples.spring.NitServer;
 import java.awt.image.BufferedImage;
 import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.net.ConnectException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -109,7 +116,7 @@ class SpringSampleTest {
 
   @Test
   void theModelTellsWhatToAskFor() throws Exception {
-    HttpRequest request = HttpRequest.newBuilder(uri(server, "/v1/model")).build();
+    HttpRequest request = HttpRequest.newBuilder(address(server).resolve("/v1/model")).build();
     JsonNode model = JSON.readTree(CLIENT.send(request, BodyHandlers.ofString()).body());
     assertEquals("pictures-1", model.get("bundle").textValue());
     assertEquals("ort-cpu", model.get("backend").textValue());
@@ -155,6 +162,66 @@ class SpringSampleTest {
     assertTrue(cause.getMessage().startsWith("nit.bundle: expected the folder"), cause.toString());
   }
 
+  /** In a JVM of its own, where ONNX Runtime's shutdown hook could end it in mid-forward. */
+  @Test
+  void aSigtermFinishesWhatIsUnderWay() throws Exception {
+    int port;
+    try (ServerSocket free = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+      port = free.getLocalPort();
+    }
+    ProcessBuilder builder =
+        new ProcessBuilder(
+            Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+            NitServer.class.getName(),
+            "--server.port=" + port,
+            "--nit.bundle=" + bundle,
+            "--nit.threads=1",
+            "--nit.max-steps=100000");
+    builder.environment().put("CLASSPATH", classPath());
+    Path log = folder.resolve("server.log");
+    Process process = builder.redirectErrorStream(true).redirectOutput(log.toFile()).start();
+    try {
+      URI address = URI.create("http://127.0.0.1:" + port);
+      awaitAnswer(process, address.resolve("/v1/model"), log);
+      String wish = "{\"label\": 1, \"width\": 24, \"height\": 24, \"steps\": 5000}";
+      CompletableFuture<HttpResponse<byte[]>> underWay =
+          CLIENT.sendAsync(request(address, wish), BodyHandlers.ofByteArray());
+      Thread.sleep(1000); // it has arrived by then
+      process.destroy();
+      assertEquals(200, underWay.get(60, TimeUnit.SECONDS).statusCode());
+      assertTrue(process.waitFor(60, TimeUnit.SECONDS), "still running after the stop");
+      assertEquals(0, process.exitValue(), () -> read(log));
+    } finally {
+      process.destroyForcibly();
+    }
+  }
+
+  private static String classPath() {
+    return System.getProperty("surefire.test.class.path", System.getProperty("java.class.path"));
+  }
+
+  private static void awaitAnswer(Process process, URI uri, Path log) throws Exception {
+    HttpRequest probe = HttpRequest.newBuilder(uri).build();
+    for (int i = 0; i < 600; i++) {
+      try {
+        assertEquals(200, CLIENT.send(probe, BodyHandlers.discarding()).statusCode());
+        return;
+      } catch (ConnectException e) {
+        assertTrue(process.isAlive(), () -> read(log));
+        Thread.sleep(100);
+      }
+    }
+    fail("no answer within a minute: " + read(log));
+  }
+
+  private static String read(Path file) {
+    try {
+      return Files.readString(file);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
   private static void awaitForward(NitPipeline pipeline, long before) throws Exception {
     for (int i = 0; pipeline.stats().forwards() == before; i++) {
       assertTrue(i < 1000, "the request did not start");
@@ -169,13 +236,17 @@ class SpringSampleTest {
     return NitServer.start(all.toArray(String[]::new));
   }
 
-  private static URI uri(ConfigurableApplicationContext server, String path) {
+  private static URI address(ConfigurableApplicationContext server) {
     String port = server.getEnvironment().getRequiredProperty("local.server.port");
-    return URI.create("http://127.0.0.1:" + port + path);
+    return URI.create("http://127.0.0.1:" + port);
   }
 
   private static HttpRequest request(ConfigurableApplicationContext server, String json) {
-    return HttpRequest.newBuilder(uri(server, "/v1/images"))
+    return request(address(server), json);
+  }
+
+  private static HttpRequest request(URI address, String json) {
+    return HttpRequest.newBuilder(address.resolve("/v1/images"))
         .header("Content-Type", "application/json")
         .header("Accept", "image/png")
         .POST(HttpRequest.BodyPublishers.ofString(json))
