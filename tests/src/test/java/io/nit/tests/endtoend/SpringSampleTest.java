@@ -186,7 +186,7 @@ class SpringSampleTest {
       String wish = "{\"label\": 1, \"width\": 24, \"height\": 24, \"steps\": 5000}";
       CompletableFuture<HttpResponse<byte[]>> underWay =
           CLIENT.sendAsync(request(address, wish), BodyHandlers.ofByteArray());
-      Thread.sleep(1000); // it has arrived by then
+      Thread.sleep(2000); // it has arrived by then
       process.destroy();
       assertEquals(200, underWay.get(60, TimeUnit.SECONDS).statusCode());
       assertTrue(process.waitFor(60, TimeUnit.SECONDS), "still running after the stop");
