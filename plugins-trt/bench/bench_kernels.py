@@ -21,7 +21,20 @@ kernels = Kernels(sys.argv[1])
 MIXED = [64] * 64 + [256] * 16 + [1024] * 4 + [336] * 6 + [300] * 6
 
 
-def milliseconds(calls, repeats=20, count=9):
+def median(run, repeats=20):
+    """Milliseconds of one run."""
+    times = []
+    for _ in range(repeats):
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start.record()
+        run()
+        end.record()
+        torch.cuda.synchronize()
+        times.append(start.elapsed_time(end))
+    return sorted(times)[len(times) // 2]
+
+
+def milliseconds(calls, count=9):
     """Of one call; `calls` are the same work on different memory."""
     for call in calls:
         call()
@@ -30,15 +43,7 @@ def milliseconds(calls, repeats=20, count=9):
     with torch.cuda.graph(graph):
         for i in range(count):
             calls[i % len(calls)]()
-    times = []
-    for _ in range(repeats):
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record()
-        graph.replay()
-        end.record()
-        torch.cuda.synchronize()
-        times.append(start.elapsed_time(end))
-    return sorted(times)[len(times) // 2] / count
+    return median(graph.replay) / count
 
 
 def attention_rows(head_dim, heads, packs):
@@ -80,24 +85,12 @@ def attention_rows(head_dim, heads, packs):
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 
-def copy_milliseconds(source, target):
-    """Median of single copies: in a graph PyTorch's copy of 1 GiB is a memory node, and a fifth slower."""
-    times = []
-    for _ in range(20):
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record()
-        target.copy_(source)
-        end.record()
-        torch.cuda.synchronize()
-        times.append(start.elapsed_time(end))
-    return sorted(times)[len(times) // 2]
-
-
 def bandwidth_rows():
     tokens, hidden, heads, head_dim = 16384, 1152, 16, 72
     source = torch.empty(1 << 30, dtype=torch.uint8, device=DEVICE)
     target = torch.empty_like(source)
-    large = 2 * source.numel() / copy_milliseconds(source, target) / 1e6
+    # Not in a graph, where PyTorch's copy is a memory node, and a fifth slower.
+    large = 2 * source.numel() / median(lambda: target.copy_(source)) / 1e6
     del source, target
     index = (torch.arange(tokens, device=DEVICE) // 256).to(torch.int32)
     m = torch.randn(64, 6 * hidden, device=DEVICE).to(torch.bfloat16)

@@ -86,6 +86,30 @@ private:
     float mSum[2]; // this lane's part
 };
 
+template <int kCount>
+NIT_DEVICE void clear(float (&values)[kCount])
+{
+#pragma unroll
+    for (int i = 0; i < kCount; ++i)
+    {
+        values[i] = 0.0f;
+    }
+}
+
+//! Multiplies the output by what the softmax's maxima have changed by.
+template <int kCount>
+NIT_DEVICE void rescaleRows(float (&output)[kCount], float const (&rescale)[2])
+{
+#pragma unroll
+    for (int i = 0; i < kCount; i += 4)
+    {
+        output[i] *= rescale[0];
+        output[i + 1] *= rescale[0];
+        output[i + 2] *= rescale[1];
+        output[i + 3] *= rescale[1];
+    }
+}
+
 //! Scores of keys beyond the image are -inf: their weights are exactly 0, whatever stood in memory.
 template <int kScores>
 NIT_DEVICE void maskKeys(float (&scores)[kScores], int keys)

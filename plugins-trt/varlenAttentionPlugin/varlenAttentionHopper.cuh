@@ -166,29 +166,6 @@ struct Ring
     }
 };
 
-template <int kCount>
-NIT_DEVICE void clear(float (&values)[kCount])
-{
-#pragma unroll
-    for (int i = 0; i < kCount; ++i)
-    {
-        values[i] = 0.0f;
-    }
-}
-
-template <int kCount>
-NIT_DEVICE void rescaleRows(float (&output)[kCount], float const (&rescale)[2])
-{
-#pragma unroll
-    for (int i = 0; i < kCount; i += 4)
-    {
-        output[i] *= rescale[0];
-        output[i + 1] *= rescale[0];
-        output[i + 2] *= rescale[1];
-        output[i + 3] *= rescale[1];
-    }
-}
-
 // ---------------------------------------------------------------------------------------------------------------------
 // Short images.
 

@@ -72,6 +72,7 @@ varlenAttentionPortableKernel(NitVarlenAttentionParams const p, bool const align
     int const warpRow = static_cast<int>(threadIndex()) / 32 * 16;
     float const scaleLog2 = p.scale * kLog2E;
 
+    static_assert(kPortableRows == kBandRows, "a block computes one of the scheduler's bands");
     TileScheduler<1, 0> scheduler(p.cuSeqlens, p.images, p.heads);
     for (Tile tile = scheduler.next(); tile.length > 0; tile = scheduler.next())
     {
@@ -99,11 +100,7 @@ varlenAttentionPortableKernel(NitVarlenAttentionParams const p, bool const align
 
         OnlineSoftmax<kPortableRows> softmax;
         float output[kOutputs];
-#pragma unroll
-        for (int i = 0; i < kOutputs; ++i)
-        {
-            output[i] = 0.0f;
-        }
+        clear(output);
 
         for (int round = 0; round < rounds; ++round)
         {
@@ -118,11 +115,7 @@ varlenAttentionPortableKernel(NitVarlenAttentionParams const p, bool const align
             uint32_t const keyTile = keys + round % 2 * kTileBytes;
             uint32_t const valueTile = values + round % 2 * kTileBytes;
             float scores[kScores];
-#pragma unroll
-            for (int i = 0; i < kScores; ++i)
-            {
-                scores[i] = 0.0f;
-            }
+            clear(scores);
 #pragma unroll
             for (int step = 0; step < kPaddedDim / 16; ++step)
             {
@@ -147,14 +140,7 @@ varlenAttentionPortableKernel(NitVarlenAttentionParams const p, bool const align
             softmax.raise(scores, scaleLog2, rescale);
             uint32_t weights[kPortableRows / 16][4];
             softmax.weigh<T>(scores, scaleLog2, weights);
-#pragma unroll
-            for (int i = 0; i < kOutputs; i += 4)
-            {
-                output[i] *= rescale[0];
-                output[i + 1] *= rescale[0];
-                output[i + 2] *= rescale[1];
-                output[i + 3] *= rescale[1];
-            }
+            rescaleRows(output, rescale);
 #pragma unroll
             for (int step = 0; step < kPortableRows / 16; ++step)
             {

@@ -60,10 +60,8 @@ public final class NitPipeline implements AutoCloseable {
             new PackedSampler(engine, guide),
             bundle.config(),
             rules.maxTokens(),
-            guide.map(VelocityEngine::maxImages).stream()
-                .mapToInt(images -> Math.min(images, engine.maxImages()))
-                .findFirst()
-                .orElse(engine.maxImages()),
+            Math.min(
+                engine.maxImages(), guide.map(VelocityEngine::maxImages).orElse(Integer.MAX_VALUE)),
             decoding::add);
     this.samplingThread = daemon(this::sample, "nit-sampling");
     this.decodingThread = daemon(decoding, "nit-decoding");
@@ -74,8 +72,9 @@ public final class NitPipeline implements AutoCloseable {
   /** What was asked for, or the bundle's, as far as the engines go. */
   private int limit(int asked) {
     int wanted = asked == 0 ? bundle.maxTokens() : asked;
-    int most = guide.map(VelocityEngine::maxTokens).orElse(Integer.MAX_VALUE);
-    most = Math.min(most, engine.maxTokens());
+    int most =
+        Math.min(
+            engine.maxTokens(), guide.map(VelocityEngine::maxTokens).orElse(Integer.MAX_VALUE));
     if (most < wanted) {
       LOG.info("packs hold at most {} tokens, as the engine was built for, not {}", most, wanted);
     }

@@ -7,6 +7,7 @@ import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
 import io.nit.core.cli.Cli;
 import io.nit.core.cuda.PluginLibrary;
+import io.nit.core.io.FileTree;
 import io.nit.core.io.Sha256;
 import io.nit.core.tensor.DType;
 import io.nit.core.trt.Gpu;
@@ -27,11 +28,9 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
-import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -74,7 +73,7 @@ record EngineExport(
     } catch (TensorRtException e) {
       throw new EngineException(e.getMessage(), e);
     } finally {
-      remove(staging);
+      FileTree.delete(staging);
     }
   }
 
@@ -205,16 +204,6 @@ record EngineExport(
   private void say(String line) {
     if (!quiet) {
       LOG.info("{}", line);
-    }
-  }
-
-  private static void remove(Path folder) throws IOException {
-    List<Path> all;
-    try (Stream<Path> files = Files.walk(folder)) {
-      all = files.sorted(Comparator.reverseOrder()).toList();
-    }
-    for (Path file : all) {
-      Files.deleteIfExists(file);
     }
   }
 }

@@ -3,6 +3,7 @@ package io.nit.exporter.trt;
 import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
 import io.nit.core.safetensors.TensorSource;
+import io.nit.core.safetensors.TensorView;
 import io.nit.core.tensor.DType;
 import io.nit.core.tensor.HostTensor;
 import io.nit.core.tensor.NitTensors;
@@ -93,13 +94,13 @@ public record TrtModel(
     return NitConfig.fromJson(text, model + ": nit.config", PositionOrder.AXIAL);
   }
 
-  private record InCheckpointShapes(TensorSource from, NitConfig config) implements TensorSource {
-    @Override
-    public Map<String, TensorSpec> specs() {
+  private static final class InCheckpointShapes extends TensorView {
+    private final Map<String, TensorSpec> specs = new LinkedHashMap<>();
+
+    InCheckpointShapes(TensorSource from, NitConfig config) {
+      super(from);
       Map<String, TensorSpec> known = NitTensors.of(config, false);
-      Map<String, TensorSpec> specs = new LinkedHashMap<>();
       from.specs().forEach((name, spec) -> specs.put(name, shaped(spec, known.get(name))));
-      return specs;
     }
 
     private static TensorSpec shaped(TensorSpec found, TensorSpec known) {
@@ -108,24 +109,13 @@ public record TrtModel(
     }
 
     @Override
+    public Map<String, TensorSpec> specs() {
+      return specs;
+    }
+
+    @Override
     public HostTensor tensor(String name) throws IOException {
-      HostTensor tensor = from.tensor(name);
-      TensorSpec known = NitTensors.of(config, false).get(name);
-      return new HostTensor(shaped(tensor.spec(), known), tensor.bytes());
+      return new HostTensor(specs.get(name), super.tensor(name).bytes());
     }
-
-    @Override
-    public Map<String, String> metadata() {
-      return from.metadata();
-    }
-
-    @Override
-    public String where() {
-      return from.where();
-    }
-
-    /** Leaves the weights to whoever opened them. */
-    @Override
-    public void close() {}
   }
 }

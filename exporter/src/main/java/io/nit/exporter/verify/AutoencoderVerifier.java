@@ -9,10 +9,10 @@ import io.nit.core.codec.LatentCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.flow.Philox;
 import io.nit.core.safetensors.TensorSource;
+import io.nit.core.safetensors.TensorView;
 import io.nit.core.tensor.DType;
 import io.nit.core.tensor.DcAeTensors;
 import io.nit.core.tensor.HostTensor;
-import io.nit.core.tensor.TensorSpec;
 import io.nit.exporter.onnx.DcAeGraph;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
@@ -230,30 +230,18 @@ public final class AutoencoderVerifier {
   }
 
   /** A checkpoint whose float values are rounded to a type, each tensor when it is asked for. */
-  private record Rounded(TensorSource from, DType type) implements TensorSource {
-    @Override
-    public Map<String, TensorSpec> specs() {
-      return from.specs();
-    }
+  private static final class Rounded extends TensorView {
+    private final DType type;
 
-    @Override
-    public Map<String, String> metadata() {
-      return from.metadata();
+    Rounded(TensorSource from, DType type) {
+      super(from);
+      this.type = type;
     }
 
     @Override
     public HostTensor tensor(String name) throws IOException {
-      HostTensor tensor = from.tensor(name);
+      HostTensor tensor = super.tensor(name);
       return tensor.dtype().isFloat() ? tensor.to(type).to(DType.F32) : tensor;
     }
-
-    @Override
-    public String where() {
-      return from.where();
-    }
-
-    /** Leaves the checkpoint to whoever opened it. */
-    @Override
-    public void close() {}
   }
 }

@@ -4,7 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.config.NitConfig;
 import io.nit.core.io.Sha256;
@@ -13,13 +12,13 @@ import io.nit.core.trt.TensorRt;
 import io.nit.exporter.onnx.NitGraph;
 import io.nit.exporter.onnx.OnnxFile;
 import io.nit.testing.CapturedRun;
+import io.nit.testing.PlainBundle;
 import io.nit.testing.SyntheticWeights;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -54,20 +53,13 @@ class ExportEngineTest {
                 OnnxFile.EXTERNAL_DATA_ABOVE,
                 bytes -> {})
             .model();
-    new Bundle(
+    PlainBundle.of(
             bundle,
             TINY,
             "model.onnx",
             "F32",
-            NitGraph.OPSET,
-            Optional.empty(),
-            Optional.empty(),
-            List.of(),
             3000,
-            Bundle.SamplingDefaults.STANDARD,
-            List.of(new Bundle.FileEntry("model.onnx", Files.size(model), Sha256.of(model))),
-            JsonNodeFactory.instance.arrayNode(),
-            JsonNodeFactory.instance.objectNode())
+            List.of(new Bundle.FileEntry("model.onnx", Files.size(model), Sha256.of(model))))
         .write();
   }
 

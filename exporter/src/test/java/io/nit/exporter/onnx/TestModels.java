@@ -4,9 +4,9 @@ import io.nit.core.config.NitConfig;
 import java.util.Map;
 
 /** Small configs that between them take every path of the graph. */
-final class TestModels {
+public final class TestModels {
   /** Two blocks of width 48, headDim 24. */
-  static final NitConfig TINY =
+  public static final NitConfig TINY =
       NitConfig.s()
           .with(
               Map.of(
@@ -22,7 +22,7 @@ final class TestModels {
   private TestModels() {}
 
   /** TINY with one thing changed. */
-  static NitConfig variant(String name) {
+  public static NitConfig variant(String name) {
     return switch (name) {
       case "plain" -> TINY;
       case "patch2" -> TINY.with(Map.of("patch_size", 2));

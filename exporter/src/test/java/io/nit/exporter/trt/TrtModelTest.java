@@ -6,7 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.config.NitConfig;
 import io.nit.core.ops.NitOps;
@@ -16,6 +15,7 @@ import io.nit.core.tensor.DType;
 import io.nit.core.tensor.NitTensors;
 import io.nit.exporter.onnx.NitGraph;
 import io.nit.exporter.onnx.OnnxFile;
+import io.nit.exporter.onnx.TestModels;
 import io.nit.exporter.verify.VerificationPack;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
@@ -24,6 +24,7 @@ import io.nit.runtime.engine.ForwardInputs;
 import io.nit.runtime.engine.VelocityEngine;
 import io.nit.runtime.engine.ref.ReferenceEngine;
 import io.nit.testing.Errors;
+import io.nit.testing.PlainBundle;
 import io.nit.testing.SyntheticWeights;
 import java.io.IOException;
 import java.nio.FloatBuffer;
@@ -32,7 +33,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
@@ -48,19 +48,6 @@ import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class TrtModelTest {
-  private static final NitConfig TINY =
-      NitConfig.s()
-          .with(
-              Map.of(
-                  "hidden_size", 48,
-                  "depth", 2,
-                  "num_heads", 2,
-                  "in_channels", 4,
-                  "num_classes", 5,
-                  "encoder_depth", 1,
-                  "projector_dim", 20,
-                  "z_dim", 12));
-
   @TempDir Path folder;
 
   private Path exported(NitConfig config, DType storage, long externalAbove) throws IOException {
@@ -86,7 +73,7 @@ class TrtModelTest {
   @ValueSource(strings = {"plain", "patch2", "no_qk_norm", "adaln_lora"})
   void sixteenBitModelsHoldPluginsWithEveryAttributeAndNoFunctions(String variant)
       throws IOException {
-    NitConfig config = variant(variant);
+    NitConfig config = TestModels.variant(variant);
     TrtModel trt = forTensorRt(exported(config, DType.F32, 1L << 30), DType.BF16);
     assertEquals(config, trt.config());
     ModelProto model = parsed(trt.file().model());
@@ -141,7 +128,8 @@ class TrtModelTest {
   @Test
   void everyBranchJoinsTheStreamWithTheNormThatFollowsIt() throws IOException {
     ModelProto model =
-        parsed(forTensorRt(exported(TINY, DType.F32, 1L << 30), DType.F16).file().model());
+        parsed(
+            forTensorRt(exported(TestModels.TINY, DType.F32, 1L << 30), DType.F16).file().model());
     List<String> fused = new ArrayList<>();
     for (int i = 0; i < model.graph().node_size(); i++) {
       NodeProto node = model.graph().node(i);
@@ -182,7 +170,7 @@ class TrtModelTest {
   @ValueSource(strings = {"plain", "patch2", "no_qk_norm", "adaln_lora"})
   void theSinglePrecisionModelIsTheSameNetworkInStandardOperators(String variant)
       throws IOException, EngineException {
-    NitConfig config = variant(variant);
+    NitConfig config = TestModels.variant(variant);
     TrtModel trt = forTensorRt(exported(config, DType.F32, 1L << 30), DType.F32);
     assertTrue(trt.plugins().isEmpty());
     ModelProto model = parsed(trt.file().model());
@@ -207,9 +195,10 @@ class TrtModelTest {
       names = {"F32", "F16", "BF16"})
   void weightsOfAModelAreThoseItWasExportedFrom(DType storage) throws IOException {
     for (long externalAbove : new long[] {0, 1L << 30}) {
-      SyntheticWeights checkpoint = new SyntheticWeights(TINY, false);
-      try (OnnxWeights weights = OnnxWeights.open(exported(TINY, storage, externalAbove))) {
-        assertEquals(NitTensors.of(TINY, false).keySet(), weights.specs().keySet());
+      SyntheticWeights checkpoint = new SyntheticWeights(TestModels.TINY, false);
+      try (OnnxWeights weights =
+          OnnxWeights.open(exported(TestModels.TINY, storage, externalAbove))) {
+        assertEquals(NitTensors.of(TestModels.TINY, false).keySet(), weights.specs().keySet());
         for (String name : weights.specs().keySet()) {
           assertArrayEquals(
               checkpoint.tensor(name).to(storage).toFloats(),
@@ -222,13 +211,13 @@ class TrtModelTest {
 
   @Test
   void aModelWithADataFileGivesOneWithADataFile() throws IOException {
-    Path model = exported(TINY, DType.F32, 0);
+    Path model = exported(TestModels.TINY, DType.F32, 0);
     TrtModel trt =
         TrtModel.write(model, DType.BF16, folder.resolve("trt/model.onnx"), 0, bytes -> {});
     assertTrue(Files.isRegularFile(trt.file().data().orElseThrow()));
     try (OnnxWeights weights = OnnxWeights.open(trt.file().model())) {
       assertArrayEquals(
-          new SyntheticWeights(TINY, false)
+          new SyntheticWeights(TestModels.TINY, false)
               .tensor("blocks.1.mlp.fc1.weight")
               .to(DType.BF16)
               .toFloats(),
@@ -238,7 +227,7 @@ class TrtModelTest {
 
   @Test
   void aTruncatedDataFileAndForeignModelsAreRefused() throws IOException {
-    Path model = exported(TINY, DType.F32, 0);
+    Path model = exported(TestModels.TINY, DType.F32, 0);
     Path data = model.resolveSibling("model.onnx.data");
     Files.write(data, new byte[100]);
     String message = assertThrows(IOException.class, () -> OnnxWeights.open(model)).getMessage();
@@ -255,7 +244,7 @@ class TrtModelTest {
 
   @Test
   void inputsAndOutputStayAsTheyAre() throws IOException {
-    Path before = exported(TINY, DType.F32, 1L << 30);
+    Path before = exported(TestModels.TINY, DType.F32, 1L << 30);
     ModelProto expected = parsed(before);
     for (DType precision : List.of(DType.F32, DType.F16, DType.BF16)) {
       ModelProto found = parsed(forTensorRt(before, precision).file().model());
@@ -276,20 +265,13 @@ class TrtModelTest {
   private static VelocityEngine onnxRuntime(NitConfig config, Path model)
       throws IOException, EngineException {
     Bundle bundle =
-        new Bundle(
+        PlainBundle.of(
             model.getParent(),
             config,
             model.getFileName().toString(),
             "F32",
-            NitGraph.OPSET,
-            Optional.empty(),
-            Optional.empty(),
-            List.of(),
             Integer.MAX_VALUE,
-            Bundle.SamplingDefaults.STANDARD,
-            List.of(),
-            JsonNodeFactory.instance.arrayNode(),
-            JsonNodeFactory.instance.objectNode());
+            List.of());
     return Engines.open(bundle, "ort-cpu", new EngineOptions(1));
   }
 
@@ -297,15 +279,6 @@ class TrtModelTest {
     FloatBuffer v = FloatBuffer.allocate(in.x().remaining());
     engine.forward(in, v);
     return v.array();
-  }
-
-  private static NitConfig variant(String name) {
-    return switch (name) {
-      case "patch2" -> TINY.with(Map.of("patch_size", 2));
-      case "no_qk_norm" -> TINY.with(Map.of("qk_norm", false));
-      case "adaln_lora" -> TINY.with(Map.of("use_adaln_lora", true, "adaln_lora_dim", 8));
-      default -> TINY;
-    };
   }
 
   private static ModelProto parsed(Path file) throws IOException {

@@ -15,7 +15,9 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -169,17 +171,15 @@ public record EngineManifest(
               .filter(file -> file.getFileName().toString().endsWith(PLAN_SUFFIX))
               .filter(file -> Files.isRegularFile(fileOf(file)))
               .sorted()
-              .collect(Collectors.toCollection(ArrayList::new));
+              .toList();
     }
-    List<Path> sorted = new ArrayList<>();
-    for (String precision : List.of("BF16", "F16", "F32")) {
-      for (Path plan : plans) {
-        if (read(plan).precision.equals(precision)) {
-          sorted.add(plan);
-        }
-      }
+    Map<String, List<Path>> byPrecision = new HashMap<>();
+    for (Path plan : plans) {
+      byPrecision.computeIfAbsent(read(plan).precision, precision -> new ArrayList<>()).add(plan);
     }
-    return sorted;
+    return Stream.of("BF16", "F16", "F32")
+        .flatMap(precision -> byPrecision.getOrDefault(precision, List.of()).stream())
+        .toList();
   }
 
   /**

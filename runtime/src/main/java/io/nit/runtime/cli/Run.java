@@ -17,7 +17,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
-import java.util.stream.Stream;
+import java.util.stream.IntStream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -179,7 +179,7 @@ public final class Run implements Callable<Integer> {
       throw new IllegalArgumentException("--devices: expected without --device, found both");
     }
     if (devices.equals("all")) {
-      return Stream.iterate(0, device -> device + 1).limit(gpus()).toList();
+      return IntStream.range(0, gpus()).boxed().toList();
     }
     List<Integer> found = new ArrayList<>();
     for (String word : devices.split(",", -1)) {

@@ -27,11 +27,11 @@ public interface EngineProvider {
    *
    * @return a reason as a user reads it, such as {@code no CUDA device}
    */
-  Optional<String> refusal(Bundle bundle);
+  Optional<String> refusal(Bundle bundle, EngineOptions options);
 
-  /** {@link #refusal(Bundle)} on another device than the first. */
-  default Optional<String> refusal(Bundle bundle, EngineOptions options) {
-    return refusal(bundle);
+  /** {@link #refusal(Bundle, EngineOptions)} with the backend's own choices. */
+  default Optional<String> refusal(Bundle bundle) {
+    return refusal(bundle, EngineOptions.DEFAULT);
   }
 
   /**

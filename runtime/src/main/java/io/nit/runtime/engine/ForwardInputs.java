@@ -1,5 +1,6 @@
 package io.nit.runtime.engine;
 
+import io.nit.core.config.NitConfig;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.rope.RopeTables;
 import java.nio.FloatBuffer;
@@ -35,6 +36,40 @@ public record ForwardInputs(
               + " and "
               + x.remaining()
               + " values");
+    }
+  }
+
+  /**
+   * Checks that x is of a model's tokens and that its velocities find room.
+   *
+   * @return how many values x has, and the velocities will have
+   * @throws IllegalArgumentException if either does not fit
+   */
+  public int requireValues(NitConfig config, FloatBuffer v) {
+    int values = Math.multiplyExact(layout.tokens(), config.tokenSize());
+    if (x.remaining() != values || v.remaining() < values) {
+      throw new IllegalArgumentException(
+          "x and v: expected "
+              + values
+              + " values for "
+              + layout
+              + ", found "
+              + x.remaining()
+              + " and room for "
+              + v.remaining());
+    }
+    return values;
+  }
+
+  /**
+   * Checks that the tables are of a model's heads.
+   *
+   * @throws IllegalArgumentException if they are not
+   */
+  public void requireHeadDim(NitConfig config) {
+    if (rope.headDim() != config.headDim()) {
+      throw new IllegalArgumentException(
+          "rope tables: expected headDim " + config.headDim() + ", found " + rope.headDim());
     }
   }
 }

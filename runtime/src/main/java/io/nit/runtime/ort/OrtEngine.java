@@ -96,18 +96,7 @@ public final class OrtEngine implements VelocityEngine {
       throw new IllegalStateException("OrtEngine: used after close");
     }
     PackLayout layout = in.layout();
-    int values = Math.multiplyExact(layout.tokens(), config.tokenSize());
-    if (in.x().remaining() != values || v.remaining() < values) {
-      throw new IllegalArgumentException(
-          "x and v: expected "
-              + values
-              + " values for "
-              + layout
-              + ", found "
-              + in.x().remaining()
-              + " and room for "
-              + v.remaining());
-    }
+    int values = in.requireValues(config, v);
     boolean inPlace = isNative(v);
     FloatBuffer out = v.slice().limit(values);
     if (!inPlace) {

@@ -144,24 +144,9 @@ public final class TensorRtEngine implements VelocityEngine {
     }
   }
 
-  /**
-   * Opens a plan that has a manifest beside it.
-   *
-   * @param model hash of the ONNX file whose engine it is to be; empty if that is not known
-   * @return the engine, which the caller closes
-   * @throws NoSuchFileException if there is no manifest
-   * @throws IOException if a file cannot be read
-   * @throws EngineException if TensorRT is not there; if the plan was built for something else,
-   *     with every field that differs and the line that builds it again; or as {@link #open(Path,
-   *     NitConfig, Optional, Options)}
-   */
-  public static TensorRtEngine open(Path file, Optional<String> model, Options options)
+  /** Opens a plan that {@link #refusal} does not refuse. */
+  static TensorRtEngine open(Path file, EngineManifest manifest, Options options)
       throws IOException, EngineException {
-    EngineManifest manifest = EngineManifest.read(file);
-    Optional<String> refusal = refusal(file, manifest, model, options.device);
-    if (refusal.isPresent()) {
-      throw new EngineException(refusal.get());
-    }
     Optional<PluginLibrary> plugins =
         manifest.builtOn().plugins().isPresent()
             ? Optional.of(PluginLibrary.find())
@@ -341,22 +326,8 @@ public final class TensorRtEngine implements VelocityEngine {
   public synchronized void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
     requireOpen();
     PackLayout layout = in.layout();
-    int values = Math.multiplyExact(layout.tokens(), config.tokenSize());
-    if (in.x().remaining() != values || v.remaining() < values) {
-      throw new IllegalArgumentException(
-          "x and v: expected "
-              + values
-              + " values for "
-              + layout
-              + ", found "
-              + in.x().remaining()
-              + " and room for "
-              + v.remaining());
-    }
-    if (in.rope().headDim() != config.headDim()) {
-      throw new IllegalArgumentException(
-          "rope tables: expected headDim " + config.headDim() + ", found " + in.rope().headDim());
-    }
+    int values = in.requireValues(config, v);
+    in.requireHeadDim(config);
     try {
       Cuda.check(cudart.cudaSetDevice(options.device), "device " + options.device);
       Bucket bucket = bucket(layout);

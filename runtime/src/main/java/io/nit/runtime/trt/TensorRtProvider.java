@@ -31,15 +31,10 @@ public final class TensorRtProvider implements EngineProvider {
   }
 
   @Override
-  public Optional<String> refusal(Bundle bundle) {
-    return refusal(bundle, EngineOptions.DEFAULT);
-  }
-
-  @Override
   public Optional<String> refusal(Bundle bundle, EngineOptions options) {
     try {
       Choice choice = choose(bundle, options);
-      return choice.plan.isPresent() ? Optional.empty() : Optional.of(choice.refusal);
+      return choice.fitting.isPresent() ? Optional.empty() : Optional.of(choice.refusal);
     } catch (IOException e) {
       return Optional.of("its engine cannot be read: " + e.getMessage());
     }
@@ -49,26 +44,28 @@ public final class TensorRtProvider implements EngineProvider {
   public VelocityEngine open(Bundle bundle, EngineOptions options)
       throws IOException, EngineException {
     Choice choice = choose(bundle, options);
-    if (choice.plan.isEmpty()) {
+    if (choice.fitting.isEmpty()) {
       throw new EngineException(choice.refusal);
     }
+    Fitting found = choice.fitting.get();
     return TensorRtEngine.open(
-        choice.plan.get(),
-        EngineManifest.modelHash(bundle),
-        new TensorRtEngine.Options(options.device(), true));
+        found.plan, found.manifest, new TensorRtEngine.Options(options.device(), true));
   }
 
-  private record Choice(Optional<Path> plan, String refusal) {}
+  private record Fitting(Path plan, EngineManifest manifest) {}
+
+  private record Choice(Optional<Fitting> fitting, String refusal) {}
 
   /** The first plan that fits, or why none does. */
   private static Choice choose(Bundle bundle, EngineOptions options) throws IOException {
     List<String> refusals = new ArrayList<>();
     for (Path plan : EngineManifest.plansIn(bundle.folder())) {
+      EngineManifest manifest = EngineManifest.read(plan);
       Optional<String> refusal =
           TensorRtEngine.refusal(
-              plan, EngineManifest.read(plan), EngineManifest.modelHash(bundle), options.device());
+              plan, manifest, EngineManifest.modelHash(bundle), options.device());
       if (refusal.isEmpty()) {
-        return new Choice(Optional.of(plan), "");
+        return new Choice(Optional.of(new Fitting(plan, manifest)), "");
       }
       refusals.add(refusal.get());
     }

@@ -130,7 +130,7 @@ class EnginesTest {
     }
 
     @Override
-    public Optional<String> refusal(Bundle bundle) {
+    public Optional<String> refusal(Bundle bundle, EngineOptions options) {
       return Optional.ofNullable(refusal);
     }
 

@@ -12,6 +12,7 @@ import io.nit.core.config.NitConfig;
 import io.nit.core.trt.TensorRt;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
+import io.nit.testing.PlainBundle;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -26,20 +27,13 @@ class TensorRtProviderTest {
   private final TensorRtProvider provider = new TensorRtProvider();
 
   private Bundle bundle() {
-    return new Bundle(
+    return PlainBundle.of(
         folder,
         NitConfig.s(),
         "model.onnx",
         "F32",
-        20,
-        Optional.empty(),
-        Optional.empty(),
-        List.of(),
         64,
-        Bundle.SamplingDefaults.STANDARD,
-        List.of(new Bundle.FileEntry("model.onnx", 1, "model")),
-        JsonNodeFactory.instance.arrayNode(),
-        JsonNodeFactory.instance.objectNode());
+        List.of(new Bundle.FileEntry("model.onnx", 1, "model")));
   }
 
   private void engine() throws IOException {

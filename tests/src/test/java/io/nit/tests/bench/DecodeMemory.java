@@ -10,6 +10,7 @@ import io.nit.core.codec.LatentCodec;
 import io.nit.core.codec.Tiling;
 import io.nit.core.config.DcAeConfig;
 import io.nit.core.config.NitConfig;
+import io.nit.core.io.FileTree;
 import io.nit.core.tensor.DType;
 import io.nit.exporter.onnx.DcAeGraph;
 import io.nit.exporter.onnx.OnnxFile;
@@ -22,12 +23,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.stream.Stream;
 
 /**
  * Time and memory of decoding by a DC-AE of generated weights, in a process that does nothing else,
@@ -66,7 +65,7 @@ public final class DecodeMemory {
       Path exported = export(DcAeConfig.preset(model), scratch.resolve("exported"));
       start("measure", size, pictures, exported.toString(), threads, rounds);
     } finally {
-      delete(scratch);
+      FileTree.delete(scratch);
     }
   }
 
@@ -197,13 +196,5 @@ public final class DecodeMemory {
         .filter(line -> line.startsWith(key))
         .mapToDouble(line -> Long.parseLong(line.replaceAll("\\D", "")) / 1024.0 / 1024)
         .sum();
-  }
-
-  private static void delete(Path folder) throws IOException {
-    try (Stream<Path> files = Files.walk(folder)) {
-      for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
-        Files.delete(file);
-      }
-    }
   }
 }

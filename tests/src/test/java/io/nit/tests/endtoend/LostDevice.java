@@ -30,7 +30,7 @@ public final class LostDevice implements EngineProvider {
   }
 
   @Override
-  public Optional<String> refusal(Bundle bundle) {
+  public Optional<String> refusal(Bundle bundle, EngineOptions options) {
     return Optional.empty();
   }
 

@@ -6,7 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
 import io.nit.core.config.NitConfig;
@@ -32,6 +31,7 @@ import io.nit.runtime.engine.ref.ReferenceEngine;
 import io.nit.runtime.trt.TensorRtEngine;
 import io.nit.testing.CapturedRun;
 import io.nit.testing.Errors;
+import io.nit.testing.PlainBundle;
 import io.nit.testing.SyntheticWeights;
 import java.io.IOException;
 import java.nio.FloatBuffer;
@@ -289,20 +289,13 @@ class TensorRtGpuTest {
                 bytes -> {})
             .model();
     Path served = exported.getParent();
-    new Bundle(
+    PlainBundle.of(
             served,
             TINY,
             "model.onnx",
             "F32",
-            NitGraph.OPSET,
-            Optional.empty(),
-            Optional.empty(),
-            List.of(),
             1024,
-            Bundle.SamplingDefaults.STANDARD,
-            List.of(new Bundle.FileEntry("model.onnx", Files.size(exported), Sha256.of(exported))),
-            JsonNodeFactory.instance.arrayNode(),
-            JsonNodeFactory.instance.objectNode())
+            List.of(new Bundle.FileEntry("model.onnx", Files.size(exported), Sha256.of(exported))))
         .write();
     CapturedRun run = CapturedRun.of(new Export(), "engine", served, "--buckets", "64,1024");
     System.out.println(run.err());

@@ -1,6 +1,5 @@
 package io.nit.tests.parity;
 
-import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.config.NitConfig;
 import io.nit.core.safetensors.TensorSource;
@@ -12,11 +11,11 @@ import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.Engines;
 import io.nit.runtime.engine.ForwardInputs;
 import io.nit.runtime.engine.VelocityEngine;
+import io.nit.testing.PlainBundle;
 import java.io.IOException;
 import java.nio.FloatBuffer;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Optional;
 
 /** A model exported to a folder and opened in ONNX Runtime. */
 public final class ExportedModel implements AutoCloseable {
@@ -52,20 +51,7 @@ public final class ExportedModel implements AutoCloseable {
             externalDataAbove,
             bytes -> {});
     Bundle bundle =
-        new Bundle(
-            folder,
-            config,
-            "model.onnx",
-            storage.name(),
-            NitGraph.OPSET,
-            Optional.empty(),
-            Optional.empty(),
-            List.of(),
-            Integer.MAX_VALUE,
-            Bundle.SamplingDefaults.STANDARD,
-            List.of(),
-            JsonNodeFactory.instance.arrayNode(),
-            JsonNodeFactory.instance.objectNode());
+        PlainBundle.of(folder, config, "model.onnx", storage.name(), Integer.MAX_VALUE, List.of());
     return new ExportedModel(file, Engines.open(bundle, "ort-cpu", new EngineOptions(threads)));
   }
 

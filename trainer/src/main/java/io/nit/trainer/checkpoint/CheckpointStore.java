@@ -1,7 +1,7 @@
 package io.nit.trainer.checkpoint;
 
+import io.nit.core.io.FileTree;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.channels.FileChannel;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
@@ -60,10 +60,10 @@ public final class CheckpointStore {
     try {
       Checkpoint.write(unfinished, trained, description, state);
     } catch (FileSystemException e) {
-      deleteTree(unfinished);
+      FileTree.delete(unfinished);
       throw e;
     } catch (IOException e) {
-      deleteTree(unfinished);
+      FileTree.delete(unfinished);
       throw new IOException(
           "cannot write checkpoint "
               + target
@@ -118,7 +118,7 @@ public final class CheckpointStore {
     if (Files.exists(checkpoint)) {
       Path doomed = folder.resolve(UNFINISHED + "old-" + checkpoint.getFileName());
       Files.move(checkpoint, doomed, StandardCopyOption.ATOMIC_MOVE);
-      deleteTree(doomed);
+      FileTree.delete(doomed);
     }
   }
 
@@ -127,25 +127,9 @@ public final class CheckpointStore {
     try (Stream<Path> entries = Files.list(folder)) {
       for (Path path : entries.toList()) {
         if (path.getFileName().toString().startsWith(UNFINISHED)) {
-          deleteTree(path);
+          FileTree.delete(path);
         }
       }
-    }
-  }
-
-  private static void deleteTree(Path root) throws IOException {
-    try (Stream<Path> tree = Files.walk(root)) {
-      tree.sorted(Comparator.reverseOrder())
-          .forEach(
-              path -> {
-                try {
-                  Files.delete(path);
-                } catch (IOException e) {
-                  throw new UncheckedIOException(e);
-                }
-              });
-    } catch (UncheckedIOException e) {
-      throw e.getCause();
     }
   }
 

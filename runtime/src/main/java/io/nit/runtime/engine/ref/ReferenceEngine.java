@@ -111,10 +111,7 @@ public final class ReferenceEngine implements VelocityEngine {
               + in.x().remaining()
               + " values");
     }
-    if (in.rope().headDim() != config.headDim()) {
-      throw new IllegalArgumentException(
-          "rope tables: expected headDim " + config.headDim() + ", found " + in.rope().headDim());
-    }
+    in.requireHeadDim(config);
     for (int i = 0; i < in.y().length; i++) {
       if (in.y()[i] < 0 || in.y()[i] >= config.labelRows()) {
         throw new IllegalArgumentException(
