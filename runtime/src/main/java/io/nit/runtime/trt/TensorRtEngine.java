@@ -186,7 +186,7 @@ public final class TensorRtEngine implements VelocityEngine {
       try {
         Optional<TensorRtPlan> modulations =
             plans.parts().size() > 1
-                ? Optional.of(TensorRtPlan.open(plans, 1, plugins, options.device))
+                ? Optional.of(TensorRtPlan.open(plans, 1, Optional.empty(), options.device))
                 : Optional.empty();
         engine = new TensorRtEngine(config, plan, modulations, options);
       } finally {
@@ -265,7 +265,7 @@ public final class TensorRtEngine implements VelocityEngine {
     expected.put("v", latent);
     for (Map.Entry<String, long[]> tensor : expected.entrySet()) {
       Optional<long[]> found = plan.shape(tensor.getKey());
-      if (found.isEmpty() || !Arrays.equals(found.get(), tensor.getValue())) {
+      if (found.isEmpty() || !fits(tensor.getValue(), found.get())) {
         throw new EngineException(
             tensor.getKey()
                 + ": expected "
@@ -276,6 +276,19 @@ public final class TensorRtEngine implements VelocityEngine {
                 + plan.file());
       }
     }
+  }
+
+  /** A dynamic extent that has one value in all profiles is a fixed one in the plan. */
+  private static boolean fits(long[] expected, long[] found) {
+    if (found.length != expected.length) {
+      return false;
+    }
+    for (int i = 0; i < found.length; i++) {
+      if (expected[i] >= 0 && found[i] != expected[i]) {
+        return false;
+      }
+    }
+    return true;
   }
 
   private long modulationColumns() {
