@@ -682,9 +682,7 @@ public final class TensorRtEngine implements VelocityEngine {
   private void setShapes(IExecutionContext context, Shape shape) throws TensorRtException {
     long p = config.patchSize();
     shape(context, "x", shape.tokens, config.inChannels(), p, p);
-    if (table.isPresent()) {
-      shape(context, "modulation", table.get().rowCount(), modulationColumns());
-    } else {
+    if (table.isEmpty()) { // else they are fixed
       shape(context, "t", shape.images);
       shape(context, "y", shape.images);
     }
