@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
+import io.nit.core.bundle.EngineSubject;
 import io.nit.core.cli.Cli;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.io.FileTree;
@@ -109,7 +110,8 @@ record EngineExport(
     } catch (TensorRtException e) {
       throw new EngineException(e.getMessage(), e);
     }
-    mismatches.addAll(found.differences(precision.name(), profiles()));
+    mismatches.addAll(
+        found.differences(precision.name(), new EngineSubject.Model(bundle.config(), profiles())));
     if (!mismatches.isEmpty()) {
       say(found.refusal(mismatches));
     }

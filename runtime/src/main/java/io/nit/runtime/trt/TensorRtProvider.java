@@ -2,6 +2,7 @@ package io.nit.runtime.trt;
 
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
+import io.nit.core.bundle.EnginePart;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.EngineProvider;
@@ -59,7 +60,7 @@ public final class TensorRtProvider implements EngineProvider {
   /** The first plan that fits, or why none does. */
   private static Choice choose(Bundle bundle, EngineOptions options) throws IOException {
     List<String> refusals = new ArrayList<>();
-    for (Path plan : EngineManifest.plansIn(bundle.folder())) {
+    for (Path plan : EngineManifest.plansIn(bundle.folder(), EnginePart.MODEL)) {
       EngineManifest manifest = EngineManifest.read(plan);
       Optional<String> refusal =
           TensorRtEngine.refusal(
