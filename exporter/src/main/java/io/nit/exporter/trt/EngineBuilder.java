@@ -3,6 +3,7 @@ package io.nit.exporter.trt;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.io.AtomicFile;
 import io.nit.core.tensor.DType;
+import io.nit.core.tensor.Shape;
 import io.nit.core.trt.Gpu;
 import io.nit.core.trt.NativeOwners;
 import io.nit.core.trt.PlanLayers;
@@ -43,9 +44,9 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Builds a plan from a model: a strongly typed network with one profile for each bucket of tokens.
- * Only tokens and images are dynamic, so that one engine serves every size of picture. The finished
- * plan is opened again and must hold every plugin that the model calls for.
+ * Builds a plan from a network: strongly typed, with one profile for each bucket of tokens, or for
+ * each range of sizes of an autoencoder's pictures, so that one engine serves every size. The
+ * finished plan is opened again and must hold every plugin that the network calls for.
  *
  * <p>TensorRT's progress monitor cannot be implemented through the bindings, so that the lines of
  * progress tell the time that has passed and no share of the work.
@@ -54,7 +55,7 @@ public final class EngineBuilder {
   private static final Logger LOG = LoggerFactory.getLogger(EngineBuilder.class);
   private static final int CHUNK = 1 << 28;
 
-  private final TrtModel model;
+  private final TrtNetwork model;
   private final Optional<PluginLibrary> plugins;
   private final BuildOptions options;
   private final Consumer<String> progress;
@@ -66,7 +67,7 @@ public final class EngineBuilder {
   private ITimingCache timings;
 
   private EngineBuilder(
-      TrtModel model,
+      TrtNetwork model,
       Optional<PluginLibrary> plugins,
       BuildOptions options,
       Consumer<String> progress) {
@@ -102,7 +103,7 @@ public final class EngineBuilder {
    * @throws IOException if a file cannot be read or written; {@code plan} is then as it was
    */
   public static Built build(
-      TrtModel model,
+      TrtNetwork model,
       Optional<PluginLibrary> plugins,
       BuildOptions options,
       Path plan,
@@ -234,49 +235,38 @@ public final class EngineBuilder {
     if (model.precision() == DType.F32) {
       config.clearFlag(nvinfer.BuilderFlag.kTF32); // true single precision
     }
-    for (int bucket : options.buckets()) {
-      addProfile(bucket);
+    for (InputSizes sizes : model.profiles(options)) {
+      addProfile(sizes);
     }
     readTimingCache();
   }
 
-  private void addProfile(int tokens) throws TensorRtException {
+  private void addProfile(InputSizes sizes) throws TensorRtException {
     IOptimizationProfile profile =
         required(builder.createOptimizationProfile(), "optimization profile");
-    int images = options.images(tokens);
-    int typical = options.typicalImages(tokens);
-    long p = model.config().patchSize();
-    dimensions(profile, "x", 1, tokens, tokens, model.config().inChannels(), p, p);
-    dimensions(profile, "image_index", 1, tokens, tokens);
-    dimensions(profile, "rope_cos", 1, tokens, tokens, model.config().headDim());
-    dimensions(profile, "rope_sin", 1, tokens, tokens, model.config().headDim());
-    dimensions(profile, "t", 1, typical, images);
-    dimensions(profile, "y", 1, typical, images);
-    dimensions(profile, "cu_seqlens", 2, typical + 1, images + 1);
+    for (Map.Entry<String, InputSizes.Range> input : sizes.inputs().entrySet()) {
+      InputSizes.Range range = input.getValue();
+      dimensions(profile, input.getKey(), nvinfer.OptProfileSelector.kMIN, range.least());
+      dimensions(profile, input.getKey(), nvinfer.OptProfileSelector.kOPT, range.typical());
+      dimensions(profile, input.getKey(), nvinfer.OptProfileSelector.kMAX, range.most());
+    }
     if (!profile.isValid() || config.addOptimizationProfile(profile) < 0) {
       throw new TensorRtException(
-          "profile of " + tokens + " tokens: TensorRT refused: " + logger.errors());
+          "profile of " + sizes.name() + ": TensorRT refused: " + logger.errors());
     }
   }
 
   private void dimensions(
-      IOptimizationProfile profile, String input, int least, int typical, int most, long... rest)
+      IOptimizationProfile profile, String input, nvinfer.OptProfileSelector end, Shape shape)
       throws TensorRtException {
-    Map<nvinfer.OptProfileSelector, Integer> firsts =
-        Map.of(
-            nvinfer.OptProfileSelector.kMIN, least,
-            nvinfer.OptProfileSelector.kOPT, typical,
-            nvinfer.OptProfileSelector.kMAX, most);
-    for (Map.Entry<nvinfer.OptProfileSelector, Integer> first : firsts.entrySet()) {
-      try (Dims64 dims = new Dims64()) {
-        dims.nbDims(1 + rest.length).d(0, first.getValue());
-        for (int i = 0; i < rest.length; i++) {
-          dims.d(i + 1, rest[i]);
-        }
-        if (!profile.setDimensions(input, first.getKey(), dims)) {
-          throw new TensorRtException(
-              "profile: " + input + " of " + first + " refused: " + logger.errors());
-        }
+    try (Dims64 dims = new Dims64()) {
+      dims.nbDims(shape.rank());
+      for (int i = 0; i < shape.rank(); i++) {
+        dims.d(i, shape.dim(i));
+      }
+      if (!profile.setDimensions(input, end, dims)) {
+        throw new TensorRtException(
+            "profile: " + input + " of " + shape + " refused: " + logger.errors());
       }
     }
   }
