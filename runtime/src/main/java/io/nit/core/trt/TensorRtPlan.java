@@ -152,11 +152,16 @@ public final class TensorRtPlan implements AutoCloseable {
 
   /** The largest first extent of an input in a profile. */
   public int largest(String input, int profile) throws TensorRtException {
+    return (int) largestShape(input, profile)[0];
+  }
+
+  /** The largest extents of an input in a profile. */
+  public long[] largestShape(String input, int profile) throws TensorRtException {
     try (Dims64 dims = engine().getProfileShape(input, profile, nvinfer.OptProfileSelector.kMAX)) {
       if (dims == null || dims.isNull() || dims.nbDims() < 1) {
         throw new TensorRtException(file + ": expected an input " + input + ", found none");
       }
-      return (int) dims.d(0);
+      return extents(dims);
     }
   }
 
@@ -166,12 +171,16 @@ public final class TensorRtPlan implements AutoCloseable {
       if (dims == null || dims.isNull() || dims.nbDims() < 0) {
         return Optional.empty();
       }
-      long[] shape = new long[dims.nbDims()];
-      for (int i = 0; i < shape.length; i++) {
-        shape[i] = dims.d(i);
-      }
-      return Optional.of(shape);
+      return Optional.of(extents(dims));
     }
+  }
+
+  private static long[] extents(Dims64 dims) {
+    long[] shape = new long[dims.nbDims()];
+    for (int i = 0; i < shape.length; i++) {
+      shape[i] = dims.d(i);
+    }
+    return shape;
   }
 
   /** The layers, as the inspector tells them. */
