@@ -51,21 +51,7 @@ public final class EngineVerifier {
   public static List<Verification> verify(
       Bundle bundle, Path folder, TensorSource weights, DType precision, BuildOptions built)
       throws IOException, EngineException {
-    Bundle engines =
-        new Bundle(
-            folder,
-            bundle.config(),
-            bundle.modelFile(),
-            bundle.weights(),
-            bundle.opset(),
-            bundle.codec(),
-            bundle.autoencoder(),
-            bundle.labels(),
-            bundle.maxTokens(),
-            bundle.defaults(),
-            bundle.files(),
-            bundle.verification(),
-            bundle.provenance());
+    Bundle engines = bundle.in(folder);
     DType storage = DType.parse(bundle.weights());
     if (storage == DType.F32) {
       return compare(engines, weights, precision, built);

@@ -4,9 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import io.nit.core.bundle.Bundle;
 import io.nit.core.config.NitConfig;
-import io.nit.core.io.Sha256;
 import io.nit.core.tensor.DType;
 import io.nit.core.trt.TensorRt;
 import io.nit.exporter.onnx.NitGraph;
@@ -53,14 +51,7 @@ class ExportEngineTest {
                 OnnxFile.EXTERNAL_DATA_ABOVE,
                 bytes -> {})
             .model();
-    PlainBundle.of(
-            bundle,
-            TINY,
-            "model.onnx",
-            "F32",
-            3000,
-            List.of(new Bundle.FileEntry("model.onnx", Files.size(model), Sha256.of(model))))
-        .write();
+    PlainBundle.write(model, TINY, 3000);
   }
 
   private CapturedRun engine(String... more) {
