@@ -65,6 +65,9 @@ public final class TensorRtProvider implements EngineProvider {
           TensorRtEngine.refusal(
               plan, manifest, EngineManifest.modelHash(bundle), options.device());
       if (refusal.isEmpty()) {
+        refusal = manifest.needsWeights(plan, bundle.folder());
+      }
+      if (refusal.isEmpty()) {
         return new Choice(Optional.of(new Fitting(plan, manifest)), "");
       }
       refusals.add(refusal.get());
