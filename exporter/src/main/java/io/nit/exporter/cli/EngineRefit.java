@@ -65,6 +65,9 @@ record EngineRefit(
           "custom_freqs",
           "theta",
           "decouple",
+          "max_pe_len_h",
+          "max_pe_len_w",
+          "ori_max_pe_len",
           "encoder_depth",
           "projector_dim",
           "z_dim");

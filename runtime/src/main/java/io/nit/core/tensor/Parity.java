@@ -46,6 +46,27 @@ public record Parity(double relative, double maxAbs) {
     return sum == 0 ? Double.POSITIVE_INFINITY : 10 * Math.log10(MOST * MOST * found.length / sum);
   }
 
+  /**
+   * Peak signal to noise of latents, in dB, the peak being the spread of what is expected; infinity
+   * where all values are equal.
+   *
+   * @throws IllegalArgumentException if they differ in length
+   */
+  public static double psnr(float[] found, float[] expected) {
+    requireSame(found.length, expected.length);
+    double sum = 0;
+    double least = Double.POSITIVE_INFINITY;
+    double most = Double.NEGATIVE_INFINITY;
+    for (int i = 0; i < found.length; i++) {
+      double d = (double) found[i] - expected[i];
+      sum += d * d;
+      least = Math.min(least, expected[i]);
+      most = Math.max(most, expected[i]);
+    }
+    double peak = most - least;
+    return sum == 0 ? Double.POSITIVE_INFINITY : 10 * Math.log10(peak * peak * found.length / sum);
+  }
+
   private static void requireSame(int found, int expected) {
     if (found != expected) {
       throw new IllegalArgumentException("expected " + expected + " values, found " + found);

@@ -41,6 +41,13 @@ class ParityTest {
   }
 
   @Test
+  void latentsAreComparedOnTheirOwnSpread() {
+    float[] expected = {-2, 2, 0, 0};
+    assertEquals(40, Parity.psnr(new float[] {-2, 2.04f, -0.04f, 0.04f}, expected), 1.3);
+    assertEquals(Double.POSITIVE_INFINITY, Parity.psnr(expected, expected));
+  }
+
+  @Test
   void resultsOfAnotherLengthAreNotCompared() {
     assertThrows(IllegalArgumentException.class, () -> Parity.of(new float[1], new float[2]));
     assertThrows(IllegalArgumentException.class, () -> Parity.psnr(new byte[1], new byte[2]));
