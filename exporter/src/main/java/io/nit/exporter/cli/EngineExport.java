@@ -17,6 +17,7 @@ import io.nit.core.trt.TensorRtException;
 import io.nit.exporter.onnx.OnnxFile;
 import io.nit.exporter.trt.BuildOptions;
 import io.nit.exporter.trt.EngineBuilder;
+import io.nit.exporter.trt.EngineRefitter;
 import io.nit.exporter.trt.OnnxWeights;
 import io.nit.exporter.trt.TrtModel;
 import io.nit.exporter.verify.EngineVerifier;
@@ -65,7 +66,7 @@ record EngineExport(
    * @throws IOException if a file cannot be read or written, or the verification fails
    */
   void run() throws IOException, EngineException {
-    requireTensorRt();
+    requireTensorRt(options.device());
     Path folder = plan.toAbsolutePath().getParent();
     Files.createDirectories(folder);
     Path staging = Files.createTempDirectory(folder, "." + plan.getFileName() + ".tmp-");
@@ -78,8 +79,9 @@ record EngineExport(
     }
   }
 
-  private void requireTensorRt() throws EngineException {
-    Optional<String> refusal = TensorRt.refusal(options.device());
+  /** Refuses a machine that has no such GPU or no TensorRT. */
+  static void requireTensorRt(int device) throws EngineException {
+    Optional<String> refusal = TensorRt.refusal(device);
     if (refusal.isPresent()) {
       throw new EngineException("no engine can be built here: " + refusal.get());
     }
@@ -92,7 +94,7 @@ record EngineExport(
    * @throws IOException if a file cannot be read
    */
   boolean fits() throws IOException, EngineException {
-    requireTensorRt();
+    requireTensorRt(options.device());
     EngineManifest found;
     try {
       found = EngineManifest.read(plan);
@@ -104,14 +106,17 @@ record EngineExport(
     try {
       mismatches =
           found.mismatches(
-              Gpu.open(options.device()).host(plugins()),
+              Gpu.open(options.device()).host(plugins(precision)),
               plan.toAbsolutePath().getParent(),
               EngineManifest.modelHash(bundle));
     } catch (TensorRtException e) {
       throw new EngineException(e.getMessage(), e);
     }
     mismatches.addAll(
-        found.differences(precision.name(), new EngineSubject.Model(bundle.config(), profiles())));
+        found.differences(
+            precision.name(),
+            new EngineSubject.Model(bundle.config(), profiles()),
+            options.traits()));
     if (!mismatches.isEmpty()) {
       say(found.refusal(mismatches));
     }
@@ -126,7 +131,7 @@ record EngineExport(
 
   private void build(Path folder, Path staging)
       throws IOException, EngineException, TensorRtException {
-    Optional<PluginLibrary> plugins = plugins();
+    Optional<PluginLibrary> plugins = plugins(precision);
     plugins.ifPresent(library -> say(library.toString()));
     TrtModel model =
         TrtModel.write(
@@ -145,27 +150,69 @@ record EngineExport(
             built.layers().plugins(),
             built.openSeconds()));
     String hash = Sha256.of(staged);
-    EngineManifest unverified =
-        manifest(built, hash, plugins, JsonNodeFactory.instance.arrayNode());
-    unverified.write(staging);
+    manifest(built, hash, plugins, JsonNodeFactory.instance.arrayNode()).write(staging);
     ArrayNode verification = JsonNodeFactory.instance.arrayNode();
     if (verify) {
-      try (OnnxWeights weights = OnnxWeights.open(bundle.model())) {
-        VerificationResults.take(
-            EngineVerifier.verify(
-                bundle,
-                staging,
-                TrtModel.inCheckpointShapes(weights, bundle.config()),
-                precision,
-                options),
-            verification);
-      }
+      verify(bundle, filled(staged, model, plugins), precision, options, verification);
     }
     Files.move(staged, plan, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
     manifest(built, hash, plugins, verification).write(folder);
   }
 
-  private Optional<PluginLibrary> plugins() throws IOException, EngineException {
+  /** The folder of the engine as it runs: of one without weights, of a copy that has them. */
+  private Path filled(Path staged, TrtModel model, Optional<PluginLibrary> plugins)
+      throws IOException, TensorRtException {
+    Path staging = staged.getParent();
+    if (options.traits().weights() != EngineManifest.Weights.STRIPPED) {
+      return staging;
+    }
+    Path folder = Files.createDirectories(staging.resolve("filled"));
+    Path target = folder.resolve(plan.getFileName());
+    try (OnnxWeights weights = OnnxWeights.open(model.file().model())) {
+      EngineRefitter.Refitted made =
+          EngineRefitter.refit(
+              staged,
+              plugins,
+              options.device(),
+              options.traits().versionCompatible(),
+              weights,
+              target);
+      say(
+          String.format(
+              Locale.ROOT,
+              "for the verification: %d weights put in within %.1f s, %d MiB",
+              made.weights(),
+              made.seconds(),
+              made.bytes() >> 20));
+    }
+    EngineManifest.read(staged)
+        .withPlan(target, Sha256.of(target), EngineManifest.Weights.REFITTABLE)
+        .write(folder);
+    return folder;
+  }
+
+  /**
+   * Compares the engine of a folder with the bundle's weights.
+   *
+   * @throws IOException also if it is too far from them
+   */
+  static void verify(
+      Bundle bundle, Path folder, DType precision, BuildOptions options, ArrayNode into)
+      throws IOException, EngineException {
+    try (OnnxWeights weights = OnnxWeights.open(bundle.model())) {
+      VerificationResults.take(
+          EngineVerifier.verify(
+              bundle,
+              folder,
+              TrtModel.inCheckpointShapes(weights, bundle.config()),
+              precision,
+              options),
+          into);
+    }
+  }
+
+  /** The library that an engine of a precision needs, if it needs one. */
+  static Optional<PluginLibrary> plugins(DType precision) throws IOException, EngineException {
     if (precision == DType.F32) {
       return Optional.empty();
     }
@@ -198,6 +245,7 @@ record EngineExport(
         precision.name(),
         profiles(),
         built.gpu().host(plugins),
+        options.traits(),
         verification,
         command,
         provenance);

@@ -1,5 +1,6 @@
 package io.nit.exporter.trt;
 
+import io.nit.core.bundle.EngineManifest.Traits;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -13,6 +14,7 @@ import java.util.Optional;
  * @param workspaceBytes device memory that TensorRT may use beside activations
  * @param optimizationLevel 0 to 5: how long TensorRT looks for fast kernels; 3 is its default
  * @param timingCache a file of kernel timings that is read where it exists, and written
+ * @param traits where else the engine is to run, and whether its weights can be exchanged
  */
 public record BuildOptions(
     int device,
@@ -20,12 +22,27 @@ public record BuildOptions(
     int maxImages,
     long workspaceBytes,
     int optimizationLevel,
-    Optional<Path> timingCache) {
+    Optional<Path> timingCache,
+    Traits traits) {
   /** The most images of a pack unless another number is asked for. */
   public static final int MAX_IMAGES = 1024;
 
+  /** How long TensorRT looks for fast kernels unless another level is asked for. */
+  public static final int OPTIMIZATION_LEVEL = 3;
+
   /** Device memory for TensorRT's own use unless another size is asked for. */
   public static final long WORKSPACE = 2L << 30;
+
+  /** For one GPU and version, with its weights. */
+  public BuildOptions(
+      int device,
+      List<Integer> buckets,
+      int maxImages,
+      long workspaceBytes,
+      int optimizationLevel,
+      Optional<Path> timingCache) {
+    this(device, buckets, maxImages, workspaceBytes, optimizationLevel, timingCache, Traits.NONE);
+  }
 
   /** Checks the values. */
   public BuildOptions {

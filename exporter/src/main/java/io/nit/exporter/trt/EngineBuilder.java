@@ -1,5 +1,8 @@
 package io.nit.exporter.trt;
 
+import io.nit.core.bundle.EngineManifest;
+import io.nit.core.bundle.EngineManifest.Hardware;
+import io.nit.core.bundle.EngineManifest.Traits;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.io.AtomicFile;
 import io.nit.core.tensor.DType;
@@ -124,6 +127,7 @@ public final class EngineBuilder {
     Gpu gpu = Gpu.open(options.device());
     if (plugins.isPresent()) {
       TensorRtPlan.requireArchitecture(plugins.get(), gpu);
+      requirePortable(plugins.get(), options.traits());
     }
     progress.accept("TensorRT " + TensorRt.version() + " on " + gpu);
     Files.createDirectories(plan.getParent());
@@ -139,7 +143,8 @@ public final class EngineBuilder {
           TensorRtPlan.open(
               temporary,
               model.plugins().isEmpty() ? Optional.empty() : plugins,
-              options.device())) {
+              options.device(),
+              options.traits().versionCompatible())) {
         final double openSeconds = seconds(start);
         layers = opened.layers();
         layers.requirePlugins(model.plugins());
@@ -150,6 +155,18 @@ public final class EngineBuilder {
       }
     } finally {
       Files.deleteIfExists(temporary);
+    }
+  }
+
+  /** Refuses a library whose kernels end before the GPUs that a plan is built for. */
+  static void requirePortable(PluginLibrary plugins, Traits traits) throws TensorRtException {
+    if (traits.hardware() == Hardware.AMPERE_PLUS && plugins.architectureFor(8, 0).isEmpty()) {
+      throw new TensorRtException(
+          "--hardware-compatible: expected our kernels for sm_80 and newer, found "
+              + String.join(", ", plugins.architectures())
+              + " in "
+              + plugins.file()
+              + "; a build of plugins-trt without -Dnit.architectures holds all");
     }
   }
 
@@ -168,6 +185,7 @@ public final class EngineBuilder {
         required(builder.getPluginRegistry().loadLibrary(file), "library " + file);
       }
       parse();
+      markWeights();
       config = required(NativeOwners.owned(builder.createBuilderConfig()), "builder config");
       configure();
       plan = timed();
@@ -224,6 +242,28 @@ public final class EngineBuilder {
             + model.plugins());
   }
 
+  /** Leaves the checkpoint's weights open to a refit; the graph's constants are folded as ever. */
+  private void markWeights() throws IOException, TensorRtException {
+    if (options.traits().weights() == EngineManifest.Weights.FIXED) {
+      return;
+    }
+    StringJoiner refused = new StringJoiner(", ");
+    int count = 0;
+    try (OnnxWeights weights = OnnxWeights.open(model.file().model())) {
+      for (String name : weights.specs().keySet()) {
+        count++;
+        if (!network.markWeightsRefittable(name)) {
+          refused.add(name);
+        }
+      }
+    }
+    if (refused.length() > 0) {
+      throw new TensorRtException(
+          "weights that TensorRT cannot exchange later: " + refused + "; " + logger.errors());
+    }
+    progress.accept(count + " weights can be exchanged without a build");
+  }
+
   private void configure() throws IOException, TensorRtException {
     config.setMemoryPoolLimit(nvinfer.MemoryPoolType.kWORKSPACE, options.workspaceBytes());
     config.setBuilderOptimizationLevel(options.optimizationLevel());
@@ -235,10 +275,28 @@ public final class EngineBuilder {
     if (model.precision() == DType.F32) {
       config.clearFlag(nvinfer.BuilderFlag.kTF32); // true single precision
     }
+    configureTraits();
     for (InputSizes sizes : model.profiles(options)) {
       addProfile(sizes);
     }
     readTimingCache();
+  }
+
+  private void configureTraits() throws TensorRtException {
+    Traits traits = options.traits();
+    if (traits.hardware() == Hardware.AMPERE_PLUS) {
+      config.setHardwareCompatibilityLevel(nvinfer.HardwareCompatibilityLevel.kAMPERE_PLUS);
+    }
+    if (traits.versionCompatible()) {
+      progress.accept("lean runtime " + LeanRuntime.load(TensorRt.version()));
+      config.setFlag(nvinfer.BuilderFlag.kVERSION_COMPATIBLE);
+    }
+    if (traits.weights() != EngineManifest.Weights.FIXED) {
+      config.setFlag(nvinfer.BuilderFlag.kREFIT_INDIVIDUAL);
+    }
+    if (traits.weights() == EngineManifest.Weights.STRIPPED) {
+      config.setFlag(nvinfer.BuilderFlag.kSTRIP_PLAN);
+    }
   }
 
   private void addProfile(InputSizes sizes) throws TensorRtException {
@@ -346,7 +404,7 @@ public final class EngineBuilder {
     }
   }
 
-  private static void write(IHostMemory memory, Path target) throws IOException {
+  static void write(IHostMemory memory, Path target) throws IOException {
     long bytes = memory.size();
     BytePointer view = new BytePointer(memory.data()).capacity(bytes);
     try (FileChannel out =

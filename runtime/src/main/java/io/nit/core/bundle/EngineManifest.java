@@ -15,11 +15,15 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Function;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -38,6 +42,8 @@ import java.util.stream.Stream;
  *   "tensorrt": "10.6.0", "cuda": "12.6",
  *   "gpu": { "name": "NVIDIA H100 80GB HBM3", "compute_capability": "9.0" },
  *   "plugins": { "version": "0.1.0", "sha256": "..." },                 // absent where there are none
+ *   "compatible": { "versions": true, "hardware": "ampere-plus" },      // absent where neither is
+ *   "weights": "refittable",                                            // or stripped; absent: fixed
  *   "verification": [ { "against": "reference", "backend": "tensorrt", ... } ],
  *   "command": "nit-export engine bundles/xl --precision bf16",
  *   "provenance": { "tool": "nit-export 0.1.0", "seconds": 100, ... }
@@ -55,6 +61,7 @@ import java.util.stream.Stream;
  * @param subject what it computes, and in which sizes
  * @param precision type of the arithmetic, a {@link io.nit.core.tensor.DType} name
  * @param builtOn where it was built, which is where it runs
+ * @param traits where else it runs, and whether its weights can be exchanged
  * @param verification what was measured; may be empty
  * @param command the line that builds it again
  * @param provenance free-form
@@ -67,6 +74,7 @@ public record EngineManifest(
     EngineSubject subject,
     String precision,
     Host builtOn,
+    Traits traits,
     ArrayNode verification,
     String command,
     ObjectNode provenance) {
@@ -80,6 +88,8 @@ public record EngineManifest(
   public static final int VERSION = 1;
 
   private static final String FORMAT = "nit-engine";
+  private static final int AMPERE = 8;
+  private static final Pattern VERSIONS = Pattern.compile("[0-9]{1,6}(\\.[0-9]{1,6})*");
 
   private static final ObjectMapper JSON =
       new ObjectMapper()
@@ -93,6 +103,67 @@ public record EngineManifest(
    * @param images the most images of a pack
    */
   public record Profile(int tokens, int images) {}
+
+  /** On which GPUs a plan runs. */
+  public enum Hardware {
+    /** On the model of GPU that it was built on. */
+    SAME("same"),
+    /** On every GPU of compute capability 8.0 or newer. */
+    AMPERE_PLUS("ampere-plus");
+
+    private final String key;
+
+    Hardware(String key) {
+      this.key = key;
+    }
+
+    /** The word in manifests. */
+    public String key() {
+      return key;
+    }
+  }
+
+  /** What can be done with a plan's weights. */
+  public enum Weights {
+    /** They are part of the plan for good. */
+    FIXED,
+    /** They can be exchanged for those of another checkpoint of the same shape. */
+    REFITTABLE,
+    /** There are none: they are put in from a bundle before the plan can run. */
+    STRIPPED;
+
+    /** The word in manifests. */
+    public String key() {
+      return name().toLowerCase(Locale.ROOT);
+    }
+  }
+
+  /**
+   * What a plan can do beyond running where it was built.
+   *
+   * @param versionCompatible whether later minor versions of TensorRT run it
+   * @param hardware which GPUs run it
+   * @param weights what can be done with its weights
+   */
+  public record Traits(boolean versionCompatible, Hardware hardware, Weights weights) {
+    /** For one GPU and version, with its weights. */
+    public static final Traits NONE = new Traits(false, Hardware.SAME, Weights.FIXED);
+
+    /** The same with other weights. */
+    public Traits with(Weights other) {
+      return new Traits(versionCompatible, hardware, other);
+    }
+
+    @Override
+    public String toString() {
+      return "version-compatible "
+          + (versionCompatible ? "yes" : "no")
+          + ", hardware "
+          + hardware.key
+          + ", weights "
+          + weights.key();
+    }
+  }
 
   /**
    * What a plan depends on.
@@ -147,6 +218,7 @@ public record EngineManifest(
       String precision,
       List<Profile> profiles,
       Host builtOn,
+      Traits traits,
       ArrayNode verification,
       String command,
       ObjectNode provenance) {
@@ -158,6 +230,7 @@ public record EngineManifest(
         new EngineSubject.Model(config, profiles),
         precision,
         builtOn,
+        traits,
         verification,
         command,
         provenance);
@@ -189,6 +262,34 @@ public record EngineManifest(
         plan + ": expected a model's engine, found part " + subject.part().key());
   }
 
+  /** Of a model's engine without {@link Traits}. */
+  public EngineManifest(
+      String plan,
+      long planBytes,
+      String planSha256,
+      String modelSha256,
+      NitConfig config,
+      String precision,
+      List<Profile> profiles,
+      Host builtOn,
+      ArrayNode verification,
+      String command,
+      ObjectNode provenance) {
+    this(
+        plan,
+        planBytes,
+        planSha256,
+        modelSha256,
+        config,
+        precision,
+        profiles,
+        builtOn,
+        Traits.NONE,
+        verification,
+        command,
+        provenance);
+  }
+
   /**
    * What a bundle's model is known by: the hash of its ONNX file and, behind a plus sign, that of
    * its weights' own file; empty if the bundle does not tell.
@@ -213,6 +314,27 @@ public record EngineManifest(
             .map(Bundle.FileEntry::sha256)
             .collect(Collectors.joining("+"));
     return hashes.isEmpty() ? Optional.empty() : Optional.of(hashes);
+  }
+
+  /**
+   * The manifest of the same engine with other weights in it, unverified.
+   *
+   * @param file the plan, in any folder
+   * @param hash its hash
+   */
+  public EngineManifest withPlan(Path file, String hash, Weights weights) throws IOException {
+    return new EngineManifest(
+        file.getFileName().toString(),
+        Files.size(file),
+        hash,
+        modelSha256,
+        subject,
+        precision,
+        builtOn,
+        traits.with(weights),
+        JSON.createArrayNode(),
+        command,
+        provenance);
   }
 
   /** The manifest's file of a plan. */
@@ -262,10 +384,8 @@ public record EngineManifest(
   public List<Mismatch> mismatches(Host host, Path folder, Optional<String> model)
       throws IOException {
     List<Mismatch> all = new ArrayList<>();
-    compare(all, "tensorrt", builtOn.tensorrt, host.tensorrt);
-    compare(all, "cuda", builtOn.cuda, host.cuda);
-    compare(all, "gpu.name", builtOn.gpu, host.gpu);
-    compare(all, "gpu.compute_capability", builtOn.computeCapability, host.computeCapability);
+    compareVersions(all, host);
+    compareHardware(all, host);
     if (builtOn.plugins.isPresent()) {
       compare(
           all,
@@ -285,9 +405,63 @@ public record EngineManifest(
     return all;
   }
 
-  /** Every way in which this engine is not of a precision, part and sizes; empty if it is. */
-  public List<Mismatch> differences(String wantedPrecision, EngineSubject wanted) {
+  private void compareVersions(List<Mismatch> all, Host host) {
+    if (!traits.versionCompatible) {
+      compare(all, "tensorrt", builtOn.tensorrt, host.tensorrt);
+      compare(all, "cuda", builtOn.cuda, host.cuda);
+      return;
+    }
+    int[] built = numbers(builtOn.tensorrt);
+    int[] found = numbers(host.tensorrt);
+    if (found[0] != built[0] || Arrays.compare(found, built) < 0) {
+      all.add(
+          new Mismatch(
+              "tensorrt", builtOn.tensorrt + " or a later " + built[0] + ".x", host.tensorrt));
+    }
+    if (numbers(builtOn.cuda)[0] != numbers(host.cuda)[0]) {
+      all.add(new Mismatch("cuda", numbers(builtOn.cuda)[0] + ".x", host.cuda));
+    }
+  }
+
+  private void compareHardware(List<Mismatch> all, Host host) {
+    if (traits.hardware == Hardware.SAME) {
+      compare(all, "gpu.name", builtOn.gpu, host.gpu);
+      compare(all, "gpu.compute_capability", builtOn.computeCapability, host.computeCapability);
+    } else if (numbers(host.computeCapability)[0] < AMPERE) {
+      all.add(
+          new Mismatch("gpu.compute_capability", AMPERE + ".0 or newer", host.computeCapability));
+    }
+  }
+
+  /** The numbers of a version; one that is none counts as before all others. */
+  private static int[] numbers(String version) {
+    return VERSIONS.matcher(version).matches()
+        ? Arrays.stream(version.split("\\.")).mapToInt(Integer::parseInt).toArray()
+        : new int[] {-1};
+  }
+
+  /**
+   * Why a plan that fits cannot run yet: it holds no weights; empty if it holds them.
+   *
+   * @param file the plan
+   * @param bundle the bundle that it is to run
+   */
+  public Optional<String> needsWeights(Path file, Path bundle) {
+    return traits.weights == Weights.STRIPPED
+        ? Optional.of(
+            plan
+                + " holds no weights (--weight-stripped); put them in with: nit-export refit "
+                + file
+                + " "
+                + bundle)
+        : Optional.empty();
+  }
+
+  /** Every way in which this engine is not what is asked for; empty if it is. */
+  public List<Mismatch> differences(
+      String wantedPrecision, EngineSubject wanted, Traits wantedTraits) {
     List<Mismatch> all = new ArrayList<>();
+    compare(all, "options", traits.toString(), wantedTraits.toString());
     compare(all, "part", subject.part().key(), wanted.part().key());
     compare(all, "precision", precision, wantedPrecision);
     compare(all, "profiles", subject.sizes(), wanted.sizes());
@@ -373,6 +547,7 @@ public record EngineManifest(
               text(gpu, "name"),
               text(gpu, "compute_capability"),
               plugins),
+          traits(),
           root.path("verification").isArray()
               ? (ArrayNode) root.path("verification")
               : JSON.createArrayNode(),
@@ -403,6 +578,33 @@ public record EngineManifest(
       }
       return new EngineSubject.Autoencoder(
           part, DcAeConfig.fromNode(config, file + ": model.config"), profiles);
+    }
+
+    private Traits traits() throws IOException {
+      JsonNode compatible = root.path("compatible");
+      String hardware = compatible.path("hardware").asText(Hardware.SAME.key);
+      String weights = root.path("weights").asText(Weights.FIXED.key());
+      return new Traits(
+          compatible.path("versions").asBoolean(),
+          one(Hardware.values(), Hardware::key, hardware, "compatible.hardware"),
+          one(Weights.values(), Weights::key, weights, "weights"));
+    }
+
+    private <E> E one(E[] all, Function<E, String> key, String word, String field)
+        throws IOException {
+      for (E value : all) {
+        if (key.apply(value).equals(word)) {
+          return value;
+        }
+      }
+      throw new IOException(
+          file
+              + ": "
+              + field
+              + ": expected one of "
+              + Stream.of(all).map(key).collect(Collectors.joining(", "))
+              + ", found "
+              + word);
     }
 
     private JsonNode object(JsonNode node, String key) throws IOException {
@@ -463,6 +665,14 @@ public record EngineManifest(
             root.putObject("plugins")
                 .put("version", library.version)
                 .put("sha256", library.sha256));
+    if (traits.versionCompatible || traits.hardware != Hardware.SAME) {
+      root.putObject("compatible")
+          .put("versions", traits.versionCompatible)
+          .put("hardware", traits.hardware.key);
+    }
+    if (traits.weights != Weights.FIXED) {
+      root.put("weights", traits.weights.key());
+    }
     root.set("verification", verification);
     root.put("command", command);
     root.set("provenance", provenance);

@@ -1,5 +1,6 @@
 package io.nit.core.trt;
 
+import io.nit.core.bundle.EngineManifest;
 import io.nit.core.cuda.PluginLibrary;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -35,16 +36,36 @@ public final class TensorRtPlan implements AutoCloseable {
   }
 
   /**
-   * Opens a plan.
+   * Opens a plan. One that its manifest calls version-compatible may bring its own runtime.
    *
    * @param plugins the library of the plugins that the plan holds, if it holds any
    * @param device the GPU's number
    * @return the plan, which the caller closes
    * @throws NoSuchFileException if there is no such file
-   * @throws IOException if it cannot be read
+   * @throws IOException if it or its manifest cannot be read
    * @throws TensorRtException if there is no GPU or TensorRT does not take the library or the plan
    */
   public static TensorRtPlan open(Path file, Optional<PluginLibrary> plugins, int device)
+      throws IOException, TensorRtException {
+    boolean manifest = Files.isRegularFile(EngineManifest.fileOf(file));
+    return open(
+        file, plugins, device, manifest && EngineManifest.read(file).traits().versionCompatible());
+  }
+
+  /**
+   * Opens a plan that may have no manifest.
+   *
+   * @param plugins the library of the plugins that the plan holds, if it holds any
+   * @param device the GPU's number
+   * @param hostCode whether TensorRT may run the lean runtime that a version-compatible plan holds,
+   *     which is code of the machine that built it
+   * @return the plan, which the caller closes
+   * @throws NoSuchFileException if there is no such file
+   * @throws IOException if it cannot be read
+   * @throws TensorRtException if there is no GPU or TensorRT does not take the library or the plan
+   */
+  public static TensorRtPlan open(
+      Path file, Optional<PluginLibrary> plugins, int device, boolean hostCode)
       throws IOException, TensorRtException {
     if (!Files.isRegularFile(file)) {
       throw new NoSuchFileException(file.toString(), null, "no such plan");
@@ -55,7 +76,7 @@ public final class TensorRtPlan implements AutoCloseable {
     }
     TensorRtPlan plan = new TensorRtPlan(file, gpu);
     try {
-      plan.load(plugins);
+      plan.load(plugins, hostCode);
       return plan;
     } catch (IOException | TensorRtException | RuntimeException e) {
       plan.close();
@@ -72,12 +93,16 @@ public final class TensorRtPlan implements AutoCloseable {
     }
   }
 
-  private void load(Optional<PluginLibrary> plugins) throws IOException, TensorRtException {
+  private void load(Optional<PluginLibrary> plugins, boolean hostCode)
+      throws IOException, TensorRtException {
     TensorRtLogger logger = TensorRtLogger.shared();
     logger.errors(); // of something else
     runtime = NativeOwners.owned(nvinfer.createInferRuntime(logger));
     if (runtime == null) {
       throw new TensorRtException("TensorRT's runtime does not start: " + logger.errors());
+    }
+    if (hostCode) {
+      runtime.setEngineHostCodeAllowed(true);
     }
     if (plugins.isPresent()) {
       // An engine that holds our plugins can only be read once their library is known.

@@ -118,6 +118,9 @@ public final class TensorRtProvider implements EngineProvider {
       EngineManifest manifest = EngineManifest.read(plan);
       Optional<String> refusal = TensorRtEngine.refusal(plan, manifest, model, options.device());
       if (refusal.isEmpty()) {
+        refusal = manifest.needsWeights(plan, bundle.folder());
+      }
+      if (refusal.isEmpty()) {
         fitting.add(new Fitting(plan, manifest));
       } else {
         refusals.add(refusal.get());

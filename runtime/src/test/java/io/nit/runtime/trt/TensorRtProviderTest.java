@@ -96,6 +96,7 @@ class TensorRtProviderTest {
                 part, TinyAutoencoder.CONFIG, List.of(new EngineSubject.PictureProfile(64, 1))),
             "BF16",
             new EngineManifest.Host("10.6.0", "12.6", "a GPU", "9.0", Optional.empty()),
+            EngineManifest.Traits.NONE,
             JsonNodeFactory.instance.arrayNode(),
             "nit-export engine",
             JsonNodeFactory.instance.objectNode())

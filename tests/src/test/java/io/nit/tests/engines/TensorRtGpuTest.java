@@ -10,7 +10,6 @@ import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
 import io.nit.core.config.NitConfig;
 import io.nit.core.cuda.PluginLibrary;
-import io.nit.core.io.Sha256;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.tensor.DType;
 import io.nit.core.trt.Gpu;
@@ -288,15 +287,7 @@ class TensorRtGpuTest {
                 OnnxFile.EXTERNAL_DATA_ABOVE,
                 bytes -> {})
             .model();
-    Path served = exported.getParent();
-    PlainBundle.of(
-            served,
-            TINY,
-            "model.onnx",
-            "F32",
-            1024,
-            List.of(new Bundle.FileEntry("model.onnx", Files.size(exported), Sha256.of(exported))))
-        .write();
+    Path served = PlainBundle.write(exported, TINY, 1024).folder();
     CapturedRun run = CapturedRun.of(new Export(), "engine", served, "--buckets", "64,1024");
     System.out.println(run.err());
     assertEquals(0, run.code(), run.err());
