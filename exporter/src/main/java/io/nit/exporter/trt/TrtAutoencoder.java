@@ -29,6 +29,9 @@ import java.util.function.LongConsumer;
 public record TrtAutoencoder(
     OnnxFile file, DcAeConfig config, Part part, DType precision, List<PictureProfile> sizes)
     implements TrtNetwork {
+  /** Bytes of weights above which they lie beside the file: inside they stand in memory twice. */
+  private static final long EXTERNAL_DATA_ABOVE = 100_000_000;
+
   /**
    * Checks the sizes.
    *
@@ -111,7 +114,7 @@ public record TrtAutoencoder(
             DcAeGraph.forTensorRt(config, part, precision),
             new CheckpointShapes(weights, DcAeTensors.of(config)),
             target,
-            OnnxFile.EXTERNAL_DATA_ABOVE,
+            EXTERNAL_DATA_ABOVE,
             progress);
     return new TrtAutoencoder(file, config, part, precision, sizes);
   }
