@@ -3,6 +3,7 @@ package io.nit.tests.bench;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
 import io.nit.core.bundle.EnginePart;
+import io.nit.core.cli.Cli;
 import io.nit.core.codec.LatentCodec;
 import io.nit.core.config.DcAeConfig;
 import io.nit.core.config.NitConfig;
@@ -29,7 +30,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
-import picocli.CommandLine;
 
 /**
  * One picture from request to RGB bytes on warm engines: ODE steps of a model of random weights,
@@ -120,7 +120,7 @@ public final class PictureBenchmark {
     words.addAll(List.of("--rebuild-on-mismatch", "--optimization-level", level));
     words.addAll(List.of(more));
     long start = System.nanoTime();
-    int code = new CommandLine(new Export()).execute(words.toArray(String[]::new));
+    int code = Cli.run(new Export(), words.toArray(String[]::new));
     if (code != 0) {
       throw new IllegalStateException("nit-export " + String.join(" ", words) + ": exit " + code);
     }
