@@ -132,7 +132,9 @@ public final class TensorRtPlan implements AutoCloseable {
               + TensorRt.version()
               + " does not take this plan on "
               + gpu
-              + ": "
+              + ", "
+              + (Cuda.freeBytes() >> 20)
+              + " MiB of whose memory are free: "
               + logger.errors());
     }
   }

@@ -348,7 +348,14 @@ public final class TensorRtEngine implements VelocityEngine {
       boundLayout = null; // what was being copied may not have arrived
       boundRope = null;
       throw new EngineException(
-          "forward of " + layout + " failed in TensorRT: " + e.getMessage(), e);
+          "forward of "
+              + layout
+              + " failed in TensorRT: "
+              + e.getMessage()
+              + "; "
+              + (Cuda.freeBytes() >> 20)
+              + " MiB of device memory are free",
+          e);
     }
   }
 

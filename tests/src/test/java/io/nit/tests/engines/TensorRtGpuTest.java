@@ -37,6 +37,7 @@ import java.nio.FloatBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
@@ -295,7 +296,21 @@ class TensorRtGpuTest {
     assertEquals(plan.toString(), run.out().strip());
     EngineManifest manifest = EngineManifest.read(plan);
     assertEquals(plugins.sha256(), manifest.builtOn().plugins().orElseThrow().sha256());
-    assertEquals(3, manifest.verification().size());
+    List<String> verified = new ArrayList<>();
+    manifest
+        .verification()
+        .forEach(
+            row -> {
+              System.out.println("  verified: " + row);
+              verified.add(row.path("against").asText() + (row.has("psnr_db") ? " sampled" : ""));
+            });
+    assertEquals(
+        List.of("reference", "reference", "reference", "reference sampled"),
+        verified.subList(0, 4));
+    // Where libtorch's natives are on the class path.
+    assertTrue(
+        verified.size() == 4 || verified.subList(4, 5).equals(List.of("trainer-f32")),
+        verified.toString());
     try (VelocityEngine engine =
         Engines.open(Bundle.open(served), Engines.AUTO, EngineOptions.DEFAULT)) {
       assertEquals("tensorrt", engine.backend());
