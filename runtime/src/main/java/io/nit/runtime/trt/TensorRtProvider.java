@@ -17,8 +17,17 @@ import java.util.Optional;
  * for a bundle without an engine.
  */
 public final class TensorRtProvider implements EngineProvider {
+  private final PlanCheck check;
+
   /** Made by the service loader. */
-  public TensorRtProvider() {}
+  public TensorRtProvider() {
+    this(new PlanCheck());
+  }
+
+  /** With another machine's check. */
+  TensorRtProvider(PlanCheck check) {
+    this.check = check;
+  }
 
   @Override
   public String name() {
@@ -57,16 +66,13 @@ public final class TensorRtProvider implements EngineProvider {
   private record Choice(Optional<Fitting> fitting, String refusal) {}
 
   /** The first plan that fits, or why none does. */
-  private static Choice choose(Bundle bundle, EngineOptions options) throws IOException {
+  private Choice choose(Bundle bundle, EngineOptions options) throws IOException {
     List<String> refusals = new ArrayList<>();
     for (Path plan : EngineManifest.plansIn(bundle.folder())) {
       EngineManifest manifest = EngineManifest.read(plan);
       Optional<String> refusal =
-          TensorRtEngine.refusal(
-              plan, manifest, EngineManifest.modelHash(bundle), options.device());
-      if (refusal.isEmpty()) {
-        refusal = manifest.needsWeights(plan, bundle.folder());
-      }
+          check.refusal(
+              plan, manifest, bundle.folder(), EngineManifest.modelHash(bundle), options.device());
       if (refusal.isEmpty()) {
         return new Choice(Optional.of(new Fitting(plan, manifest)), "");
       }
