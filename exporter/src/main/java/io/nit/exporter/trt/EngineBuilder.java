@@ -8,11 +8,13 @@ import io.nit.core.io.AtomicFile;
 import io.nit.core.tensor.DType;
 import io.nit.core.trt.Gpu;
 import io.nit.core.trt.NativeOwners;
+import io.nit.core.trt.PlanFile;
 import io.nit.core.trt.PlanLayers;
 import io.nit.core.trt.TensorRt;
 import io.nit.core.trt.TensorRtException;
 import io.nit.core.trt.TensorRtLogger;
 import io.nit.core.trt.TensorRtPlan;
+import io.nit.exporter.onnx.OnnxFile;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -20,6 +22,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
@@ -56,6 +60,7 @@ import org.slf4j.LoggerFactory;
 public final class EngineBuilder {
   private static final Logger LOG = LoggerFactory.getLogger(EngineBuilder.class);
   private static final int CHUNK = 1 << 28;
+  private static final int ROWS = 128; // of modulations at once: a picture of 50 steps, guided
 
   private final TrtModel model;
   private final Optional<PluginLibrary> plugins;
@@ -130,30 +135,38 @@ public final class EngineBuilder {
     }
     progress.accept("TensorRT " + TensorRt.version() + " on " + gpu);
     Files.createDirectories(plan.getParent());
-    Path temporary =
-        plan.resolveSibling("." + plan.getFileName() + ".tmp-" + ProcessHandle.current().pid());
+    List<Path> temporary = new ArrayList<>();
     try {
       long start = System.nanoTime();
-      serialize(temporary);
+      serialize(model.file(), this::addProfiles, temporaryFile(plan, temporary));
+      if (model.modulations().isPresent()) {
+        serialize(
+            model.modulations().get(), this::addModulationProfile, temporaryFile(plan, temporary));
+        PlanFile.join(List.copyOf(temporary), temporaryFile(plan, temporary));
+      }
       final double buildSeconds = seconds(start);
       start = System.nanoTime();
+      Path whole = temporary.get(temporary.size() - 1);
       PlanLayers layers;
       try (TensorRtPlan opened =
           TensorRtPlan.open(
-              temporary,
+              PlanFile.read(whole),
+              0,
               model.plugins().isEmpty() ? Optional.empty() : plugins,
               options.device(),
               options.traits().versionCompatible())) {
         final double openSeconds = seconds(start);
         layers = opened.layers();
         layers.requirePlugins(model.plugins());
-        long bytes = Files.size(temporary);
+        long bytes = Files.size(whole);
         Files.move(
-            temporary, plan, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+            whole, plan, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
         return new Built(plan, bytes, gpu, layers, buildSeconds, openSeconds);
       }
     } finally {
-      Files.deleteIfExists(temporary);
+      for (Path file : temporary) {
+        Files.deleteIfExists(file);
+      }
     }
   }
 
@@ -169,30 +182,46 @@ public final class EngineBuilder {
     }
   }
 
+  private static Path temporaryFile(Path plan, List<Path> all) {
+    String name =
+        "." + plan.getFileName() + "-" + all.size() + ".tmp-" + ProcessHandle.current().pid();
+    all.add(plan.resolveSibling(name));
+    return all.get(all.size() - 1);
+  }
+
   private static double seconds(long since) {
     return (System.nanoTime() - since) / 1e9;
   }
 
-  private void serialize(Path target) throws IOException, TensorRtException {
+  /** Adds what sizes a network is built for. */
+  @FunctionalInterface
+  private interface Profiles {
+    void add() throws TensorRtException;
+  }
+
+  private void serialize(OnnxFile file, Profiles profiles, Path target)
+      throws IOException, TensorRtException {
     logger.errors(); // of something else
     IHostMemory plan = null;
     try {
       builder =
           required(NativeOwners.owned(nvinfer.createInferBuilder(logger)), "TensorRT's builder");
       if (!model.plugins().isEmpty()) {
-        String file = plugins.orElseThrow().file().toString();
-        required(builder.getPluginRegistry().loadLibrary(file), "library " + file);
+        String library = plugins.orElseThrow().file().toString();
+        required(builder.getPluginRegistry().loadLibrary(library), "library " + library);
       }
-      parse();
-      markWeights();
+      parse(file.model().toAbsolutePath().toString());
+      markWeights(file);
       config = required(NativeOwners.owned(builder.createBuilderConfig()), "builder config");
       configure();
+      profiles.add();
       plan = timed();
       write(plan, target);
     } finally {
       NativeOwners.close(plan);
       NativeOwners.close(config);
       NativeOwners.close(timings);
+      timings = null;
       NativeOwners.close(network);
       NativeOwners.close(builder);
     }
@@ -205,14 +234,13 @@ public final class EngineBuilder {
     return object;
   }
 
-  private void parse() throws TensorRtException {
+  private void parse(String file) throws TensorRtException {
     int stronglyTyped = 1 << nvinfer.NetworkDefinitionCreationFlag.kSTRONGLY_TYPED.value;
     network =
         required(NativeOwners.owned(builder.createNetworkV2(stronglyTyped)), "network definition");
     // Keeps the weights that the network refers to, and stays until the process ends: see
     // NativeOwners.
     IParser parser = required(nvonnxparser.createParser(network, logger), "ONNX parser");
-    String file = model.file().model().toAbsolutePath().toString();
     if (!parser.parseFromFile(file, ILogger.Severity.kWARNING.value)) {
       StringJoiner errors = new StringJoiner("; ");
       for (int i = 0; i < parser.getNbErrors(); i++) {
@@ -236,19 +264,17 @@ public final class EngineBuilder {
             + " layers, "
             + network.getNbInputs()
             + " inputs, "
-            + model.precision().name().toLowerCase(Locale.ROOT)
-            + ", plugins "
-            + model.plugins());
+            + model.precision().name().toLowerCase(Locale.ROOT));
   }
 
   /** Leaves the checkpoint's weights open to a refit; the graph's constants are folded as ever. */
-  private void markWeights() throws IOException, TensorRtException {
+  private void markWeights(OnnxFile file) throws IOException, TensorRtException {
     if (options.traits().weights() == EngineManifest.Weights.FIXED) {
       return;
     }
     StringJoiner refused = new StringJoiner(", ");
     int count = 0;
-    try (OnnxWeights weights = OnnxWeights.open(model.file().model())) {
+    try (OnnxWeights weights = OnnxWeights.open(file.model())) {
       for (String name : weights.specs().keySet()) {
         count++;
         if (!network.markWeightsRefittable(name)) {
@@ -275,10 +301,22 @@ public final class EngineBuilder {
       config.clearFlag(nvinfer.BuilderFlag.kTF32); // true single precision
     }
     configureTraits();
+    readTimingCache();
+  }
+
+  private void addProfiles() throws TensorRtException {
     for (int bucket : options.buckets()) {
       addProfile(bucket);
     }
-    readTimingCache();
+  }
+
+  private void addModulationProfile() throws TensorRtException {
+    IOptimizationProfile profile =
+        required(builder.createOptimizationProfile(), "optimization profile");
+    // One size: rows cost little beside the weights, a new size costs milliseconds.
+    dimensions(profile, "t", ROWS, ROWS, ROWS);
+    dimensions(profile, "y", ROWS, ROWS, ROWS);
+    add(profile, "profile of modulations");
   }
 
   private void configureTraits() throws TensorRtException {
@@ -305,15 +343,25 @@ public final class EngineBuilder {
     int typical = options.typicalImages(tokens);
     long p = model.config().patchSize();
     dimensions(profile, "x", 1, tokens, tokens, model.config().inChannels(), p, p);
-    dimensions(profile, "image_index", 1, tokens, tokens);
     dimensions(profile, "rope_cos", 1, tokens, tokens, model.config().headDim());
     dimensions(profile, "rope_sin", 1, tokens, tokens, model.config().headDim());
-    dimensions(profile, "t", 1, typical, images);
-    dimensions(profile, "y", 1, typical, images);
     dimensions(profile, "cu_seqlens", 2, typical + 1, images + 1);
+    if (model.modulations().isPresent()) {
+      int rows = options.modulationRows(model.config());
+      int columns = model.config().modulationParts() * model.config().hiddenSize();
+      dimensions(profile, "modulation", rows, rows, rows, columns);
+      dimensions(profile, "modulation_row", 1, tokens, tokens);
+    } else {
+      dimensions(profile, "t", 1, typical, images);
+      dimensions(profile, "y", 1, typical, images);
+      dimensions(profile, "image_index", 1, tokens, tokens);
+    }
+    add(profile, "profile of " + tokens + " tokens");
+  }
+
+  private void add(IOptimizationProfile profile, String name) throws TensorRtException {
     if (!profile.isValid() || config.addOptimizationProfile(profile) < 0) {
-      throw new TensorRtException(
-          "profile of " + tokens + " tokens: TensorRT refused: " + logger.errors());
+      throw new TensorRtException(name + ": TensorRT refused: " + logger.errors());
     }
   }
 

@@ -14,6 +14,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.LongConsumer;
 
 /**
@@ -23,12 +24,18 @@ import java.util.function.LongConsumer;
  * parser takes a node for a plugin only where no local function of its name stands in the file.
  *
  * @param file the ONNX file for TensorRT
+ * @param modulations the network that computes the modulations which {@code file} takes as an
+ *     input, if it does
  * @param config the network
  * @param precision type of its arithmetic
  * @param plugins how many nodes of each plugin it holds
  */
 public record TrtModel(
-    OnnxFile file, NitConfig config, DType precision, Map<String, Integer> plugins) {
+    OnnxFile file,
+    Optional<OnnxFile> modulations,
+    NitConfig config,
+    DType precision,
+    Map<String, Integer> plugins) {
   /** Copies the map. */
   public TrtModel {
     plugins = Map.copyOf(plugins);
@@ -39,7 +46,8 @@ public record TrtModel(
    *
    * @param model a model of {@code nit-export}, with its data file where it has one
    * @param precision F32, F16 or BF16
-   * @param target the file to make or replace
+   * @param target the file to make or replace; that of the modulations, if there is one, lies
+   *     beside it
    * @param externalDataAbove bytes of weights above which they get a file of their own
    * @param progress takes the bytes of every weight once it is written; may throw to stop the work
    * @throws IllegalArgumentException if the model is none of ours, or a weight leaves the range of
@@ -68,10 +76,20 @@ public record TrtModel(
       LongConsumer progress)
       throws IOException {
     NitGraph graph = NitGraph.forTensorRt(config, precision);
-    OnnxFile file =
-        OnnxFile.write(
-            graph, inCheckpointShapes(weights, config), target, externalDataAbove, progress);
-    return new TrtModel(file, config, precision, graph.plugins());
+    TensorSource checkpoint = inCheckpointShapes(weights, config);
+    OnnxFile file = OnnxFile.write(graph, checkpoint, target, externalDataAbove, progress);
+    Optional<OnnxFile> modulations = Optional.empty();
+    if (graph.takesModulations()) {
+      modulations =
+          Optional.of(
+              OnnxFile.write(
+                  NitGraph.modulations(config, precision),
+                  checkpoint,
+                  target.resolveSibling("modulations-" + target.getFileName()),
+                  externalDataAbove,
+                  progress));
+    }
+    return new TrtModel(file, modulations, config, precision, graph.plugins());
   }
 
   /**

@@ -29,8 +29,9 @@ import java.util.Optional;
  * An engine of a preset with random weights: how long it takes to build and to open, what memory it
  * takes, and a packed forward of each of the packs that PyTorch is measured on ({@code
  * shared/bench}). Milliseconds are medians, on the device and with the copies from and to the host;
- * "first" is a shape that the engine has not seen, without a CUDA graph. Every result is checked to
- * be finite and to have the same bits in every round.
+ * "first" is a size that the engine has not just run, "new t" has times that it has not seen, whose
+ * modulations it computes. Every result is checked to be finite and to have the same bits in every
+ * round.
  *
  * <p>Arguments: preset (xl), precision (bf16), folder for the files (engine-bench), buckets
  * (128,512,2048,8192,16384), rounds (20), optimization level (3), mixes (200; 0 for none): so many
@@ -108,8 +109,18 @@ public final class EngineBenchmark {
           freeBefore - Cuda.freeBytes() >> 20,
           engine.activationBytes() >> 20);
       System.out.printf(
-          "%-34s %7s %7s %10s %10s %10s %10s%n",
-          "pack", "images", "tokens", "first ms", "device ms", "best ms", "with copies");
+          "%-14s %6s %6s %9s %9s %9s %11s %9s%n",
+          "pack",
+          "images",
+          "tokens",
+          "first ms",
+          "device ms",
+          "best ms",
+          "with copies",
+          "new t ms");
+      start = System.nanoTime();
+      int sizes = engine.warmUp();
+      System.out.printf(Locale.ROOT, "%d sizes recorded in %.2f s%n", sizes, seconds(start));
       for (Map.Entry<String, PackLayout> pack : packs().entrySet()) {
         if (pack.getValue().tokens() <= engine.maxTokens()) {
           row(engine, pack.getKey(), pack.getValue(), rounds);
@@ -188,17 +199,28 @@ public final class EngineBenchmark {
         throw new IllegalStateException(name + ": other bits in another round");
       }
     }
+    double[] unseen = new double[rounds];
+    for (int i = 0; i < rounds; i++) {
+      float[] t = in.t().clone();
+      for (int k = 0; k < t.length; k++) {
+        t[k] *= 1 - (i + 1) / 1024f;
+      }
+      engine.forward(new ForwardInputs(layout, in.x(), t, in.y(), in.rope()), v.clear());
+      unseen[i] = engine.deviceMillis();
+    }
     Arrays.sort(device);
     Arrays.sort(whole);
+    Arrays.sort(unseen);
     System.out.printf(
         Locale.ROOT,
-        "%-34s %7d %7d %10.3f %10.3f %10.3f %10.3f%n",
+        "%-14s %6d %6d %9.3f %9.3f %9.3f %11.3f %9.3f%n",
         name,
         layout.images(),
         layout.tokens(),
         first,
         device[rounds / 2],
         device[0],
-        whole[rounds / 2]);
+        whole[rounds / 2],
+        unseen[rounds / 2]);
   }
 }
