@@ -151,23 +151,16 @@ record EngineExport(
     }
     Path folder = Files.createDirectories(staging.resolve("filled"));
     Path target = folder.resolve(plan.getFileName());
-    try (OnnxWeights weights = OnnxWeights.open(model.file().model())) {
-      EngineRefitter.Refitted made =
-          EngineRefitter.refit(
-              staged,
-              plugins,
-              options.device(),
-              options.traits().versionCompatible(),
-              weights,
-              target);
-      say(
-          String.format(
-              Locale.ROOT,
-              "for the verification: %d weights put in within %.1f s, %d MiB",
-              made.weights(),
-              made.seconds(),
-              made.bytes() >> 20));
-    }
+    EngineRefitter.Refitted made =
+        EngineRefitter.refit(
+            staged, plugins, options.device(), options.traits().versionCompatible(), model, target);
+    say(
+        String.format(
+            Locale.ROOT,
+            "for the verification: %d weights put in within %.1f s, %d MiB",
+            made.weights(),
+            made.seconds(),
+            made.bytes() >> 20));
     EngineManifest.read(staged)
         .withPlan(target, Sha256.of(target), EngineManifest.Weights.REFITTABLE)
         .write(folder);

@@ -17,7 +17,6 @@ import io.nit.core.trt.TensorRtException;
 import io.nit.exporter.onnx.OnnxFile;
 import io.nit.exporter.trt.BuildOptions;
 import io.nit.exporter.trt.EngineRefitter;
-import io.nit.exporter.trt.OnnxWeights;
 import io.nit.exporter.trt.TrtModel;
 import io.nit.runtime.engine.EngineException;
 import java.io.IOException;
@@ -142,12 +141,9 @@ record EngineRefit(
             OnnxFile.EXTERNAL_DATA_ABOVE,
             bytes -> {});
     Path staged = staging.resolve(target.getFileName());
-    EngineRefitter.Refitted made;
-    try (OnnxWeights weights = OnnxWeights.open(model.file().model())) {
-      made =
-          EngineRefitter.refit(
-              plan, plugins, device, source.traits().versionCompatible(), weights, staged);
-    }
+    EngineRefitter.Refitted made =
+        EngineRefitter.refit(
+            plan, plugins, device, source.traits().versionCompatible(), model, staged);
     if (!quiet) {
       LOG.info(
           String.format(

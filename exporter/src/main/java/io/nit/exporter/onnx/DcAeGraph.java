@@ -99,7 +99,7 @@ public final class DcAeGraph extends OnnxGraph {
   /**
    * The same network with the same input and output, laid out for TensorRT's strongly typed
    * networks, where a value has the type that the graph gives it and the weights of a convolution
-   * are weights, never something computed: they are stored in the type of the arithmetic, and those
+   * are weights, never something computed: each is stored in the type that it is used in, and those
    * of queries, keys and values as one. In 16 bits both halves keep normalisations and attention in
    * single precision, as a decoder in half precision does.
    *
@@ -128,6 +128,12 @@ public final class DcAeGraph extends OnnxGraph {
   /** Type of the arithmetic. */
   public DType compute() {
     return compute;
+  }
+
+  /** For TensorRT none is cast: a convolution's must be weights and nothing computed. */
+  @Override
+  DType stored(DType compute) {
+    return forTensorRt ? compute : super.stored(compute);
   }
 
   @Override

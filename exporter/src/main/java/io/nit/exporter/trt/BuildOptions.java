@@ -2,6 +2,7 @@ package io.nit.exporter.trt;
 
 import io.nit.core.bundle.EngineManifest.Traits;
 import io.nit.core.bundle.EngineManifest.Weights;
+import io.nit.core.config.NitConfig;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -33,6 +34,8 @@ public record BuildOptions(
 
   /** Device memory for TensorRT's own use unless another size is asked for. */
   public static final long WORKSPACE = 2L << 30;
+
+  private static final long MODULATION_BYTES = 1L << 30;
 
   /** For one GPU and version, with its weights. */
   public BuildOptions(
@@ -87,6 +90,16 @@ public record BuildOptions(
   /** The most images of a profile: no more than it has tokens. */
   public int images(int bucket) {
     return Math.min(bucket, maxImages);
+  }
+
+  /**
+   * Rows of the table of modulations that an engine keeps on the device: what 1 GiB holds, 256 to
+   * 4096, and at least one for every image of a pack.
+   */
+  public int modulationRows(NitConfig config) {
+    long rowBytes = 2L * config.modulationParts() * config.hiddenSize();
+    long rows = Math.max(256, Math.min(4096, MODULATION_BYTES / rowBytes));
+    return (int) Math.max(maxImages, rows);
   }
 
   /** Images of the pack that a profile is tuned for: 256 tokens each, as in a 512² picture. */

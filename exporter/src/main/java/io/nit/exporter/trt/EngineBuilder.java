@@ -9,11 +9,13 @@ import io.nit.core.tensor.DType;
 import io.nit.core.tensor.Shape;
 import io.nit.core.trt.Gpu;
 import io.nit.core.trt.NativeOwners;
+import io.nit.core.trt.PlanFile;
 import io.nit.core.trt.PlanLayers;
 import io.nit.core.trt.TensorRt;
 import io.nit.core.trt.TensorRtException;
 import io.nit.core.trt.TensorRtLogger;
 import io.nit.core.trt.TensorRtPlan;
+import io.nit.exporter.onnx.OnnxFile;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -21,6 +23,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
@@ -47,9 +51,9 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Builds a plan from a network: strongly typed, with one profile for each bucket of tokens, or for
- * each range of sizes of an autoencoder's pictures, so that one engine serves every size. The
- * finished plan is opened again and must hold every plugin that the network calls for.
+ * Builds a plan from a model: a strongly typed network with one profile for each bucket of tokens.
+ * Only tokens and images are dynamic, so that one engine serves every size of picture. The finished
+ * plan is opened again and must hold every plugin that the model calls for.
  *
  * <p>TensorRT's progress monitor cannot be implemented through the bindings, so that the lines of
  * progress tell the time that has passed and no share of the work.
@@ -131,30 +135,38 @@ public final class EngineBuilder {
     }
     progress.accept("TensorRT " + TensorRt.version() + " on " + gpu);
     Files.createDirectories(plan.getParent());
-    Path temporary =
-        plan.resolveSibling("." + plan.getFileName() + ".tmp-" + ProcessHandle.current().pid());
+    List<Path> temporary = new ArrayList<>();
     try {
       long start = System.nanoTime();
-      serialize(temporary);
+      for (int i = 0; i < model.files().size(); i++) {
+        serialize(i, temporaryFile(plan, temporary));
+      }
+      if (temporary.size() > 1) {
+        PlanFile.join(List.copyOf(temporary), temporaryFile(plan, temporary));
+      }
       final double buildSeconds = seconds(start);
       start = System.nanoTime();
+      Path whole = temporary.get(temporary.size() - 1);
       PlanLayers layers;
       try (TensorRtPlan opened =
           TensorRtPlan.open(
-              temporary,
+              PlanFile.read(whole),
+              0,
               model.plugins().isEmpty() ? Optional.empty() : plugins,
               options.device(),
               options.traits().versionCompatible())) {
         final double openSeconds = seconds(start);
         layers = opened.layers();
         layers.requirePlugins(model.plugins());
-        long bytes = Files.size(temporary);
+        long bytes = Files.size(whole);
         Files.move(
-            temporary, plan, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+            whole, plan, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
         return new Built(plan, bytes, gpu, layers, buildSeconds, openSeconds);
       }
     } finally {
-      Files.deleteIfExists(temporary);
+      for (Path file : temporary) {
+        Files.deleteIfExists(file);
+      }
     }
   }
 
@@ -170,30 +182,42 @@ public final class EngineBuilder {
     }
   }
 
+  private static Path temporaryFile(Path plan, List<Path> all) {
+    String name =
+        "." + plan.getFileName() + "-" + all.size() + ".tmp-" + ProcessHandle.current().pid();
+    all.add(plan.resolveSibling(name));
+    return all.get(all.size() - 1);
+  }
+
   private static double seconds(long since) {
     return (System.nanoTime() - since) / 1e9;
   }
 
-  private void serialize(Path target) throws IOException, TensorRtException {
+  private void serialize(int number, Path target) throws IOException, TensorRtException {
+    OnnxFile file = model.files().get(number);
     logger.errors(); // of something else
     IHostMemory plan = null;
     try {
       builder =
           required(NativeOwners.owned(nvinfer.createInferBuilder(logger)), "TensorRT's builder");
       if (!model.plugins().isEmpty()) {
-        String file = plugins.orElseThrow().file().toString();
-        required(builder.getPluginRegistry().loadLibrary(file), "library " + file);
+        String library = plugins.orElseThrow().file().toString();
+        required(builder.getPluginRegistry().loadLibrary(library), "library " + library);
       }
-      parse();
-      markWeights();
+      parse(file.model().toAbsolutePath().toString());
+      markWeights(file);
       config = required(NativeOwners.owned(builder.createBuilderConfig()), "builder config");
       configure();
+      for (InputSizes sizes : model.profiles(number, options)) {
+        addProfile(sizes);
+      }
       plan = timed();
       write(plan, target);
     } finally {
       NativeOwners.close(plan);
       NativeOwners.close(config);
       NativeOwners.close(timings);
+      timings = null;
       NativeOwners.close(network);
       NativeOwners.close(builder);
     }
@@ -206,14 +230,13 @@ public final class EngineBuilder {
     return object;
   }
 
-  private void parse() throws TensorRtException {
+  private void parse(String file) throws TensorRtException {
     int stronglyTyped = 1 << nvinfer.NetworkDefinitionCreationFlag.kSTRONGLY_TYPED.value;
     network =
         required(NativeOwners.owned(builder.createNetworkV2(stronglyTyped)), "network definition");
     // Keeps the weights that the network refers to, and stays until the process ends: see
     // NativeOwners.
     IParser parser = required(nvonnxparser.createParser(network, logger), "ONNX parser");
-    String file = model.file().model().toAbsolutePath().toString();
     if (!parser.parseFromFile(file, ILogger.Severity.kWARNING.value)) {
       StringJoiner errors = new StringJoiner("; ");
       for (int i = 0; i < parser.getNbErrors(); i++) {
@@ -237,19 +260,17 @@ public final class EngineBuilder {
             + " layers, "
             + network.getNbInputs()
             + " inputs, "
-            + model.precision().name().toLowerCase(Locale.ROOT)
-            + ", plugins "
-            + model.plugins());
+            + model.precision().name().toLowerCase(Locale.ROOT));
   }
 
   /** Leaves the checkpoint's weights open to a refit; the graph's constants are folded as ever. */
-  private void markWeights() throws IOException, TensorRtException {
+  private void markWeights(OnnxFile file) throws IOException, TensorRtException {
     if (options.traits().weights() == EngineManifest.Weights.FIXED) {
       return;
     }
     StringJoiner refused = new StringJoiner(", ");
     int count = 0;
-    try (OnnxWeights weights = OnnxWeights.open(model.file().model())) {
+    try (OnnxWeights weights = OnnxWeights.open(file.model())) {
       for (String name : weights.specs().keySet()) {
         count++;
         if (!network.markWeightsRefittable(name)) {
@@ -276,9 +297,6 @@ public final class EngineBuilder {
       config.clearFlag(nvinfer.BuilderFlag.kTF32); // true single precision
     }
     configureTraits();
-    for (InputSizes sizes : model.profiles(options)) {
-      addProfile(sizes);
-    }
     readTimingCache();
   }
 

@@ -5,9 +5,11 @@ import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.DType;
 import io.nit.core.tensor.HostTensor;
 import io.nit.core.trt.NativeOwners;
+import io.nit.core.trt.PlanFile;
 import io.nit.core.trt.TensorRtException;
 import io.nit.core.trt.TensorRtLogger;
 import io.nit.core.trt.TensorRtPlan;
+import io.nit.exporter.onnx.OnnxFile;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -49,15 +51,15 @@ public final class EngineRefitter {
   /**
    * Refits.
    *
-   * @param plan a plan whose weights can be exchanged
-   * @param plugins the library of the plugins that it holds, if it holds any
+   * @param plan a file of plans whose weights can be exchanged
+   * @param plugins the library of the plugins that they hold, if they hold any
    * @param device the GPU's number
-   * @param hostCode whether the plan may bring a runtime of its own, see {@link TensorRtPlan#open}
-   * @param weights what {@link TrtModel} wrote for the engine: the same names, types and order of
-   *     values as its builder was given
-   * @param target the plan to write
-   * @throws TensorRtException if TensorRT does not take the plan, its weights cannot be exchanged,
-   *     or {@code weights} are not all of its weights; names those that are not
+   * @param hostCode whether the plans may bring a runtime of their own, see {@link
+   *     TensorRtPlan#open}
+   * @param model the new weights as the engine's builder would be given them
+   * @param target the file of plans to write; files beside it are made and removed again
+   * @throws TensorRtException if TensorRT does not take a plan, its weights cannot be exchanged, or
+   *     the model's weights are not all of its weights; names those that are not
    * @throws IOException if a file cannot be read or written
    */
   public static Refitted refit(
@@ -65,25 +67,56 @@ public final class EngineRefitter {
       Optional<PluginLibrary> plugins,
       int device,
       boolean hostCode,
-      TensorSource weights,
+      TrtNetwork model,
       Path target)
       throws IOException, TensorRtException {
     long start = System.nanoTime();
-    TensorRtLogger logger = TensorRtLogger.shared();
-    try (TensorRtPlan opened = TensorRtPlan.open(plan, plugins, device, hostCode)) {
-      ICudaEngine engine = opened.engine();
-      if (!engine.isRefittable()) {
-        throw new TensorRtException(
-            plan + ": expected an engine whose weights can be exchanged, found fixed ones");
+    PlanFile source = PlanFile.read(plan);
+    List<OnnxFile> files = model.files();
+    if (source.parts().size() != files.size()) {
+      throw new TensorRtException(
+          plan
+              + ": expected "
+              + files.size()
+              + " plans for a model in "
+              + model.precision()
+              + ", found "
+              + source.parts().size());
+    }
+    List<Path> made = new ArrayList<>();
+    try {
+      int count = 0;
+      for (int part = 0; part < files.size(); part++) {
+        made.add(target.resolveSibling(target.getFileName() + "-" + part + ".tmp"));
+        try (TensorRtPlan opened = TensorRtPlan.open(source, part, plugins, device, hostCode);
+            OnnxWeights weights = OnnxWeights.open(files.get(part).model())) {
+          count += refit(opened, weights, made.get(part));
+        }
       }
-      int count = exchange(engine, weights, logger);
-      serialize(engine, target, logger);
+      PlanFile written = PlanFile.join(made, target);
       boolean again;
-      try (TensorRtPlan written = TensorRtPlan.open(target, plugins, device, hostCode)) {
-        again = written.engine().isRefittable();
+      try (TensorRtPlan opened = TensorRtPlan.open(written, 0, plugins, device, hostCode)) {
+        again = opened.engine().isRefittable();
       }
       return new Refitted(Files.size(target), again, count, (System.nanoTime() - start) / 1e9);
+    } finally {
+      for (Path file : made) {
+        Files.deleteIfExists(file);
+      }
     }
+  }
+
+  private static int refit(TensorRtPlan plan, TensorSource weights, Path target)
+      throws IOException, TensorRtException {
+    ICudaEngine engine = plan.engine();
+    if (!engine.isRefittable()) {
+      throw new TensorRtException(
+          plan.file() + ": expected an engine whose weights can be exchanged, found fixed ones");
+    }
+    TensorRtLogger logger = TensorRtLogger.shared();
+    int count = exchange(engine, weights, logger);
+    serialize(engine, target, logger);
+    return count;
   }
 
   private static int exchange(ICudaEngine engine, TensorSource weights, TensorRtLogger logger)

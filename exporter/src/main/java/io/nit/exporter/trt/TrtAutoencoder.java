@@ -120,6 +120,11 @@ public record TrtAutoencoder(
   }
 
   @Override
+  public List<OnnxFile> files() {
+    return List.of(file);
+  }
+
+  @Override
   public Map<String, Integer> plugins() {
     return Map.of();
   }
@@ -131,7 +136,7 @@ public record TrtAutoencoder(
    * square.
    */
   @Override
-  public List<InputSizes> profiles(BuildOptions options) {
+  public List<InputSizes> profiles(int network, BuildOptions options) {
     boolean encodes = part == Part.ENCODER;
     String input = encodes ? "rgb" : "latent";
     int channels = encodes ? DcAeConfig.IN_CHANNELS : config.latentChannels();

@@ -7,8 +7,8 @@ import java.util.Map;
 
 /** A network as TensorRT's parser takes it, with what {@link EngineBuilder} must know of it. */
 public sealed interface TrtNetwork permits TrtModel, TrtAutoencoder {
-  /** The ONNX file for TensorRT. */
-  OnnxFile file();
+  /** The ONNX files for TensorRT, a plan each; the main one first. */
+  List<OnnxFile> files();
 
   /** Type of the arithmetic. */
   DType precision();
@@ -16,6 +16,10 @@ public sealed interface TrtNetwork permits TrtModel, TrtAutoencoder {
   /** How many nodes of each plugin it holds. */
   Map<String, Integer> plugins();
 
-  /** The sizes of its inputs, a profile each; the smallest first. */
-  List<InputSizes> profiles(BuildOptions options);
+  /**
+   * The sizes of a file's inputs, a profile each; the smallest first.
+   *
+   * @param file which of {@link #files}
+   */
+  List<InputSizes> profiles(int file, BuildOptions options);
 }

@@ -200,8 +200,17 @@ public final class EngineVerifier {
         x, 0, config.inChannels(), in.layout().h(0), in.layout().w(0), config.patchSize());
   }
 
-  /** The engine's and PyTorch's error over all packs together: a few values alone say little. */
-  static Optional<Verification> againstTrainer(
+  /**
+   * The engine's and PyTorch's error in bf16 over all packs together: a few values alone say
+   * little.
+   *
+   * @param engine what computes in bf16
+   * @param weights its weights, in the shapes of a checkpoint
+   * @return empty where there is no trainer, which is logged
+   * @throws EngineException if the engine does not run
+   * @throws IOException if a weight cannot be read
+   */
+  public static Optional<Verification> againstTrainer(
       VelocityEngine engine, TensorSource weights, List<VerificationPack> packs)
       throws IOException, EngineException {
     Optional<ForwardOracle> oracle =

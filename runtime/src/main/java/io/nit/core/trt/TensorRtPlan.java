@@ -19,24 +19,26 @@ import org.bytedeco.tensorrt.nvinfer.IExecutionContext;
 import org.bytedeco.tensorrt.nvinfer.IRuntime;
 
 /**
- * A plan file opened as an engine, with its weights on the device. Safe to close twice; execution
+ * A plan opened as an engine, with its weights on the device. Safe to close twice; execution
  * contexts are closed by whoever made them, before this.
  */
 public final class TensorRtPlan implements AutoCloseable {
   private static final int CHUNK = 1 << 28;
 
   private final Path file;
+  private final PlanFile.Part part;
   private final Gpu gpu;
   private IRuntime runtime;
   private ICudaEngine engine;
 
-  private TensorRtPlan(Path file, Gpu gpu) {
+  private TensorRtPlan(Path file, PlanFile.Part part, Gpu gpu) {
     this.file = file;
+    this.part = part;
     this.gpu = gpu;
   }
 
   /**
-   * Opens a plan. One that its manifest calls version-compatible may bring its own runtime.
+   * Opens the first plan of a file.
    *
    * @param plugins the library of the plugins that the plan holds, if it holds any
    * @param device the GPU's number
@@ -47,34 +49,52 @@ public final class TensorRtPlan implements AutoCloseable {
    */
   public static TensorRtPlan open(Path file, Optional<PluginLibrary> plugins, int device)
       throws IOException, TensorRtException {
-    boolean manifest = Files.isRegularFile(EngineManifest.fileOf(file));
-    return open(
-        file, plugins, device, manifest && EngineManifest.read(file).traits().versionCompatible());
+    return open(PlanFile.read(file), 0, plugins, device);
   }
 
   /**
-   * Opens a plan that may have no manifest.
+   * Opens a plan of a file. One that its manifest calls version-compatible may bring its own
+   * runtime.
    *
+   * @param part which of the file's plans
+   * @param plugins the library of the plugins that the plan holds, if it holds any
+   * @param device the GPU's number
+   * @return the plan, which the caller closes
+   * @throws IOException if it or its manifest cannot be read
+   * @throws TensorRtException if there is no GPU or TensorRT does not take the library or the plan
+   */
+  public static TensorRtPlan open(
+      PlanFile file, int part, Optional<PluginLibrary> plugins, int device)
+      throws IOException, TensorRtException {
+    boolean manifest = Files.isRegularFile(EngineManifest.fileOf(file.file()));
+    return open(
+        file,
+        part,
+        plugins,
+        device,
+        manifest && EngineManifest.read(file.file()).traits().versionCompatible());
+  }
+
+  /**
+   * Opens a plan of a file that may have no manifest.
+   *
+   * @param part which of the file's plans
    * @param plugins the library of the plugins that the plan holds, if it holds any
    * @param device the GPU's number
    * @param hostCode whether TensorRT may run the lean runtime that a version-compatible plan holds,
    *     which is code of the machine that built it
    * @return the plan, which the caller closes
-   * @throws NoSuchFileException if there is no such file
    * @throws IOException if it cannot be read
    * @throws TensorRtException if there is no GPU or TensorRT does not take the library or the plan
    */
   public static TensorRtPlan open(
-      Path file, Optional<PluginLibrary> plugins, int device, boolean hostCode)
+      PlanFile file, int part, Optional<PluginLibrary> plugins, int device, boolean hostCode)
       throws IOException, TensorRtException {
-    if (!Files.isRegularFile(file)) {
-      throw new NoSuchFileException(file.toString(), null, "no such plan");
-    }
     Gpu gpu = Gpu.open(device);
     if (plugins.isPresent()) {
       requireArchitecture(plugins.get(), gpu);
     }
-    TensorRtPlan plan = new TensorRtPlan(file, gpu);
+    TensorRtPlan plan = new TensorRtPlan(file.file(), file.parts().get(part), gpu);
     try {
       plan.load(plugins, hostCode);
       return plan;
@@ -112,7 +132,7 @@ public final class TensorRtPlan implements AutoCloseable {
             "TensorRT does not take " + plugins.get() + ": " + logger.errors());
       }
     }
-    long bytes = Files.size(file);
+    long bytes = part.bytes();
     Pointer memory = Pointer.malloc(Math.max(1, bytes));
     if (memory == null || memory.isNull()) {
       throw new TensorRtException(file + ": no host memory for its " + bytes + " bytes");
@@ -132,14 +152,16 @@ public final class TensorRtPlan implements AutoCloseable {
               + TensorRt.version()
               + " does not take this plan on "
               + gpu
-              + ": "
+              + ", "
+              + (Cuda.freeBytes() >> 20)
+              + " MiB of whose memory are free: "
               + logger.errors());
     }
   }
 
   private void read(Pointer memory, long bytes) throws IOException {
     BytePointer view = new BytePointer(memory).capacity(bytes);
-    try (FileChannel in = FileChannel.open(file)) {
+    try (FileChannel in = FileChannel.open(file).position(part.offset())) {
       for (long at = 0; at < bytes; at += CHUNK) {
         ByteBuffer chunk = view.position(at).limit(Math.min(bytes, at + CHUNK)).asByteBuffer();
         while (chunk.hasRemaining()) {
@@ -229,10 +251,22 @@ public final class TensorRtPlan implements AutoCloseable {
    * @throws TensorRtException if there is no memory for it
    */
   public IExecutionContext context() throws TensorRtException {
-    IExecutionContext context =
-        NativeOwners.owned(
-            engine()
-                .createExecutionContext(nvinfer.ExecutionContextAllocationStrategy.kUSER_MANAGED));
+    return context(nvinfer.ExecutionContextAllocationStrategy.kUSER_MANAGED);
+  }
+
+  /**
+   * An execution context with memory of its own for activations.
+   *
+   * @return the context; close it with {@link #close(IExecutionContext)}
+   * @throws TensorRtException if there is no memory for it
+   */
+  public IExecutionContext contextWithMemory() throws TensorRtException {
+    return context(nvinfer.ExecutionContextAllocationStrategy.kSTATIC);
+  }
+
+  private IExecutionContext context(nvinfer.ExecutionContextAllocationStrategy memory)
+      throws TensorRtException {
+    IExecutionContext context = NativeOwners.owned(engine().createExecutionContext(memory));
     if (context == null) {
       throw new TensorRtException(
           file + ": no execution context: " + TensorRtLogger.shared().errors());

@@ -22,8 +22,17 @@ import java.util.Optional;
  * for a bundle without an engine.
  */
 public final class TensorRtProvider implements EngineProvider {
+  private final PlanCheck check;
+
   /** Made by the service loader. */
-  public TensorRtProvider() {}
+  public TensorRtProvider() {
+    this(new PlanCheck());
+  }
+
+  /** With another machine's check. */
+  TensorRtProvider(PlanCheck check) {
+    this.check = check;
+  }
 
   @Override
   public String name() {
@@ -100,7 +109,7 @@ public final class TensorRtProvider implements EngineProvider {
   /** The plans of a part that fit, the preferred first; or why there is none. */
   private record Choice(List<Fitting> fitting, String refusal) {}
 
-  private static Optional<String> refusal(Bundle bundle, EnginePart part, EngineOptions options) {
+  private Optional<String> refusal(Bundle bundle, EnginePart part, EngineOptions options) {
     try {
       Choice choice = choose(bundle, part, options);
       return choice.fitting.isEmpty() ? Optional.of(choice.refusal) : Optional.empty();
@@ -109,17 +118,14 @@ public final class TensorRtProvider implements EngineProvider {
     }
   }
 
-  private static Choice choose(Bundle bundle, EnginePart part, EngineOptions options)
-      throws IOException {
+  private Choice choose(Bundle bundle, EnginePart part, EngineOptions options) throws IOException {
     Optional<String> model = hash(bundle, part);
     List<Fitting> fitting = new ArrayList<>();
     List<String> refusals = new ArrayList<>();
     for (Path plan : EngineManifest.plansIn(bundle.folder(), part)) {
       EngineManifest manifest = EngineManifest.read(plan);
-      Optional<String> refusal = TensorRtEngine.refusal(plan, manifest, model, options.device());
-      if (refusal.isEmpty()) {
-        refusal = manifest.needsWeights(plan, bundle.folder());
-      }
+      Optional<String> refusal =
+          check.refusal(plan, manifest, bundle.folder(), model, options.device());
       if (refusal.isEmpty()) {
         fitting.add(new Fitting(plan, manifest));
       } else {

@@ -90,7 +90,12 @@ class ModuleArrowsTest {
               "io.nit.core.packing..",
               "io.nit.core.safetensors..",
               "io.nit.core.tensor.."),
-          Arrow.of("io.nit.core.trt..", "io.nit.core.bundle..", "io.nit.core.cuda..", TENSORRT),
+          Arrow.of(
+              "io.nit.core.trt..",
+              "io.nit.core.bundle..",
+              "io.nit.core.cuda..",
+              "io.nit.core.io..",
+              TENSORRT),
           Arrow.of(
               "io.nit.core.bundle..",
               "io.nit.core.config..",
