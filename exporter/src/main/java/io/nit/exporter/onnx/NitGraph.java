@@ -195,6 +195,12 @@ public final class NitGraph extends OnnxGraph {
     return config;
   }
 
+  /** A cast of weights would be folded into an engine, and they could not be exchanged later. */
+  @Override
+  DType stored(DType compute) {
+    return target == Target.ONNX ? super.stored(compute) : compute;
+  }
+
   @Override
   void require(TensorSource checkpoint) {
     NitTensors.require(config, checkpoint.specs(), checkpoint.where());

@@ -1,11 +1,14 @@
 package io.nit.core.trt;
 
+import io.nit.core.bundle.EngineManifest;
 import io.nit.core.cuda.PluginLibrary;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Optional;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
@@ -42,7 +45,7 @@ public final class TensorRtPlan implements AutoCloseable {
    * @param device the GPU's number
    * @return the plan, which the caller closes
    * @throws NoSuchFileException if there is no such file
-   * @throws IOException if it cannot be read
+   * @throws IOException if it or its manifest cannot be read
    * @throws TensorRtException if there is no GPU or TensorRT does not take the library or the plan
    */
   public static TensorRtPlan open(Path file, Optional<PluginLibrary> plugins, int device)
@@ -51,17 +54,42 @@ public final class TensorRtPlan implements AutoCloseable {
   }
 
   /**
-   * Opens a plan of a file.
+   * Opens a plan of a file. One that its manifest calls version-compatible may bring its own
+   * runtime.
    *
    * @param part which of the file's plans
    * @param plugins the library of the plugins that the plan holds, if it holds any
    * @param device the GPU's number
    * @return the plan, which the caller closes
-   * @throws IOException if it cannot be read
+   * @throws IOException if it or its manifest cannot be read
    * @throws TensorRtException if there is no GPU or TensorRT does not take the library or the plan
    */
   public static TensorRtPlan open(
       PlanFile file, int part, Optional<PluginLibrary> plugins, int device)
+      throws IOException, TensorRtException {
+    boolean manifest = Files.isRegularFile(EngineManifest.fileOf(file.file()));
+    return open(
+        file,
+        part,
+        plugins,
+        device,
+        manifest && EngineManifest.read(file.file()).traits().versionCompatible());
+  }
+
+  /**
+   * Opens a plan of a file that may have no manifest.
+   *
+   * @param part which of the file's plans
+   * @param plugins the library of the plugins that the plan holds, if it holds any
+   * @param device the GPU's number
+   * @param hostCode whether TensorRT may run the lean runtime that a version-compatible plan holds,
+   *     which is code of the machine that built it
+   * @return the plan, which the caller closes
+   * @throws IOException if it cannot be read
+   * @throws TensorRtException if there is no GPU or TensorRT does not take the library or the plan
+   */
+  public static TensorRtPlan open(
+      PlanFile file, int part, Optional<PluginLibrary> plugins, int device, boolean hostCode)
       throws IOException, TensorRtException {
     Gpu gpu = Gpu.open(device);
     if (plugins.isPresent()) {
@@ -69,7 +97,7 @@ public final class TensorRtPlan implements AutoCloseable {
     }
     TensorRtPlan plan = new TensorRtPlan(file.file(), file.parts().get(part), gpu);
     try {
-      plan.load(plugins);
+      plan.load(plugins, hostCode);
       return plan;
     } catch (IOException | TensorRtException | RuntimeException e) {
       plan.close();
@@ -86,12 +114,16 @@ public final class TensorRtPlan implements AutoCloseable {
     }
   }
 
-  private void load(Optional<PluginLibrary> plugins) throws IOException, TensorRtException {
+  private void load(Optional<PluginLibrary> plugins, boolean hostCode)
+      throws IOException, TensorRtException {
     TensorRtLogger logger = TensorRtLogger.shared();
     logger.errors(); // of something else
     runtime = NativeOwners.owned(nvinfer.createInferRuntime(logger));
     if (runtime == null) {
       throw new TensorRtException("TensorRT's runtime does not start: " + logger.errors());
+    }
+    if (hostCode) {
+      runtime.setEngineHostCodeAllowed(true);
     }
     if (plugins.isPresent()) {
       // An engine that holds our plugins can only be read once their library is known.
@@ -121,7 +153,9 @@ public final class TensorRtPlan implements AutoCloseable {
               + TensorRt.version()
               + " does not take this plan on "
               + gpu
-              + ": "
+              + ", "
+              + (Cuda.freeBytes() >> 20)
+              + " MiB of whose memory are free: "
               + logger.errors());
     }
   }
@@ -166,15 +200,20 @@ public final class TensorRtPlan implements AutoCloseable {
 
   /** The largest first extent of an input in a profile. */
   public int largest(String input, int profile) throws TensorRtException {
+    return (int) largestShape(input, profile)[0];
+  }
+
+  /** The largest extents of an input in a profile. */
+  public long[] largestShape(String input, int profile) throws TensorRtException {
     Optional<long[]> shape = shape(input);
-    if (shape.isPresent() && shape.get().length > 0 && shape.get()[0] >= 0) {
-      return (int) shape.get()[0]; // the same in every profile
+    if (shape.isPresent() && Arrays.stream(shape.get()).allMatch(extent -> extent >= 0)) {
+      return shape.get(); // the same in every profile
     }
     try (Dims64 dims = engine().getProfileShape(input, profile, nvinfer.OptProfileSelector.kMAX)) {
       if (dims == null || dims.isNull() || dims.nbDims() < 1) {
         throw new TensorRtException(file + ": expected an input " + input + ", found none");
       }
-      return (int) dims.d(0);
+      return extents(dims);
     }
   }
 
@@ -184,12 +223,16 @@ public final class TensorRtPlan implements AutoCloseable {
       if (dims == null || dims.isNull() || dims.nbDims() < 0) {
         return Optional.empty();
       }
-      long[] shape = new long[dims.nbDims()];
-      for (int i = 0; i < shape.length; i++) {
-        shape[i] = dims.d(i);
-      }
-      return Optional.of(shape);
+      return Optional.of(extents(dims));
     }
+  }
+
+  private static long[] extents(Dims64 dims) {
+    long[] shape = new long[dims.nbDims()];
+    for (int i = 0; i < shape.length; i++) {
+      shape[i] = dims.d(i);
+    }
+    return shape;
   }
 
   /** The layers, as the inspector tells them. */

@@ -6,7 +6,6 @@ import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.rope.RopeTables;
 import io.nit.core.trt.Cuda;
-import io.nit.core.trt.Gpu;
 import io.nit.core.trt.PlanFile;
 import io.nit.core.trt.TensorRt;
 import io.nit.core.trt.TensorRtException;
@@ -15,7 +14,6 @@ import io.nit.core.trt.TensorRtPlan;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.ForwardInputs;
 import io.nit.runtime.engine.VelocityEngine;
-import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
@@ -210,7 +208,7 @@ public final class TensorRtEngine implements VelocityEngine {
     }
   }
 
-  /** Opens a plan that {@link #refusal} does not refuse. */
+  /** Opens a plan that {@link PlanCheck} does not refuse. */
   static TensorRtEngine open(Path file, EngineManifest manifest, Options options)
       throws IOException, EngineException {
     Optional<PluginLibrary> plugins =
@@ -218,31 +216,6 @@ public final class TensorRtEngine implements VelocityEngine {
             ? Optional.of(PluginLibrary.find())
             : Optional.empty();
     return open(file, manifest.config(), plugins, options);
-  }
-
-  /** Why a plan cannot run here, or empty if it can, as far as its manifest tells. */
-  static Optional<String> refusal(
-      Path file, EngineManifest manifest, Optional<String> model, int device) throws IOException {
-    Optional<String> none = TensorRt.refusal(device);
-    if (none.isPresent()) {
-      return none;
-    }
-    Optional<PluginLibrary> plugins = Optional.empty();
-    if (manifest.builtOn().plugins().isPresent()) {
-      try {
-        plugins = Optional.of(PluginLibrary.find());
-      } catch (FileNotFoundException e) {
-        return Optional.of(file + " needs our plugins: " + e.getMessage());
-      }
-    }
-    try {
-      List<EngineManifest.Mismatch> mismatches =
-          manifest.mismatches(
-              Gpu.open(device).host(plugins), file.toAbsolutePath().getParent(), model);
-      return mismatches.isEmpty() ? Optional.empty() : Optional.of(manifest.refusal(mismatches));
-    } catch (TensorRtException e) {
-      return Optional.of(e.getMessage());
-    }
   }
 
   private void checkSignature() throws EngineException {
@@ -385,7 +358,7 @@ public final class TensorRtEngine implements VelocityEngine {
     bindings.put(name, new Binding(name, bytes));
   }
 
-  private static void require(boolean done, String what) throws TensorRtException {
+  static void require(boolean done, String what) throws TensorRtException {
     if (!done) {
       throw new TensorRtException(
           "TensorRT refused " + what + ": " + TensorRtLogger.shared().errors());
@@ -481,7 +454,14 @@ public final class TensorRtEngine implements VelocityEngine {
       boundRope = null;
       table.ifPresent(ModulationTable::forget);
       throw new EngineException(
-          "forward of " + layout + " failed in TensorRT: " + e.getMessage(), e);
+          "forward of "
+              + layout
+              + " failed in TensorRT: "
+              + e.getMessage()
+              + "; "
+              + (Cuda.freeBytes() >> 20)
+              + " MiB of device memory are free",
+          e);
     }
   }
 
@@ -692,8 +672,7 @@ public final class TensorRtEngine implements VelocityEngine {
     shape(context, "rope_sin", shape.tokens, config.headDim());
   }
 
-  private static void shape(IExecutionContext context, String name, long... dims)
-      throws TensorRtException {
+  static void shape(IExecutionContext context, String name, long... dims) throws TensorRtException {
     try (Dims64 extents = new Dims64()) {
       extents.nbDims(dims.length);
       for (int i = 0; i < dims.length; i++) {

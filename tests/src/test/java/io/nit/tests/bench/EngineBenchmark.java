@@ -18,15 +18,12 @@ import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Random;
-import java.util.TreeMap;
 
 /**
  * An engine of a preset with random weights: how long it takes to build and to open, what memory it
@@ -37,8 +34,8 @@ import java.util.TreeMap;
  * round.
  *
  * <p>Arguments: preset (xl), precision (bf16), folder for the files (engine-bench), buckets
- * (128,512,2048,8192,16384), rounds (20), optimization level (3), mixes (200): so many packs at
- * random, each of sizes that the engine has not seen, one call each.
+ * (128,512,2048,8192,16384), rounds (20), optimization level (3), mixes (200; 0 for none): so many
+ * packs at random, see {@link EngineMixes}.
  */
 public final class EngineBenchmark {
   private static final int WARM_UP = 5;
@@ -130,7 +127,7 @@ public final class EngineBenchmark {
         }
       }
       if (mixes > 0) {
-        mixes(engine, buckets, mixes);
+        EngineMixes.run(engine, built.plan(), buckets, mixes);
       }
       System.out.printf(
           Locale.ROOT, "%d MiB of device memory in the end%n", freeBefore - Cuda.freeBytes() >> 20);
@@ -170,72 +167,6 @@ public final class EngineBenchmark {
       Arrays.fill(w, from, w.length, triples[i + 2]);
     }
     return PackLayout.of(h, w);
-  }
-
-  /** Packs at random, up to 256 images of 1 to 64 tokens a side: what a server sees. */
-  private static void mixes(TensorRtEngine engine, List<Integer> buckets, int count)
-      throws Exception {
-    Random random = new Random(1);
-    Map<Integer, List<double[]>> calls = new TreeMap<>();
-    long free = Cuda.freeBytes();
-    for (int i = 0; i < count; i++) {
-      PackLayout layout = random(random, engine.maxTokens());
-      ForwardInputs in = VerificationPack.of(engine.config(), layout).inputs();
-      FloatBuffer v = FloatBuffer.allocate(in.x().remaining());
-      long start = System.nanoTime();
-      engine.forward(in, v);
-      double millis = (System.nanoTime() - start) / 1e6;
-      int bucket = buckets.stream().filter(b -> layout.tokens() <= b).findFirst().orElseThrow();
-      calls
-          .computeIfAbsent(bucket, b -> new ArrayList<>())
-          .add(new double[] {millis, engine.deviceMillis(), layout.tokens()});
-      for (float value : v.array()) {
-        if (!Float.isFinite(value)) {
-          throw new IllegalStateException("NaN or infinity in a pack of " + layout);
-        }
-      }
-    }
-    for (Map.Entry<Integer, List<double[]>> entry : calls.entrySet()) {
-      double[] millis = entry.getValue().stream().mapToDouble(call -> call[0]).sorted().toArray();
-      double[] device = entry.getValue().stream().mapToDouble(call -> call[1]).sorted().toArray();
-      System.out.printf(
-          Locale.ROOT,
-          "mixes up to %5d tokens: %3d calls, median %.2f ms (%.2f on the device), slowest %.2f"
-              + " (%.2f x), fastest %.2f%n",
-          entry.getKey(),
-          millis.length,
-          millis[millis.length / 2],
-          device[millis.length / 2],
-          millis[millis.length - 1],
-          millis[millis.length - 1] / millis[millis.length / 2],
-          millis[0]);
-    }
-    System.out.printf(
-        Locale.ROOT,
-        "%d mixes took %d MiB more device memory%n",
-        count,
-        free - Cuda.freeBytes() >> 20);
-  }
-
-  private static PackLayout random(Random random, int maxTokens) {
-    int most = 1 + random.nextInt(256);
-    int budget = (int) (maxTokens * Math.pow(2, -8 * random.nextDouble()));
-    int[] h = new int[most];
-    int[] w = new int[most];
-    int images = 0;
-    int tokens = 0;
-    for (int i = 0; i < most; i++) {
-      int high = 1 + random.nextInt(64);
-      int wide = 1 + random.nextInt(64);
-      if (tokens + high * wide <= budget) {
-        h[images] = high;
-        w[images++] = wide;
-        tokens += high * wide;
-      }
-    }
-    return images == 0
-        ? PackLayout.of(new int[] {1}, new int[] {1})
-        : PackLayout.of(Arrays.copyOf(h, images), Arrays.copyOf(w, images));
   }
 
   private static void row(TensorRtEngine engine, String name, PackLayout layout, int rounds)
