@@ -200,7 +200,7 @@ public final class EngineBuilder {
     try {
       builder =
           required(NativeOwners.owned(nvinfer.createInferBuilder(logger)), "TensorRT's builder");
-      if (file == model.file() && !model.plugins().isEmpty()) {
+      if (number == 0 && !model.plugins().isEmpty()) { // the others hold none
         String library = plugins.orElseThrow().file().toString();
         required(builder.getPluginRegistry().loadLibrary(library), "library " + library);
       }
