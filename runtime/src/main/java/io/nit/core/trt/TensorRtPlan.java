@@ -8,6 +8,7 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Optional;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
@@ -204,6 +205,10 @@ public final class TensorRtPlan implements AutoCloseable {
 
   /** The largest extents of an input in a profile. */
   public long[] largestShape(String input, int profile) throws TensorRtException {
+    Optional<long[]> shape = shape(input);
+    if (shape.isPresent() && Arrays.stream(shape.get()).allMatch(extent -> extent >= 0)) {
+      return shape.get(); // the same in every profile
+    }
     try (Dims64 dims = engine().getProfileShape(input, profile, nvinfer.OptProfileSelector.kMAX)) {
       if (dims == null || dims.isNull() || dims.nbDims() < 1) {
         throw new TensorRtException(file + ": expected an input " + input + ", found none");
