@@ -206,7 +206,7 @@ public final class EngineBuilder {
     try {
       builder =
           required(NativeOwners.owned(nvinfer.createInferBuilder(logger)), "TensorRT's builder");
-      if (!model.plugins().isEmpty()) {
+      if (file == model.file() && !model.plugins().isEmpty()) {
         String library = plugins.orElseThrow().file().toString();
         required(builder.getPluginRegistry().loadLibrary(library), "library " + library);
       }

@@ -199,6 +199,10 @@ public final class TensorRtPlan implements AutoCloseable {
 
   /** The largest first extent of an input in a profile. */
   public int largest(String input, int profile) throws TensorRtException {
+    Optional<long[]> shape = shape(input);
+    if (shape.isPresent() && shape.get().length > 0 && shape.get()[0] >= 0) {
+      return (int) shape.get()[0]; // the same in every profile
+    }
     try (Dims64 dims = engine().getProfileShape(input, profile, nvinfer.OptProfileSelector.kMAX)) {
       if (dims == null || dims.isNull() || dims.nbDims() < 1) {
         throw new TensorRtException(file + ": expected an input " + input + ", found none");

@@ -18,7 +18,6 @@ import org.bytedeco.cuda.cudart.CUstream_st;
 import org.bytedeco.cuda.global.cudart;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
-import org.bytedeco.tensorrt.nvinfer.Dims64;
 import org.bytedeco.tensorrt.nvinfer.IExecutionContext;
 
 /**
@@ -76,11 +75,6 @@ final class ModulationTable implements AutoCloseable {
       require(context.setTensorAddress("t", times.device()), "t");
       require(context.setTensorAddress("y", labels.device()), "y");
       require(context.setTensorAddress("modulation", computed), "modulation");
-      try (Dims64 extents = new Dims64()) {
-        extents.nbDims(1).d(0, atOnce);
-        require(context.setInputShape("t", extents), "t of " + atOnce + " rows");
-        require(context.setInputShape("y", extents), "y of " + atOnce + " rows");
-      }
     } catch (TensorRtException e) {
       close();
       throw e;
@@ -97,11 +91,6 @@ final class ModulationTable implements AutoCloseable {
   /** The table on the device, [rows, columns]. */
   Pointer device() {
     return table;
-  }
-
-  /** How many rows it has. */
-  int rowCount() {
-    return rows;
   }
 
   /**

@@ -184,7 +184,7 @@ public final class TensorRtEngine implements VelocityEngine {
       try {
         Optional<TensorRtPlan> modulations =
             plans.parts().size() > 1
-                ? Optional.of(TensorRtPlan.open(plans, 1, plugins, options.device))
+                ? Optional.of(TensorRtPlan.open(plans, 1, Optional.empty(), options.device))
                 : Optional.empty();
         engine = new TensorRtEngine(config, plan, modulations, options);
       } finally {
@@ -238,7 +238,7 @@ public final class TensorRtEngine implements VelocityEngine {
     expected.put("v", latent);
     for (Map.Entry<String, long[]> tensor : expected.entrySet()) {
       Optional<long[]> found = plan.shape(tensor.getKey());
-      if (found.isEmpty() || !Arrays.equals(found.get(), tensor.getValue())) {
+      if (found.isEmpty() || !fits(tensor.getValue(), found.get())) {
         throw new EngineException(
             tensor.getKey()
                 + ": expected "
@@ -249,6 +249,19 @@ public final class TensorRtEngine implements VelocityEngine {
                 + plan.file());
       }
     }
+  }
+
+  /** A dynamic extent that has one value in all profiles is a fixed one in the plan. */
+  private static boolean fits(long[] expected, long[] found) {
+    if (found.length != expected.length) {
+      return false;
+    }
+    for (int i = 0; i < found.length; i++) {
+      if (expected[i] >= 0 && found[i] != expected[i]) {
+        return false;
+      }
+    }
+    return true;
   }
 
   private long modulationColumns() {
@@ -649,9 +662,7 @@ public final class TensorRtEngine implements VelocityEngine {
   private void setShapes(IExecutionContext context, Shape shape) throws TensorRtException {
     long p = config.patchSize();
     shape(context, "x", shape.tokens, config.inChannels(), p, p);
-    if (table.isPresent()) {
-      shape(context, "modulation", table.get().rowCount(), modulationColumns());
-    } else {
+    if (table.isEmpty()) { // else they are fixed
       shape(context, "t", shape.images);
       shape(context, "y", shape.images);
     }
