@@ -88,7 +88,9 @@ public final class EngineRefitter {
       int count = 0;
       for (int part = 0; part < files.size(); part++) {
         made.add(target.resolveSibling(target.getFileName() + "-" + part + ".tmp"));
-        try (TensorRtPlan opened = TensorRtPlan.open(source, part, plugins, device, hostCode);
+        // The modulations hold no plugin.
+        Optional<PluginLibrary> needed = part == 0 ? plugins : Optional.empty();
+        try (TensorRtPlan opened = TensorRtPlan.open(source, part, needed, device, hostCode);
             OnnxWeights weights = OnnxWeights.open(files.get(part).model())) {
           count += refit(opened, weights, made.get(part));
         }

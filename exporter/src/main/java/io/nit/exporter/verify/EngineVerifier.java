@@ -4,7 +4,9 @@ import io.nit.core.bundle.Bundle;
 import io.nit.core.codec.LatentCodec;
 import io.nit.core.codec.Tokens;
 import io.nit.core.config.NitConfig;
+import io.nit.core.flow.Guidance;
 import io.nit.core.flow.SamplerKind;
+import io.nit.core.flow.Trajectory;
 import io.nit.core.image.RgbImage;
 import io.nit.core.oracle.ForwardOracle;
 import io.nit.core.safetensors.SafetensorsFile;
@@ -131,8 +133,8 @@ public final class EngineVerifier {
   }
 
   /** A few steps from the same noise on both: how far the latents are apart, and the pictures. */
-  private static List<Verification> sampled(
-      Bundle bundle, VerificationPack pack, VelocityEngine engine, ReferenceEngine reference)
+  static List<Verification> sampled(
+      Bundle bundle, VerificationPack pack, VelocityEngine engine, VelocityEngine reference)
       throws IOException, EngineException {
     String name = STEPS + " steps of " + pack.name();
     float[] found = sample(engine, pack);
@@ -176,28 +178,31 @@ public final class EngineVerifier {
   private static float[] sample(VelocityEngine engine, VerificationPack pack)
       throws EngineException {
     ForwardInputs in = pack.inputs();
-    double[] times = SamplerKind.EULER.times(STEPS);
-    double[] x = new double[in.x().remaining()];
-    for (int i = 0; i < x.length; i++) {
-      x[i] = in.x().get(in.x().position() + i);
+    double[] start = new double[in.x().remaining()];
+    for (int i = 0; i < start.length; i++) {
+      start[i] = in.x().get(in.x().position() + i);
     }
-    FloatBuffer tokens = FloatBuffer.allocate(x.length);
-    FloatBuffer v = FloatBuffer.allocate(x.length);
-    for (int step = 0; step < STEPS; step++) {
+    Trajectory trajectory = new Trajectory(SamplerKind.EULER, STEPS, Guidance.NONE, start, null);
+    FloatBuffer tokens = FloatBuffer.allocate(start.length);
+    FloatBuffer v = FloatBuffer.allocate(start.length);
+    while (!trajectory.done()) {
       tokens.clear();
-      for (double value : x) {
+      for (double value : trajectory.x()) {
         tokens.put((float) value);
       }
-      float[] t = {(float) times[step]};
+      float[] t = {(float) trajectory.t()};
       engine.forward(
           new ForwardInputs(in.layout(), tokens.flip(), t, in.y(), in.rope()), v.clear());
-      for (int i = 0; i < x.length; i++) {
-        x[i] += (times[step + 1] - times[step]) * v.get(i);
-      }
+      trajectory.advance(v.array(), 0, null, 0);
     }
     NitConfig config = engine.config();
     return Tokens.unpatchify(
-        x, 0, config.inChannels(), in.layout().h(0), in.layout().w(0), config.patchSize());
+        trajectory.x(),
+        0,
+        config.inChannels(),
+        in.layout().h(0),
+        in.layout().w(0),
+        config.patchSize());
   }
 
   /**

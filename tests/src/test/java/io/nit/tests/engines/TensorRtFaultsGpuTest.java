@@ -75,7 +75,7 @@ class TensorRtFaultsGpuTest {
   /** Activations of so many tokens are hundreds of times what a small model's weights take. */
   private static final int MAX_TOKENS = 16_384;
 
-  private static final int LONG = 20_000;
+  private static final int LONG = 3_000;
   private static final long MIB = 1L << 20;
 
   @TempDir static Path folder;
