@@ -101,7 +101,8 @@ public final class DcAeGraph extends OnnxGraph {
    * networks, where a value has the type that the graph gives it and the weights of a convolution
    * are weights, never something computed: each is stored in the type that it is used in, and those
    * of queries, keys and values as one. In 16 bits both halves keep normalisations and attention in
-   * single precision, as a decoder in half precision does.
+   * single precision, as a decoder in half precision does; in bf16 also the convolutions in groups,
+   * which TensorRT has no bf16 kernels for.
    *
    * @param precision type of the arithmetic and of the weights: F32, F16 or BF16
    */
@@ -541,21 +542,27 @@ public final class DcAeGraph extends OnnxGraph {
    * @param group how many groups its channels are in
    */
   private String conv(String name, String x, long stride, long group) {
+    boolean inSingle = forTensorRt && compute == DType.BF16 && group > 1;
+    DType type = inSingle ? DType.F32 : compute;
     String key = name + ".weight";
     long kernel = shape(key).dim(2);
-    List<String> inputs = new ArrayList<>(List.of(x, weight(key, compute)));
+    List<String> inputs = new ArrayList<>();
+    inputs.add(inSingle ? single(name + ".single", x) : x);
+    inputs.add(weight(key, type));
     if (has(name + ".bias")) {
-      inputs.add(weight(name + ".bias", compute));
+      inputs.add(weight(name + ".bias", type));
     }
     long pad = kernel / 2;
-    return nodes.add(
-        name,
-        "Conv",
-        inputs,
-        kernel(kernel, kernel),
-        strides(stride, stride),
-        Onnx.attribute("pads", new long[] {pad, pad, pad, pad}),
-        Onnx.attribute("group", group));
+    String out =
+        nodes.add(
+            inSingle ? name + ".out" : name,
+            "Conv",
+            inputs,
+            kernel(kernel, kernel),
+            strides(stride, stride),
+            Onnx.attribute("pads", new long[] {pad, pad, pad, pad}),
+            Onnx.attribute("group", group));
+    return inSingle ? computed(name, out) : out;
   }
 
   private String act(String name, String x, Activation act) {

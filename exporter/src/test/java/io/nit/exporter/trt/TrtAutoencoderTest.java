@@ -115,7 +115,7 @@ class TrtAutoencoderTest {
       Set<String> weights = new TreeSet<>();
       for (int i = 0; i < graph.initializer_size(); i++) {
         String weight = text(graph.initializer(i).name());
-        boolean single = weight.contains("norm");
+        boolean single = weight.matches(".*(norm|proj_in|proj_out|conv_depth).*");
         assertEquals(
             single ? onnx.TensorProto_DataType_FLOAT : onnx.TensorProto_DataType_BFLOAT16,
             graph.initializer(i).data_type(),

@@ -80,6 +80,7 @@ final class TensorRtPlanes implements AutoCloseable {
   private final Map<Profile, IExecutionContext> contexts = new HashMap<>();
   private final Map<Profile, Size> shaped = new HashMap<>();
   private final Map<Size, Replay> graphs = new LinkedHashMap<>(16, 0.75f, true);
+  private boolean dynamic; // else the input has one size, which is neither asked for nor set
   private boolean graphsWork = true;
   private CUstream_st stream;
   private CUevent_st begun;
@@ -154,6 +155,7 @@ final class TensorRtPlanes implements AutoCloseable {
       long[] most = plan.largestShape(ports.from, i);
       profiles.add(new Profile(i, (int) most[0], (int) most[2], (int) most[3]));
     }
+    dynamic = Arrays.stream(plan.shape(ports.from).orElseThrow()).anyMatch(extent -> extent < 0);
     profiles.sort((a, b) -> Long.compare((long) a.h * a.w, (long) b.h * b.w));
     stream = new CUstream_st();
     Cuda.check(
@@ -318,12 +320,18 @@ final class TensorRtPlanes implements AutoCloseable {
     }
     boolean again = size.equals(shaped.get(profile));
     if (!again) {
-      shape(context, ports.from, size.batch, ports.fromChannels, size.h, size.w);
+      setShape(context, size);
       shaped.put(profile, size);
     }
     require(context.enqueueV3(stream), "the run");
     if (again && graphsWork) {
       record(profile, size);
+    }
+  }
+
+  private void setShape(IExecutionContext context, Size size) throws TensorRtException {
+    if (dynamic) {
+      shape(context, ports.from, size.batch, ports.fromChannels, size.h, size.w);
     }
   }
 
@@ -333,7 +341,7 @@ final class TensorRtPlanes implements AutoCloseable {
     try {
       context = context(profile);
       IExecutionContext recorded = context;
-      shape(recorded, ports.from, size.batch, ports.fromChannels, size.h, size.w);
+      setShape(recorded, size);
       // TensorRT's work of the first run of a shape cannot be recorded.
       require(recorded.enqueueV3(stream), "the run");
       graphs.put(
