@@ -36,7 +36,10 @@ class ModuleArrowsTest {
     "picocli..", "me.tongfei.progressbar..", "ch.qos.logback..", "sun.misc", "jdk.net"
   };
   private static final String[] TORCH = {
-    "org.bytedeco.pytorch..", "org.bytedeco.openblas..", "org.bytedeco.javacpp.."
+    "org.bytedeco.pytorch..",
+    "org.bytedeco.openblas..",
+    "org.bytedeco.cuda..",
+    "org.bytedeco.javacpp.."
   };
   private static final String[] TENSORRT = {
     "org.bytedeco.tensorrt..", "org.bytedeco.cuda..", "org.bytedeco.javacpp.."

@@ -203,10 +203,10 @@ public final class Trainer implements AutoCloseable {
     optimizer.restoreSteps((long) place[2]);
     try (PointerScope scope = new PointerScope();
         NoGradGuard guard = new NoGradGuard()) {
-      collectives.fromFirst(model.parameters().values());
-      collectives.fromFirst(average.parameters().values());
-      collectives.fromFirst(optimizer.expAvg().values());
-      collectives.fromFirst(optimizer.expAvgSq().values());
+      collectives.from(0, model.parameters().values());
+      collectives.from(0, average.parameters().values());
+      collectives.from(0, optimizer.expAvg().values());
+      collectives.from(0, optimizer.expAvgSq().values());
     }
   }
 
