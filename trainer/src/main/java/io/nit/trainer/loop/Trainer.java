@@ -6,13 +6,16 @@ import io.nit.core.image.RgbImage;
 import io.nit.core.rope.Rope2d;
 import io.nit.trainer.checkpoint.Checkpoint;
 import io.nit.trainer.checkpoint.CheckpointStore;
+import io.nit.trainer.checkpoint.CheckpointWriter;
 import io.nit.trainer.checkpoint.ModelFile;
+import io.nit.trainer.checkpoint.Snapshot;
 import io.nit.trainer.checkpoint.TrainingState;
 import io.nit.trainer.data.PackOrder;
 import io.nit.trainer.data.PrefetchingLoader;
 import io.nit.trainer.data.TrainingData;
 import io.nit.trainer.data.TrainingPack;
 import io.nit.trainer.dist.Collectives;
+import io.nit.trainer.dist.Partition;
 import io.nit.trainer.loss.FlowMatchingLoss;
 import io.nit.trainer.metrics.MetricsLog;
 import io.nit.trainer.model.AttentionPath;
@@ -23,9 +26,9 @@ import io.nit.trainer.model.PackIndex;
 import io.nit.trainer.model.Weights;
 import io.nit.trainer.optim.AdamW;
 import io.nit.trainer.optim.Ema;
+import io.nit.trainer.optim.FlatParameters;
 import io.nit.trainer.optim.GradNorm;
 import java.io.IOException;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -35,7 +38,6 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
-import org.bytedeco.pytorch.Tensor;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -55,14 +57,18 @@ public final class Trainer implements AutoCloseable {
   private final TrainingData data;
   private final RunFolder folder;
   private final Draws draws;
-  private final CheckpointStore store;
+  private final CheckpointWriter checkpoints;
   private final ModelFile description;
   private final Rope2d rope = new Rope2d();
   private final NitModel model;
   private final NitModel average;
+  private final FlatParameters weights;
   private final Ema ema;
+  private final Partition parts;
+  private final boolean sharded; // whether the optimizer is of this rank's part alone
   private final AdamW optimizer;
   private final Workers workers;
+  private Optional<Checkpoint> restored = Optional.empty();
   private long step;
   private long taken; // packs of all processes together
   private long index; // this process' next pack in its own part of the order
@@ -85,13 +91,15 @@ public final class Trainer implements AutoCloseable {
       RunFolder folder,
       Device device,
       int threads) {
-    this(config, options, data, folder, device, threads, Collectives.alone());
+    this(config, options, data, folder, device, threads, Collectives.alone(), false);
   }
 
   /**
    * One of several processes that train the same model.
    *
    * @param collectives the processes; stays the caller's
+   * @param shardOptimizer whether each process keeps the optimizer's moments of its part of the
+   *     parameters only, and changes that part for all
    */
   public Trainer(
       NitConfig config,
@@ -100,13 +108,8 @@ public final class Trainer implements AutoCloseable {
       RunFolder folder,
       Device device,
       int threads,
-      Collectives collectives) {
-    if (device.is_cuda() && collectives.ranks().worldSize() > 1) {
-      throw new IllegalArgumentException(
-          "WORLD_SIZE: expected 1 on CUDA, found "
-              + collectives.ranks().worldSize()
-              + "; several processes train on the CPU only, with --device cpu");
-    }
+      Collectives collectives,
+      boolean shardOptimizer) {
     if (options.labelDropout() > 0 && !config.hasNullClass()) {
       throw new IllegalArgumentException(
           "--label-dropout: expected 0 for a config with class_dropout_prob 0 (no null class), found "
@@ -125,27 +128,49 @@ public final class Trainer implements AutoCloseable {
     this.folder = folder;
     this.collectives = collectives;
     draws = new Draws(options.seed());
-    store = new CheckpointStore(folder.checkpoints(), options.pace().keep());
     description = new ModelFile(config.toNode(), data.codec(), data.labels());
     AttentionPath path = AttentionPath.forDevice(device);
     model = new NitModel(config, align, device, path);
-    NitModel averaged = null;
+    List<AutoCloseable> opened = new ArrayList<>(List.of(model));
     try {
-      averaged = new NitModel(config, align, device, path);
+      average = new NitModel(config, align, device, path);
+      opened.add(0, average);
+      weights = new FlatParameters(model.parameters(), true);
+      opened.add(0, weights);
       Initializer.initialize(model, options.seed());
-      ema = new Ema(averaged);
+      ema = new Ema(average);
       ema.copyFrom(model);
-      optimizer = new AdamW(model.parameters(), options.adamW());
+      parts = new Partition(weights.values().numel(), world());
+      sharded = shardOptimizer && world() > 1;
+      int rank = collectives.ranks().rank();
+      optimizer =
+          sharded
+              ? new AdamW(weights, options.adamW(), parts.from(rank), parts.to(rank))
+              : new AdamW(weights, options.adamW());
+      opened.add(0, optimizer);
+      TrainOptions.Pace pace = options.pace();
+      checkpoints =
+          new CheckpointWriter(
+              new CheckpointStore(folder.checkpoints(), pace.keep(), pace.milestoneEvery()),
+              description,
+              new Snapshot(new Checkpoint.Trained(model, ema, optimizer), collectives),
+              collectives.ranks().leads());
     } catch (RuntimeException e) {
-      model.close();
-      if (averaged != null) {
-        averaged.close();
-      }
+      closeAll(opened);
       throw e;
     }
-    average = averaged;
     Devices.setThreads(1);
     workers = new Workers(device.is_cuda() ? 1 : threads);
+  }
+
+  private static void closeAll(List<AutoCloseable> opened) {
+    for (AutoCloseable one : opened) {
+      try {
+        one.close();
+      } catch (Exception e) {
+        throw new IllegalStateException(e); // none of them throws
+      }
+    }
   }
 
   /**
@@ -171,6 +196,7 @@ public final class Trainer implements AutoCloseable {
           data.packs());
     }
     checkpoint.restore(new Checkpoint.Trained(model, ema, optimizer));
+    restored = Optional.of(checkpoint);
     step = state.step();
     taken = state.position();
     long usual = step * options.accumulate() * world();
@@ -196,17 +222,24 @@ public final class Trainer implements AutoCloseable {
       return;
     }
     boolean leads = collectives.ranks().leads();
-    double[] place = leads ? new double[] {step, taken, optimizer.steps()} : new double[3];
+    double[] place =
+        leads
+            ? new double[] {step, taken, optimizer.steps(), restored.isPresent() ? 1 : 0}
+            : new double[4];
     collectives.sum(place);
     step = (long) place[0];
     taken = (long) place[1];
     optimizer.restoreSteps((long) place[2]);
     try (PointerScope scope = new PointerScope();
         NoGradGuard guard = new NoGradGuard()) {
-      collectives.from(0, model.parameters().values());
+      collectives.from(0, List.of(weights.values()));
       collectives.from(0, average.parameters().values());
-      collectives.from(0, optimizer.expAvg().values());
-      collectives.from(0, optimizer.expAvgSq().values());
+      AdamW.Part own = optimizer.part().orElseThrow();
+      if (own.whole()) {
+        collectives.from(0, List.of(own.expAvg(), own.expAvgSq()));
+      } else if (place[3] > 0) {
+        Checkpoint.restoreParts(restored, own, collectives);
+      }
     }
   }
 
@@ -281,6 +314,7 @@ public final class Trainer implements AutoCloseable {
 
     @Override
     public void take(double rate) throws IOException {
+      checkpoints.report();
       meter.add(Trainer.this.step(loader, rate));
     }
 
@@ -304,10 +338,7 @@ public final class Trainer implements AutoCloseable {
 
     @Override
     public void save() throws IOException {
-      if (!collectives.ranks().leads()) {
-        return;
-      }
-      TrainingState state =
+      checkpoints.save(
           new TrainingState(
               step,
               optimizer.steps(),
@@ -315,9 +346,12 @@ public final class Trainer implements AutoCloseable {
               taken,
               data.packs(),
               model.config().toNode(),
-              options.toNode());
-      Path saved = store.save(new Checkpoint.Trained(model, ema, optimizer), description, state);
-      LOG.debug("checkpoint {}", saved);
+              options.toNode()));
+    }
+
+    @Override
+    public void awaitSaved() throws IOException {
+      checkpoints.finish();
     }
 
     @Override
@@ -347,8 +381,8 @@ public final class Trainer implements AutoCloseable {
     }
     collectives.sum(counted);
     long tokens = (long) counted[0];
-    for (Tensor parameter : model.parameters().values()) {
-      parameter.mutable_grad().reset();
+    try (PointerScope scope = new PointerScope()) {
+      weights.values().grad().zero_();
     }
     List<Callable<double[]>> tasks = new ArrayList<>();
     for (int micro = 0; micro < packs.size(); micro++) {
@@ -387,22 +421,17 @@ public final class Trainer implements AutoCloseable {
       GradNorm.clip(model.parameters(), result.gradNorm(), options.clip());
     }
     optimizer.step(rate);
+    if (sharded) {
+      collectives.gather(weights.values(), parts);
+    }
     ema.update(model, options.emaDecay(step));
     return result;
   }
 
   /** Every process' gradients become the sum of all. */
   private void sumGradients() throws IOException {
-    try (PointerScope scope = new PointerScope();
-        NoGradGuard guard = new NoGradGuard()) {
-      List<Tensor> gradients = new ArrayList<>();
-      for (Tensor parameter : model.parameters().values()) {
-        Tensor gradient = parameter.grad();
-        if (gradient.defined()) {
-          gradients.add(gradient);
-        }
-      }
-      collectives.sum(gradients);
+    try (PointerScope scope = new PointerScope()) {
+      collectives.sum(List.of(weights.values().grad()));
     }
   }
 
@@ -466,10 +495,9 @@ public final class Trainer implements AutoCloseable {
   public void close() {
     if (!closed) {
       closed = true;
+      checkpoints.close();
       workers.close();
-      optimizer.close();
-      average.close();
-      model.close();
+      closeAll(List.of(optimizer, weights, average, model));
     }
   }
 }

@@ -67,14 +67,20 @@ public final class AdamW implements AutoCloseable {
   private record Slot(Tensor parameter, Tensor m, Tensor v) {}
 
   /**
-   * What an optimizer of a part keeps.
+   * What an optimizer of flat parameters keeps.
    *
+   * @param layout where which parameter lies
    * @param from first element of the flat parameters
    * @param to the element behind the last one
    * @param expAvg m, [to - from]; owned by the optimizer
    * @param expAvgSq v, likewise
    */
-  public record Part(long from, long to, Tensor expAvg, Tensor expAvgSq) {}
+  public record Part(FlatParameters layout, long from, long to, Tensor expAvg, Tensor expAvgSq) {
+    /** Whether these are all elements. */
+    public boolean whole() {
+      return to - from == layout.values().numel();
+    }
+  }
 
   /**
    * An optimizer at step 0.
@@ -106,7 +112,7 @@ public final class AdamW implements AutoCloseable {
       expAvg = flat.views(m);
       expAvgSq = flat.views(v);
       slots.add(new Slot(flat.values(), m, v));
-      part = new Part(0, flat.values().numel(), m, v);
+      part = new Part(flat, 0, flat.values().numel(), m, v);
       counted = counter(flat.values());
       owned = scope.extend();
     }
@@ -131,7 +137,7 @@ public final class AdamW implements AutoCloseable {
       expAvg = Map.of();
       expAvgSq = Map.of();
       slots.add(new Slot(values, m, v));
-      part = new Part(from, to, m, v);
+      part = new Part(flat, from, to, m, v);
       counted = counter(flat.values());
       owned = scope.extend();
     }
