@@ -22,8 +22,6 @@ import io.nit.trainer.model.AttentionPath;
 import io.nit.trainer.model.Devices;
 import io.nit.trainer.model.Initializer;
 import io.nit.trainer.model.NitModel;
-import io.nit.trainer.model.PackIndex;
-import io.nit.trainer.model.Weights;
 import io.nit.trainer.optim.AdamW;
 import io.nit.trainer.optim.Ema;
 import io.nit.trainer.optim.FlatParameters;
@@ -52,6 +50,7 @@ import org.slf4j.LoggerFactory;
 public final class Trainer implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(Trainer.class);
   private static final int PACKS_AHEAD = 2;
+  private static final int LOADERS_OF_A_GPU = 3;
 
   private final TrainOptions options;
   private final TrainingData data;
@@ -202,8 +201,8 @@ public final class Trainer implements AutoCloseable {
     long usual = step * options.accumulate() * world();
     if (taken != usual) {
       LOG.warn(
-          "going on with another number of packs a step than {}: expected {} packs taken at step {},"
-              + " found {}; the data order goes on from there",
+          "going on with another number of processes or --accumulate than {}: expected {} packs taken"
+              + " at step {}, found {}; the data order goes on from there",
           checkpoint.folder(),
           usual,
           step,
@@ -273,8 +272,16 @@ public final class Trainer implements AutoCloseable {
     PackOrder order = new PackOrder(data.packs(), options.seed(), rank, world());
     // Where another number of processes stopped between two rounds, the round is taken anew.
     index = taken / world();
-    try (PrefetchingLoader loader =
-        new PrefetchingLoader(data, order, index, at -> draws.mirror(place(at)), 1, PACKS_AHEAD)) {
+    boolean cuda = model.device().is_cuda();
+    try (PrefetchingLoader<StepPack> loader =
+        new PrefetchingLoader<>(
+            data,
+            order,
+            index,
+            at -> draws.mirror(place(at)),
+            (pack, at) -> prepare(pack, place(at)),
+            cuda ? LOADERS_OF_A_GPU : 1,
+            cuda ? LOADERS_OF_A_GPU + PACKS_AHEAD : PACKS_AHEAD)) {
       return new TrainingLoop(options.learningRate(), options.pace())
           .run(new Run(loader, grid), metrics, stop, quiet);
     }
@@ -287,11 +294,11 @@ public final class Trainer implements AutoCloseable {
 
   /** One run as the loop sees it. */
   private final class Run implements TrainingLoop.Training {
-    private final PrefetchingLoader loader;
+    private final PrefetchingLoader<StepPack> loader;
     private final Optional<SampleGrid> grid;
     private final Meter meter = new Meter();
 
-    Run(PrefetchingLoader loader, Optional<SampleGrid> grid) {
+    Run(PrefetchingLoader<StepPack> loader, Optional<SampleGrid> grid) {
       this.loader = loader;
       this.grid = grid;
     }
@@ -316,6 +323,7 @@ public final class Trainer implements AutoCloseable {
     public void take(double rate) throws IOException {
       checkpoints.report();
       meter.add(Trainer.this.step(loader, rate));
+      meter.waited(loader.takeWaited());
     }
 
     @Override
@@ -372,24 +380,35 @@ public final class Trainer implements AutoCloseable {
     }
   }
 
-  private StepResult step(PrefetchingLoader loader, double rate) throws IOException {
-    List<TrainingPack> packs = new ArrayList<>();
-    double[] counted = {0};
-    for (int micro = 0; micro < options.accumulate(); micro++) {
-      packs.add(loader.next());
-      counted[0] += packs.get(micro).layout().tokens();
+  private StepResult step(PrefetchingLoader<StepPack> loader, double rate) throws IOException {
+    List<StepPack> packs = new ArrayList<>();
+    try {
+      for (int micro = 0; micro < options.accumulate(); micro++) {
+        packs.add(loader.next());
+      }
+      return step(packs, rate);
+    } finally {
+      packs.forEach(StepPack::close);
     }
+  }
+
+  private StepResult step(List<StepPack> packs, double rate) throws IOException {
+    double[] counted = {packs.stream().mapToLong(pack -> pack.shard().layout().tokens()).sum()};
     collectives.sum(counted);
     long tokens = (long) counted[0];
     try (PointerScope scope = new PointerScope()) {
       weights.values().grad().zero_();
     }
     List<Callable<double[]>> tasks = new ArrayList<>();
-    for (int micro = 0; micro < packs.size(); micro++) {
-      Shard whole = draw(packs.get(micro), place(index + micro));
-      for (Shard shard : whole.cut(workers.count())) {
-        double share = shard.layout().tokens() / (double) tokens;
-        tasks.add(() -> backward(shard, share));
+    for (StepPack pack : packs) {
+      double share = pack.shard().layout().tokens() / (double) tokens;
+      if (pack.ahead().isPresent()) {
+        tasks.add(() -> backward(pack.ahead().get().inputs(), share));
+        continue;
+      }
+      for (Shard shard : pack.shard().cut(workers.count())) {
+        double part = shard.layout().tokens() / (double) tokens;
+        tasks.add(() -> backward(shard, part));
       }
     }
     double[] sums = new double[3];
@@ -435,6 +454,18 @@ public final class Trainer implements AutoCloseable {
     }
   }
 
+  /** Makes a pack ready for its step; on the loader's threads. */
+  private StepPack prepare(TrainingPack pack, long place) {
+    Shard shard = draw(pack, place);
+    Device device = model.device();
+    return new StepPack(
+        pack.rows(),
+        shard,
+        device.is_cuda()
+            ? Optional.of(new StepInputs.Ahead(shard, model.config(), rope, device))
+            : Optional.empty());
+  }
+
   private Shard draw(TrainingPack pack, long place) {
     int classes = model.config().numClasses();
     for (int i = 0; i < pack.labels().length; i++) {
@@ -455,26 +486,16 @@ public final class Trainer implements AutoCloseable {
         draws.dropLabels(place, pack.labels(), options.labelDropout(), classes));
   }
 
-  /** Adds a shard's share of the step's gradient; its share of total, flow and REPA loss. */
   private double[] backward(Shard shard, double share) {
-    NitConfig config = model.config();
-    Device device = model.device();
-    int p = config.patchSize();
-    int tokens = shard.layout().tokens();
-    int images = shard.layout().images();
     try (PointerScope scope = new PointerScope()) {
-      FlowMatchingLoss.Terms terms =
-          options
-              .loss()
-              .compute(
-                  model,
-                  new FlowMatchingLoss.Batch(
-                      Weights.tensor(shard.latents(), device, tokens, config.inChannels(), p, p),
-                      Weights.tensor(shard.noise(), device, tokens, config.inChannels(), p, p),
-                      Weights.tensor(shard.times(), device, images),
-                      Weights.indices(shard.labels(), device),
-                      shard.features().map(z -> Weights.tensor(z, device, tokens, config.zDim()))),
-                  PackIndex.of(shard.layout(), config, rope, device));
+      return backward(StepInputs.of(shard, model.config(), rope, model.device()), share);
+    }
+  }
+
+  /** Adds a shard's share of the step's gradient; its share of total, flow and REPA loss. */
+  private double[] backward(StepInputs inputs, double share) {
+    try (PointerScope scope = new PointerScope()) {
+      FlowMatchingLoss.Terms terms = options.loss().compute(model, inputs.batch(), inputs.index());
       terms.total().mul(new Scalar(share)).backward();
       return new double[] {
         share * terms.total().item_double(),
@@ -484,7 +505,7 @@ public final class Trainer implements AutoCloseable {
     }
   }
 
-  private void skip(StepResult result, List<TrainingPack> packs) {
+  private void skip(StepResult result, List<StepPack> packs) {
     String rows =
         String.join(", ", packs.stream().map(pack -> Arrays.toString(pack.rows())).toList());
     skipped.skipped(step, result.loss(), result.gradNorm(), rows);
