@@ -19,6 +19,7 @@ import io.nit.trainer.dist.Ranks;
 import io.nit.trainer.dist.SocketCollectives;
 import io.nit.trainer.loop.RunFolder;
 import io.nit.trainer.loop.SampleGrid;
+import io.nit.trainer.loop.Throughput;
 import io.nit.trainer.loop.TrainOptions;
 import io.nit.trainer.loop.Trainer;
 import io.nit.trainer.loop.TrainingLoop;
@@ -228,6 +229,14 @@ public final class Train implements Callable<Integer> {
       throws IOException {
     TrainingLoop.Outcome outcome = trainer.run(metrics, grid, stop, quiet);
     collectives.leave();
+    Throughput throughput = trainer.throughput();
+    if (collectives.ranks().leads() && throughput.steps() > 0) {
+      LOG.info(
+          "{} tokens/s over the last {} steps, processes: {}",
+          Math.round(throughput.tokensPerSecond()),
+          throughput.steps(),
+          collectives.ranks().worldSize());
+    }
     return RunFlags.finish(outcome, trainer.step(), stop);
   }
 

@@ -153,6 +153,9 @@ public final class NcclCollectives implements Collectives {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
+    if (closed) {
+      return; // it has come to its end by itself
+    }
     LOG.error("ended, as this rank's work does not end by itself: {}", loss.getMessage());
     Runtime.getRuntime().halt(FAILED);
   }
@@ -325,7 +328,7 @@ public final class NcclCollectives implements Collectives {
     }
     throwIfLost();
     BytePointer text = nccl.ncclGetErrorString(result);
-    BytePointer more = comm == null ? null : nccl.ncclGetLastError(comm);
+    BytePointer more = nccl.ncclGetLastError(comm);
     throw new IOException(
         "NCCL: "
             + what

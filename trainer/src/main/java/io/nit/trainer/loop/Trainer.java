@@ -72,6 +72,7 @@ public final class Trainer implements AutoCloseable {
   private long taken; // packs of all processes together
   private long index; // this process' next pack in its own part of the order
   private final Collectives collectives;
+  private final Throughput throughput = new Throughput();
   private final SkippedSteps skipped = new SkippedSteps("rows");
   private boolean closed;
 
@@ -247,6 +248,11 @@ public final class Trainer implements AutoCloseable {
     return step;
   }
 
+  /** How fast the last steps were. */
+  public Throughput throughput() {
+    return throughput;
+  }
+
   /** The weights that are trained; owned by this trainer. */
   public NitModel model() {
     return model;
@@ -322,7 +328,9 @@ public final class Trainer implements AutoCloseable {
     @Override
     public void take(double rate) throws IOException {
       checkpoints.report();
-      meter.add(Trainer.this.step(loader, rate));
+      StepResult result = Trainer.this.step(loader, rate);
+      throughput.add(result.tokens());
+      meter.add(result);
       meter.waited(loader.takeWaited());
     }
 

@@ -13,7 +13,7 @@ import org.bytedeco.pytorch.global.torch_cuda;
  * Why libtorch finds no CUDA device, from what it needs: its own CUDA build, NVIDIA's driver, one
  * that is new enough, and a device.
  *
- * @param cudaBuild whether libtorch's CUDA build and CUDA's own libraries could be loaded
+ * @param cudaBuild whether libtorch's CUDA build is there, with CUDA's own libraries
  * @param kernelModule what the driver's kernel module says of itself; empty if it is not loaded
  * @param driver CUDA version that the driver supports, as {@code 12060}; 0 if not known
  * @param runtime CUDA version of the libraries, likewise
@@ -38,7 +38,8 @@ record CudaProbe(
         runtime[0] = 0;
       }
     } catch (LinkageError e) {
-      build = false;
+      // Without the driver's library the CUDA build cannot be loaded, but it is there.
+      build = names(e, "libcuda.so");
     }
     return new CudaProbe(
         build,
@@ -46,6 +47,15 @@ record CudaProbe(
         driver[0],
         runtime[0],
         Optional.ofNullable(System.getenv("CUDA_VISIBLE_DEVICES")));
+  }
+
+  private static boolean names(Throwable failure, String library) {
+    for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
+      if (cause.getMessage() != null && cause.getMessage().contains(library)) {
+        return true;
+      }
+    }
+    return false;
   }
 
   private static String module() {
