@@ -49,8 +49,9 @@ NIT_DEVICE void loadShared(uint32_t address, float (&values)[4])
     values[3] = bitsToFloat(words.w);
 }
 
-//! kLanes * kVectors * 8 = headDim. kTables: cosine and sine are given, else positions and frequencies.
-template <typename T, int kLanes, int kVectors, bool kTables>
+//! kLanes * kVectors * 8 = headDim. kTables: cosine and sine are given, else positions and frequencies. kLeaveV: v is
+//! not copied.
+template <typename T, int kLanes, int kVectors, bool kTables, bool kLeaveV = false>
 NIT_KERNEL(kRopeWarps * 32, kRopeBlocks)
 qkNormRope2dKernel(NitQkNormRope2dParams const p)
 {
@@ -181,7 +182,7 @@ qkNormRope2dKernel(NitQkNormRope2dParams const p)
             }
         }
     }
-    if (p.out != p.qkv)
+    if (!kLeaveV && p.out != p.qkv)
     {
         int const vectors = p.heads * (kHeadDim / 8);
         int const v = heads * kHeadDim;

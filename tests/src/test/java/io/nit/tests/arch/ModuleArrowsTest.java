@@ -36,10 +36,7 @@ class ModuleArrowsTest {
     "picocli..", "me.tongfei.progressbar..", "ch.qos.logback..", "sun.misc", "jdk.net"
   };
   private static final String[] TORCH = {
-    "org.bytedeco.pytorch..",
-    "org.bytedeco.openblas..",
-    "org.bytedeco.cuda..",
-    "org.bytedeco.javacpp.."
+    "org.bytedeco.pytorch..", "org.bytedeco.openblas..", "org.bytedeco.javacpp.."
   };
   private static final String[] TENSORRT = {
     "org.bytedeco.tensorrt..", "org.bytedeco.cuda..", "org.bytedeco.javacpp.."
@@ -109,6 +106,7 @@ class ModuleArrowsTest {
               "io.nit.core..",
               CLI,
               TORCH,
+              "org.bytedeco.cuda..",
               "org.knowm.xchart..",
               "com.twelvemonkeys..",
               "com.google.protobuf"),

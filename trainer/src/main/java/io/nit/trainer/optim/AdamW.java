@@ -10,6 +10,7 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 
 /**
@@ -216,6 +217,41 @@ public final class AdamW implements AutoCloseable {
         }
       }
     }
+  }
+
+  /**
+   * Counts a step where {@code good} is 1, for a caller that changes parameters, {@link #expAvg}
+   * and {@link #expAvgSq} itself, on the device.
+   *
+   * @param good float32 scalar on the parameters' device
+   * @return float32 [3] on the device: {@code lr / (1 - β₁ᵏ)}, {@code √(1 - β₂ᵏ)}, {@code 1 -
+   *     lr·λ}; belongs to the open {@code PointerScope}
+   */
+  public Tensor advance(double learningRate, Tensor good) {
+    open();
+    try (NoGradGuard guard = new NoGradGuard()) {
+      counted.add_(good);
+      Tensor k = counted.add(new Scalar((double) step)).clamp_min(new Scalar(1.0));
+      Tensor stepSize = remaining(k, options.beta1).reciprocal().mul(new Scalar(learningRate));
+      Tensor correction = remaining(k, options.beta2).sqrt();
+      Tensor decay = torch.full_like(k, new Scalar(1 - learningRate * options.weightDecay));
+      return torch.stack(new TensorVector(stepSize, correction, decay)).to(torch.ScalarType.Float);
+    }
+  }
+
+  /** The constants. */
+  public Options options() {
+    return options;
+  }
+
+  /** m of all parameters in one tensor, for an optimizer of {@link FlatParameters}. */
+  public Tensor flatExpAvg() {
+    return slots.get(0).m;
+  }
+
+  /** v of all parameters in one tensor, for an optimizer of {@link FlatParameters}. */
+  public Tensor flatExpAvgSq() {
+    return slots.get(0).v;
   }
 
   /** 1 - βᵏ, float64; β = 0 gives 1. */
