@@ -106,6 +106,17 @@ public final class FlatParameters implements AutoCloseable {
     return Collections.unmodifiableMap(views);
   }
 
+  /** The first element of every parameter, by checkpoint key, in the order of the elements. */
+  public Map<String, Long> starts() {
+    Map<String, Long> starts = new LinkedHashMap<>();
+    long at = 0;
+    for (Map.Entry<String, Tensor> entry : parameters.entrySet()) {
+      starts.put(entry.getKey(), at);
+      at += padded(entry.getValue().numel());
+    }
+    return Collections.unmodifiableMap(starts);
+  }
+
   /** Lets go of the two tensors. */
   @Override
   public void close() {
