@@ -6,26 +6,27 @@ import io.nit.core.image.RgbImage;
 import io.nit.core.rope.Rope2d;
 import io.nit.trainer.checkpoint.Checkpoint;
 import io.nit.trainer.checkpoint.CheckpointStore;
+import io.nit.trainer.checkpoint.CheckpointWriter;
 import io.nit.trainer.checkpoint.ModelFile;
+import io.nit.trainer.checkpoint.Snapshot;
 import io.nit.trainer.checkpoint.TrainingState;
 import io.nit.trainer.data.PackOrder;
 import io.nit.trainer.data.PrefetchingLoader;
 import io.nit.trainer.data.TrainingData;
 import io.nit.trainer.data.TrainingPack;
 import io.nit.trainer.dist.Collectives;
+import io.nit.trainer.dist.Partition;
 import io.nit.trainer.loss.FlowMatchingLoss;
 import io.nit.trainer.metrics.MetricsLog;
 import io.nit.trainer.model.AttentionPath;
 import io.nit.trainer.model.Devices;
 import io.nit.trainer.model.Initializer;
 import io.nit.trainer.model.NitModel;
-import io.nit.trainer.model.PackIndex;
-import io.nit.trainer.model.Weights;
 import io.nit.trainer.optim.AdamW;
 import io.nit.trainer.optim.Ema;
+import io.nit.trainer.optim.FlatParameters;
 import io.nit.trainer.optim.GradNorm;
 import java.io.IOException;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -35,7 +36,6 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
-import org.bytedeco.pytorch.Tensor;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -50,23 +50,29 @@ import org.slf4j.LoggerFactory;
 public final class Trainer implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(Trainer.class);
   private static final int PACKS_AHEAD = 2;
+  private static final int LOADERS_OF_A_GPU = 3;
 
   private final TrainOptions options;
   private final TrainingData data;
   private final RunFolder folder;
   private final Draws draws;
-  private final CheckpointStore store;
+  private final CheckpointWriter checkpoints;
   private final ModelFile description;
   private final Rope2d rope = new Rope2d();
   private final NitModel model;
   private final NitModel average;
+  private final FlatParameters weights;
   private final Ema ema;
+  private final Partition parts;
+  private final boolean sharded; // whether the optimizer is of this rank's part alone
   private final AdamW optimizer;
   private final Workers workers;
+  private Optional<Checkpoint> restored = Optional.empty();
   private long step;
   private long taken; // packs of all processes together
   private long index; // this process' next pack in its own part of the order
   private final Collectives collectives;
+  private final Throughput throughput = new Throughput();
   private final SkippedSteps skipped = new SkippedSteps("rows");
   private boolean closed;
 
@@ -85,13 +91,15 @@ public final class Trainer implements AutoCloseable {
       RunFolder folder,
       Device device,
       int threads) {
-    this(config, options, data, folder, device, threads, Collectives.alone());
+    this(config, options, data, folder, device, threads, Collectives.alone(), false);
   }
 
   /**
    * One of several processes that train the same model.
    *
    * @param collectives the processes; stays the caller's
+   * @param shardOptimizer whether each process keeps the optimizer's moments of its part of the
+   *     parameters only, and changes that part for all
    */
   public Trainer(
       NitConfig config,
@@ -100,13 +108,8 @@ public final class Trainer implements AutoCloseable {
       RunFolder folder,
       Device device,
       int threads,
-      Collectives collectives) {
-    if (device.is_cuda() && collectives.ranks().worldSize() > 1) {
-      throw new IllegalArgumentException(
-          "WORLD_SIZE: expected 1 on CUDA, found "
-              + collectives.ranks().worldSize()
-              + "; several processes train on the CPU only, with --device cpu");
-    }
+      Collectives collectives,
+      boolean shardOptimizer) {
     if (options.labelDropout() > 0 && !config.hasNullClass()) {
       throw new IllegalArgumentException(
           "--label-dropout: expected 0 for a config with class_dropout_prob 0 (no null class), found "
@@ -125,27 +128,49 @@ public final class Trainer implements AutoCloseable {
     this.folder = folder;
     this.collectives = collectives;
     draws = new Draws(options.seed());
-    store = new CheckpointStore(folder.checkpoints(), options.pace().keep());
     description = new ModelFile(config.toNode(), data.codec(), data.labels());
     AttentionPath path = AttentionPath.forDevice(device);
     model = new NitModel(config, align, device, path);
-    NitModel averaged = null;
+    List<AutoCloseable> opened = new ArrayList<>(List.of(model));
     try {
-      averaged = new NitModel(config, align, device, path);
+      average = new NitModel(config, align, device, path);
+      opened.add(0, average);
+      weights = new FlatParameters(model.parameters(), true);
+      opened.add(0, weights);
       Initializer.initialize(model, options.seed());
-      ema = new Ema(averaged);
+      ema = new Ema(average);
       ema.copyFrom(model);
-      optimizer = new AdamW(model.parameters(), options.adamW());
+      parts = new Partition(weights.values().numel(), world());
+      sharded = shardOptimizer && world() > 1;
+      int rank = collectives.ranks().rank();
+      optimizer =
+          sharded
+              ? new AdamW(weights, options.adamW(), parts.from(rank), parts.to(rank))
+              : new AdamW(weights, options.adamW());
+      opened.add(0, optimizer);
+      TrainOptions.Pace pace = options.pace();
+      checkpoints =
+          new CheckpointWriter(
+              new CheckpointStore(folder.checkpoints(), pace.keep(), pace.milestoneEvery()),
+              description,
+              new Snapshot(new Checkpoint.Trained(model, ema, optimizer), collectives),
+              collectives.ranks().leads());
     } catch (RuntimeException e) {
-      model.close();
-      if (averaged != null) {
-        averaged.close();
-      }
+      closeAll(opened);
       throw e;
     }
-    average = averaged;
     Devices.setThreads(1);
     workers = new Workers(device.is_cuda() ? 1 : threads);
+  }
+
+  private static void closeAll(List<AutoCloseable> opened) {
+    for (AutoCloseable one : opened) {
+      try {
+        one.close();
+      } catch (Exception e) {
+        throw new IllegalStateException(e); // none of them throws
+      }
+    }
   }
 
   /**
@@ -171,13 +196,14 @@ public final class Trainer implements AutoCloseable {
           data.packs());
     }
     checkpoint.restore(new Checkpoint.Trained(model, ema, optimizer));
+    restored = Optional.of(checkpoint);
     step = state.step();
     taken = state.position();
     long usual = step * options.accumulate() * world();
     if (taken != usual) {
       LOG.warn(
-          "going on with another number of packs a step than {}: expected {} packs taken at step {},"
-              + " found {}; the data order goes on from there",
+          "going on with another number of processes or --accumulate than {}: expected {} packs taken"
+              + " at step {}, found {}; the data order goes on from there",
           checkpoint.folder(),
           usual,
           step,
@@ -196,23 +222,35 @@ public final class Trainer implements AutoCloseable {
       return;
     }
     boolean leads = collectives.ranks().leads();
-    double[] place = leads ? new double[] {step, taken, optimizer.steps()} : new double[3];
+    double[] place =
+        leads
+            ? new double[] {step, taken, optimizer.steps(), restored.isPresent() ? 1 : 0}
+            : new double[4];
     collectives.sum(place);
     step = (long) place[0];
     taken = (long) place[1];
     optimizer.restoreSteps((long) place[2]);
     try (PointerScope scope = new PointerScope();
         NoGradGuard guard = new NoGradGuard()) {
-      collectives.fromFirst(model.parameters().values());
-      collectives.fromFirst(average.parameters().values());
-      collectives.fromFirst(optimizer.expAvg().values());
-      collectives.fromFirst(optimizer.expAvgSq().values());
+      collectives.from(0, List.of(weights.values()));
+      collectives.from(0, average.parameters().values());
+      AdamW.Part own = optimizer.part().orElseThrow();
+      if (own.whole()) {
+        collectives.from(0, List.of(own.expAvg(), own.expAvgSq()));
+      } else if (place[3] > 0) {
+        Checkpoint.restoreParts(restored, own, collectives);
+      }
     }
   }
 
   /** Steps taken. */
   public long step() {
     return step;
+  }
+
+  /** How fast the last steps were. */
+  public Throughput throughput() {
+    return throughput;
   }
 
   /** The weights that are trained; owned by this trainer. */
@@ -240,8 +278,16 @@ public final class Trainer implements AutoCloseable {
     PackOrder order = new PackOrder(data.packs(), options.seed(), rank, world());
     // Where another number of processes stopped between two rounds, the round is taken anew.
     index = taken / world();
-    try (PrefetchingLoader loader =
-        new PrefetchingLoader(data, order, index, at -> draws.mirror(place(at)), 1, PACKS_AHEAD)) {
+    boolean cuda = model.device().is_cuda();
+    try (PrefetchingLoader<StepPack> loader =
+        new PrefetchingLoader<>(
+            data,
+            order,
+            index,
+            at -> draws.mirror(place(at)),
+            (pack, at) -> prepare(pack, place(at)),
+            cuda ? LOADERS_OF_A_GPU : 1,
+            cuda ? LOADERS_OF_A_GPU + PACKS_AHEAD : PACKS_AHEAD)) {
       return new TrainingLoop(options.learningRate(), options.pace())
           .run(new Run(loader, grid), metrics, stop, quiet);
     }
@@ -254,11 +300,11 @@ public final class Trainer implements AutoCloseable {
 
   /** One run as the loop sees it. */
   private final class Run implements TrainingLoop.Training {
-    private final PrefetchingLoader loader;
+    private final PrefetchingLoader<StepPack> loader;
     private final Optional<SampleGrid> grid;
     private final Meter meter = new Meter();
 
-    Run(PrefetchingLoader loader, Optional<SampleGrid> grid) {
+    Run(PrefetchingLoader<StepPack> loader, Optional<SampleGrid> grid) {
       this.loader = loader;
       this.grid = grid;
     }
@@ -281,7 +327,11 @@ public final class Trainer implements AutoCloseable {
 
     @Override
     public void take(double rate) throws IOException {
-      meter.add(Trainer.this.step(loader, rate));
+      checkpoints.report();
+      StepResult result = Trainer.this.step(loader, rate);
+      throughput.add(result.tokens());
+      meter.add(result);
+      meter.waited(loader.takeWaited());
     }
 
     @Override
@@ -304,10 +354,7 @@ public final class Trainer implements AutoCloseable {
 
     @Override
     public void save() throws IOException {
-      if (!collectives.ranks().leads()) {
-        return;
-      }
-      TrainingState state =
+      checkpoints.save(
           new TrainingState(
               step,
               optimizer.steps(),
@@ -315,9 +362,12 @@ public final class Trainer implements AutoCloseable {
               taken,
               data.packs(),
               model.config().toNode(),
-              options.toNode());
-      Path saved = store.save(new Checkpoint.Trained(model, ema, optimizer), description, state);
-      LOG.debug("checkpoint {}", saved);
+              options.toNode()));
+    }
+
+    @Override
+    public void awaitSaved() throws IOException {
+      checkpoints.finish();
     }
 
     @Override
@@ -338,24 +388,35 @@ public final class Trainer implements AutoCloseable {
     }
   }
 
-  private StepResult step(PrefetchingLoader loader, double rate) throws IOException {
-    List<TrainingPack> packs = new ArrayList<>();
-    double[] counted = {0};
-    for (int micro = 0; micro < options.accumulate(); micro++) {
-      packs.add(loader.next());
-      counted[0] += packs.get(micro).layout().tokens();
+  private StepResult step(PrefetchingLoader<StepPack> loader, double rate) throws IOException {
+    List<StepPack> packs = new ArrayList<>();
+    try {
+      for (int micro = 0; micro < options.accumulate(); micro++) {
+        packs.add(loader.next());
+      }
+      return step(packs, rate);
+    } finally {
+      packs.forEach(StepPack::close);
     }
+  }
+
+  private StepResult step(List<StepPack> packs, double rate) throws IOException {
+    double[] counted = {packs.stream().mapToLong(pack -> pack.shard().layout().tokens()).sum()};
     collectives.sum(counted);
     long tokens = (long) counted[0];
-    for (Tensor parameter : model.parameters().values()) {
-      parameter.mutable_grad().reset();
+    try (PointerScope scope = new PointerScope()) {
+      weights.values().grad().zero_();
     }
     List<Callable<double[]>> tasks = new ArrayList<>();
-    for (int micro = 0; micro < packs.size(); micro++) {
-      Shard whole = draw(packs.get(micro), place(index + micro));
-      for (Shard shard : whole.cut(workers.count())) {
-        double share = shard.layout().tokens() / (double) tokens;
-        tasks.add(() -> backward(shard, share));
+    for (StepPack pack : packs) {
+      double share = pack.shard().layout().tokens() / (double) tokens;
+      if (pack.ahead().isPresent()) {
+        tasks.add(() -> backward(pack.ahead().get().inputs(), share));
+        continue;
+      }
+      for (Shard shard : pack.shard().cut(workers.count())) {
+        double part = shard.layout().tokens() / (double) tokens;
+        tasks.add(() -> backward(shard, part));
       }
     }
     double[] sums = new double[3];
@@ -387,23 +448,30 @@ public final class Trainer implements AutoCloseable {
       GradNorm.clip(model.parameters(), result.gradNorm(), options.clip());
     }
     optimizer.step(rate);
+    if (sharded) {
+      collectives.gather(weights.values(), parts);
+    }
     ema.update(model, options.emaDecay(step));
     return result;
   }
 
   /** Every process' gradients become the sum of all. */
   private void sumGradients() throws IOException {
-    try (PointerScope scope = new PointerScope();
-        NoGradGuard guard = new NoGradGuard()) {
-      List<Tensor> gradients = new ArrayList<>();
-      for (Tensor parameter : model.parameters().values()) {
-        Tensor gradient = parameter.grad();
-        if (gradient.defined()) {
-          gradients.add(gradient);
-        }
-      }
-      collectives.sum(gradients);
+    try (PointerScope scope = new PointerScope()) {
+      collectives.sum(List.of(weights.values().grad()));
     }
+  }
+
+  /** Makes a pack ready for its step; on the loader's threads. */
+  private StepPack prepare(TrainingPack pack, long place) {
+    Shard shard = draw(pack, place);
+    Device device = model.device();
+    return new StepPack(
+        pack.rows(),
+        shard,
+        device.is_cuda()
+            ? Optional.of(new StepInputs.Ahead(shard, model.config(), rope, device))
+            : Optional.empty());
   }
 
   private Shard draw(TrainingPack pack, long place) {
@@ -426,26 +494,16 @@ public final class Trainer implements AutoCloseable {
         draws.dropLabels(place, pack.labels(), options.labelDropout(), classes));
   }
 
-  /** Adds a shard's share of the step's gradient; its share of total, flow and REPA loss. */
   private double[] backward(Shard shard, double share) {
-    NitConfig config = model.config();
-    Device device = model.device();
-    int p = config.patchSize();
-    int tokens = shard.layout().tokens();
-    int images = shard.layout().images();
     try (PointerScope scope = new PointerScope()) {
-      FlowMatchingLoss.Terms terms =
-          options
-              .loss()
-              .compute(
-                  model,
-                  new FlowMatchingLoss.Batch(
-                      Weights.tensor(shard.latents(), device, tokens, config.inChannels(), p, p),
-                      Weights.tensor(shard.noise(), device, tokens, config.inChannels(), p, p),
-                      Weights.tensor(shard.times(), device, images),
-                      Weights.indices(shard.labels(), device),
-                      shard.features().map(z -> Weights.tensor(z, device, tokens, config.zDim()))),
-                  PackIndex.of(shard.layout(), config, rope, device));
+      return backward(StepInputs.of(shard, model.config(), rope, model.device()), share);
+    }
+  }
+
+  /** Adds a shard's share of the step's gradient; its share of total, flow and REPA loss. */
+  private double[] backward(StepInputs inputs, double share) {
+    try (PointerScope scope = new PointerScope()) {
+      FlowMatchingLoss.Terms terms = options.loss().compute(model, inputs.batch(), inputs.index());
       terms.total().mul(new Scalar(share)).backward();
       return new double[] {
         share * terms.total().item_double(),
@@ -455,7 +513,7 @@ public final class Trainer implements AutoCloseable {
     }
   }
 
-  private void skip(StepResult result, List<TrainingPack> packs) {
+  private void skip(StepResult result, List<StepPack> packs) {
     String rows =
         String.join(", ", packs.stream().map(pack -> Arrays.toString(pack.rows())).toList());
     skipped.skipped(step, result.loss(), result.gradNorm(), rows);
@@ -466,10 +524,9 @@ public final class Trainer implements AutoCloseable {
   public void close() {
     if (!closed) {
       closed = true;
+      checkpoints.close();
       workers.close();
-      optimizer.close();
-      average.close();
-      model.close();
+      closeAll(List.of(optimizer, weights, average, model));
     }
   }
 }
