@@ -9,4 +9,4 @@ import org.bytedeco.pytorch.Tensor;
  * @param out [tokens, heads, headDim]
  * @param state the implementation's own
  */
-record Attended(Tensor out, List<Tensor> state) {}
+public record Attended(Tensor out, List<Tensor> state) {}

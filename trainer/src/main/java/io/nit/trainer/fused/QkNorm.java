@@ -10,4 +10,4 @@ import org.bytedeco.pytorch.Tensor;
  * @param kWeight of k
  * @param kBias of k
  */
-record QkNorm(Tensor qWeight, Tensor qBias, Tensor kWeight, Tensor kBias) {}
+public record QkNorm(Tensor qWeight, Tensor qBias, Tensor kWeight, Tensor kBias) {}

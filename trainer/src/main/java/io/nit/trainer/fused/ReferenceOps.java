@@ -13,7 +13,8 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * Every piece in plain libtorch operations, on any device: the oracle of {@link CudaOps}. What is
- * no matrix product is computed in float32 and rounded once to the compute type.
+ * no matrix product is computed in float32 and rounded once to the compute type; products,
+ * attention's too, are in that type.
  */
 public final class ReferenceOps implements FusedOps {
   static final double NORM_EPS = 1e-6;
@@ -247,16 +248,17 @@ public final class ReferenceOps implements FusedOps {
   }
 
   private static Tensor batch(Tensor x, int[] run) {
-    return wide(x).contiguous().view(run[0], run[1], x.size(1), x.size(2)).transpose(1, 2);
+    return x.contiguous().view(run[0], run[1], x.size(1), x.size(2)).transpose(1, 2);
   }
 
   private static Tensor tokens(Tensor batch) {
     return batch.transpose(1, 2).flatten(0, 1); // [images·tokens, H, d]
   }
 
+  /** Softmax in float32 of scores in T. */
   private static Tensor weights(Tensor q, Tensor k) {
     Scalar scale = new Scalar(1 / Math.sqrt(q.size(3)));
-    return q.matmul(k.transpose(2, 3)).mul_(scale).softmax(-1, new ScalarTypeOptional());
+    return wide(q.matmul(k.transpose(2, 3))).mul(scale).softmax(-1, new ScalarTypeOptional());
   }
 
   @Override
@@ -269,7 +271,8 @@ public final class ReferenceOps implements FusedOps {
         try (PointerScope each = new PointerScope()) {
           Tensor weights =
               weights(batch(q.narrow(0, at, count), run), batch(k.narrow(0, at, count), run));
-          Tensor sum = weights.matmul(batch(v.narrow(0, at, count), run)); // [images, H, tokens, d]
+          Tensor values = batch(v.narrow(0, at, count), run);
+          Tensor sum = weights.to(v.scalar_type()).matmul(values); // [images, H, tokens, d]
           out.narrow(0, at, count).copy_(tokens(sum));
         }
         at += count;
@@ -295,12 +298,13 @@ public final class ReferenceOps implements FusedOps {
         Tensor vs = batch(v.narrow(0, at, count), run);
         Tensor d = batch(dOut.narrow(0, at, count), run);
         Tensor weights = weights(qs, ks); // [images, H, tokens, tokens]
-        Tensor dWeights = d.matmul(vs.transpose(2, 3));
+        Tensor dWeights = wide(d.matmul(vs.transpose(2, 3)));
         Tensor mean = dWeights.mul(weights).sum(new long[] {-1}, true, new ScalarTypeOptional());
-        Tensor dScores = dWeights.sub_(mean).mul_(weights).mul_(scale);
+        Tensor dScores = dWeights.sub(mean).mul_(weights).mul_(scale).to(q.scalar_type());
+        Tensor rounded = weights.to(q.scalar_type());
         results.get(0).narrow(0, at, count).copy_(tokens(dScores.matmul(ks)));
         results.get(1).narrow(0, at, count).copy_(tokens(dScores.transpose(2, 3).matmul(qs)));
-        results.get(2).narrow(0, at, count).copy_(tokens(weights.transpose(2, 3).matmul(d)));
+        results.get(2).narrow(0, at, count).copy_(tokens(rounded.transpose(2, 3).matmul(d)));
       }
       at += count;
     }
