@@ -129,6 +129,14 @@ extern "C"
     NIT_API int nitQkNormRope2dBackward(NitQkNormRope2dBackwardParams const* params, void* stream);
 
     /*
+     * nitVarlenAttention's logSumExp, [H, N], laid out as FlashAttention's backward in libtorch takes it: padded is
+     * [B, H, longest], and entries beyond an image's tokens are not written.
+     */
+    NIT_API int nitPadLogSumExp(
+        float const* logSumExp, int32_t const* imageIndex, int32_t const* cuSeqlens, float* padded, int64_t tokens,
+        int32_t heads, int32_t longest, void* stream);
+
+    /*
      * AdamW, clipping, the moving average and the copy in bfloat16 in one pass. scalars, on the device, fp32:
      * [0] factor of the gradients (clipping), [1] 0: nothing is changed, else the step is taken, [2] lr / (1 -
      * beta1^k), [3] sqrt(1 - beta2^k), [4] 1 - lr weightDecay, [5] 1 - decay of the average.

@@ -167,6 +167,39 @@ extern "C"
         raise(env, nitQkNormRope2dBackward(&p, pointer(stream)));
     }
 
+    JNIEXPORT void JNICALL Java_io_nit_core_cuda_TrainingKernels_attention(
+        JNIEnv* env, jclass, jlong q, jlong k, jlong v, jlong out, jlong logSumExp, jlong cuSeqlens, jlong tokens,
+        jint images, jint heads, jint headDim, jlong qkTokenStride, jlong vTokenStride, jlong stream)
+    {
+        NitVarlenAttentionParams p{};
+        p.q = pointer(q);
+        p.k = pointer(k);
+        p.v = pointer(v);
+        p.out = pointer(out);
+        p.logSumExp = pointer<float>(logSumExp);
+        p.cuSeqlens = pointer<int32_t>(cuSeqlens);
+        p.tokens = tokens;
+        p.images = images;
+        p.heads = heads;
+        p.headDim = headDim;
+        p.qTokenStride = p.kTokenStride = qkTokenStride;
+        p.vTokenStride = vTokenStride;
+        p.outTokenStride = static_cast<int64_t>(heads) * headDim;
+        p.qHeadStride = p.kHeadStride = p.vHeadStride = p.outHeadStride = headDim;
+        p.type = NIT_BF16;
+        raise(env, nitVarlenAttention(&p, pointer(stream)));
+    }
+
+    JNIEXPORT void JNICALL Java_io_nit_core_cuda_TrainingKernels_padLogSumExp(
+        JNIEnv* env, jclass, jlong logSumExp, jlong imageIndex, jlong cuSeqlens, jlong padded, jlong tokens, jint heads,
+        jint longest, jlong stream)
+    {
+        raise(
+            env, nitPadLogSumExp(
+                     pointer<float>(logSumExp), pointer<int32_t>(imageIndex), pointer<int32_t>(cuSeqlens),
+                     pointer<float>(padded), tokens, heads, longest, pointer(stream)));
+    }
+
     JNIEXPORT void JNICALL Java_io_nit_core_cuda_TrainingKernels_adamW(
         JNIEnv* env, jclass, jlong parameters, jlong expAvg, jlong expAvgSq, jlong average, jlong copy, jlong gradients,
         jlong scalars, jlong elements, jfloat beta1, jfloat beta2, jfloat epsilon, jlong stream)

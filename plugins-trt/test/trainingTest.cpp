@@ -394,6 +394,26 @@ void ropeBackwardAgrees(int tokens, int heads, bool normed)
     }
 }
 
+void logSumExpIsPadded()
+{
+    Pack const pack({3, 1, 5});
+    int const heads = 2;
+    int const longest = 5;
+    std::vector<float> lse;
+    for (int i = 0; i < heads * pack.tokens; ++i)
+    {
+        lse.push_back(static_cast<float>(i));
+    }
+    std::vector<int32_t> const image(pack.imageOf.begin(), pack.imageOf.end());
+    std::vector<int32_t> const starts{0, 3, 4, 9};
+    std::vector<float> padded(static_cast<size_t>(pack.images() * heads * longest), -1.0f);
+    PadLogSumExpParams const p{lse.data(), image.data(), starts.data(), padded.data(), pack.tokens, heads, longest};
+    emulator::launch(1, kPadThreads, 0, {}, [&] { padLogSumExpKernel(p); });
+    std::vector<float> const expected{0,  1,  2,  -1, -1, 9, 10, 11, -1, -1, 3,  -1, -1, -1, -1,
+                                      12, -1, -1, -1, -1, 4, 5,  6,  7,  8,  13, 14, 15, 16, 17};
+    check(padded == expected, "entries stand where they should not");
+}
+
 void adamWAgrees(bool average, bool taken)
 {
     int64_t const elements = 2 * kAdamWThreads * 8 + 8;
@@ -477,6 +497,7 @@ int all()
             ropeBackwardAgrees<4, 2>(41, 6, true);
         });
     run("backward of RoPE alone", [] { ropeBackwardAgrees<4, 2>(7, 3, false); });
+    run("log-sum-exp, padded", [] { logSumExpIsPadded(); });
     run("AdamW, average and copy",
         []
         {

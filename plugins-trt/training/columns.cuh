@@ -116,6 +116,35 @@ columnsKernel(NitGeluBackwardParams const p)
     storeFloats(p.partial + group * p.width + vector * 8, sum);
 }
 
+struct PadLogSumExpParams
+{
+    float const* logSumExp;
+    int32_t const* imageIndex;
+    int32_t const* cuSeqlens;
+    float* padded;
+    int64_t tokens;
+    int32_t heads;
+    int32_t longest;
+};
+
+constexpr int kPadThreads = 256;
+
+//! A thread takes one entry of [heads, tokens].
+NIT_KERNEL(kPadThreads, 4)
+padLogSumExpKernel(PadLogSumExpParams const p)
+{
+    int64_t const entry = static_cast<int64_t>(blockIndex()) * kPadThreads + threadIndex();
+    if (entry >= p.tokens * p.heads)
+    {
+        return;
+    }
+    int64_t const head = entry / p.tokens;
+    int64_t const token = entry % p.tokens;
+    int64_t const image = p.imageIndex[token];
+    int64_t const at = token - p.cuSeqlens[image];
+    p.padded[(image * p.heads + head) * p.longest + at] = p.logSumExp[entry];
+}
+
 struct SumRowsParams
 {
     float const* partial;

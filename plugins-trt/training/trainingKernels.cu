@@ -281,6 +281,31 @@ int nitQkNormRope2dBackward(NitQkNormRope2dBackwardParams const* p, void* stream
     return check(cudaGetLastError(), name);
 }
 
+int nitPadLogSumExp(
+    float const* logSumExp, int32_t const* imageIndex, int32_t const* cuSeqlens, float* padded, int64_t tokens,
+    int32_t heads, int32_t longest, void* stream)
+{
+    using namespace nit;
+    char const* const name = "nitPadLogSumExp";
+    if (!given(logSumExp, imageIndex, cuSeqlens, padded))
+    {
+        return invalid("%s: expected all of its tensors, found NULL among them", name);
+    }
+    if (tokens < 0 || heads < 1 || longest < 1)
+    {
+        return invalid(
+            "%s: expected tokens >= 0, heads >= 1 and longest >= 1, found %lld, %d and %d", name,
+            static_cast<long long>(tokens), heads, longest);
+    }
+    if (tokens > 0)
+    {
+        PadLogSumExpParams const p{logSumExp, imageIndex, cuSeqlens, padded, tokens, heads, longest};
+        padLogSumExpKernel<<<
+            blocksOf(tokens * heads, kPadThreads), kPadThreads, 0, static_cast<cudaStream_t>(stream)>>>(p);
+    }
+    return check(cudaGetLastError(), name);
+}
+
 int nitAdamW(NitAdamWParams const* p, void* stream)
 {
     using namespace nit;

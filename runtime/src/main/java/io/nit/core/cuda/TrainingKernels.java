@@ -202,6 +202,51 @@ public final class TrainingKernels {
       long stream);
 
   /**
+   * {@link NitKernels#varlenAttention} of q and k from one buffer and v from another.
+   *
+   * @param q [N, H, d], and k, tokens qkTokenStride apart
+   * @param v [N, H, d], tokens vTokenStride apart
+   * @param out [N, H, d], dense
+   * @param logSumExp [H, N] float32
+   * @param cuSeqlens [B + 1] int32
+   * @throws KernelException if a value is refused or CUDA fails
+   */
+  public static native void attention(
+      long q,
+      long k,
+      long v,
+      long out,
+      long logSumExp,
+      long cuSeqlens,
+      long tokens,
+      int images,
+      int heads,
+      int headDim,
+      long qkTokenStride,
+      long vTokenStride,
+      long stream);
+
+  /**
+   * Lays {@link #attention}'s logSumExp out as libtorch's FlashAttention backward takes it.
+   *
+   * @param logSumExp [H, N] float32
+   * @param imageIndex [N] int32
+   * @param cuSeqlens [B + 1] int32
+   * @param padded [B, H, longest] float32; entries beyond an image's tokens are not written
+   * @param longest tokens of the largest image
+   * @throws KernelException if a value is refused or CUDA fails
+   */
+  public static native void padLogSumExp(
+      long logSumExp,
+      long imageIndex,
+      long cuSeqlens,
+      long padded,
+      long tokens,
+      int heads,
+      int longest,
+      long stream);
+
+  /**
    * AdamW with clipping, the moving average and the weights' copy in bfloat16, in one pass.
    *
    * @param parameters [n] float32, like expAvg, expAvgSq, average (or 0) and gradients

@@ -19,6 +19,7 @@ import io.nit.trainer.dist.Ranks;
 import io.nit.trainer.dist.SocketCollectives;
 import io.nit.trainer.loop.RunFolder;
 import io.nit.trainer.loop.SampleGrid;
+import io.nit.trainer.loop.StepOptions;
 import io.nit.trainer.loop.Throughput;
 import io.nit.trainer.loop.TrainOptions;
 import io.nit.trainer.loop.Trainer;
@@ -133,6 +134,23 @@ public final class Train implements Callable<Integer> {
               + "parameter shared among them; the result is the same.")
   boolean shardOptimizer;
 
+  @Option(
+      names = "--step",
+      paramLabel = "auto|fused|reference",
+      defaultValue = "auto",
+      description =
+          "How a step is computed. fused: the backward written out, on CUDA with our kernels, in "
+              + "bfloat16 over float32 weights; reference: autograd, in float32; auto: fused on CUDA "
+              + "where it takes the model, and says which (default: ${DEFAULT-VALUE}).")
+  String stepPath;
+
+  @Option(
+      names = "--activation-checkpointing",
+      description =
+          "The fused step keeps each block's input only and computes the block again in the "
+              + "backward: less memory for XXL and long packs, about a third more time.")
+  boolean checkpointing;
+
   @Mixin CommonOptions common;
 
   /** How long the ranks wait for each other at the start. */
@@ -168,6 +186,7 @@ public final class Train implements Callable<Integer> {
     TrainOptions options = optimizer.options(asked, run.pace(samples.every));
     RunFolder folder = new RunFolder(output.toAbsolutePath().normalize());
     Optional<Checkpoint> from = ranks.leads() ? run.checkpoint(folder) : Optional.empty();
+    StepOptions how = new StepOptions(StepOptions.Path.parse(stepPath), checkpointing);
     StopSignal stop = StopSignal.install();
     int workers = run.threads();
     Device target = Devices.choose(run.device, ranks.localRank());
@@ -187,7 +206,7 @@ public final class Train implements Callable<Integer> {
           samples.grid(config, set, Optional.ofNullable(decoder), options.seed());
       try (Trainer trainer =
               new Trainer(
-                  config, options, set, folder, target, workers, collectives, shardOptimizer);
+                  config, options, set, folder, target, workers, collectives, shardOptimizer, how);
           FolderLock lock = ranks.leads() ? folder.lock() : null) {
         if (!ranks.leads()) {
           return finish(trainer, MetricsLog.none(), grid, stop, quiet, collectives);
@@ -313,6 +332,7 @@ public final class Train implements Callable<Integer> {
                 "sampler-meta",
                 dataFlags.samplerMeta == null ? null : dataFlags.samplerMeta.toString());
     node.put("nproc", processes).put("shard-optimizer", shardOptimizer);
+    node.put("step", stepPath).put("activation-checkpointing", checkpointing);
     return run.describe(node, samples.every);
   }
 }

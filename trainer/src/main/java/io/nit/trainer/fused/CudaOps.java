@@ -3,6 +3,7 @@ package io.nit.trainer.fused;
 import io.nit.core.cuda.NitKernels;
 import io.nit.core.cuda.TrainingKernels;
 import java.io.IOException;
+import java.util.List;
 import java.util.Optional;
 import org.bytedeco.cuda.cudart.CUstream_st;
 import org.bytedeco.javacpp.PointerScope;
@@ -13,8 +14,9 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.bytedeco.pytorch.global.torch_cuda;
 
 /**
- * The pieces on a GPU, in bfloat16: our kernels, libtorch's products and FlashAttention. Works on
- * the stream that is libtorch's current one when it is made.
+ * The pieces on a GPU, in bfloat16: our kernels, cuBLAS through libtorch, and FlashAttention's
+ * backward (off Hopper its forward too). Works on the stream that is libtorch's current one when it
+ * is made.
  */
 public final class CudaOps implements FusedOps {
   private static final int PARTIAL_COLUMNS = 1024;
@@ -23,6 +25,11 @@ public final class CudaOps implements FusedOps {
   private final Cublas products;
   private final Buffers scratch;
   private final long stream;
+  private final boolean hopper; // whether our own attention runs
+  private final boolean padded; // whether FlashAttention keeps its sums as [B, H, longest]
+  private final List<Tensor> generator; // seed and offset, without dropout of no meaning
+  private final PointerScope owned;
+  private boolean closed;
 
   /**
    * Loads the kernels.
@@ -35,6 +42,13 @@ public final class CudaOps implements FusedOps {
       CUstream_st current = torch_cuda.getCurrentCUDAStream().stream();
       stream = current == null ? 0 : current.address();
       products = new Cublas(current);
+      hopper =
+          torch_cuda.getCurrentDeviceProperties().major() == 9
+              && torch_cuda.getCurrentDeviceProperties().minor() == 0;
+      List<Tensor> state = probe(device).state();
+      padded = state.get(0).dim() == 3;
+      generator = state.subList(1, 3);
+      owned = scope.extend();
     }
     scratch = new Buffers(device, 1);
   }
@@ -338,15 +352,66 @@ public final class CudaOps implements FusedOps {
     }
   }
 
+  /**
+   * What FlashAttention's backward wants beside our forward's results, asked of its own forward.
+   */
+  private static Attended probe(Device device) {
+    int[] lengths = {0, 1, 3};
+    Tensor cuSeqlens = Tensor.create(lengths, 3).to(device, ScalarType.Int);
+    Tensor q = torch.zeros(3, 1, 64).to(device, ScalarType.BFloat16);
+    return FlashAttention.forward(q, q, q, cuSeqlens, 2);
+  }
+
   @Override
   public Attended attend(Tensor q, Tensor k, Tensor v, FusedPack pack) {
-    return FlashAttention.forward(q, k, v, pack);
+    if (!hopper) {
+      return FlashAttention.forward(q, k, v, pack.cuSeqlens(), pack.longest());
+    }
+    long n = q.size(0);
+    long heads = q.size(1);
+    Tensor out = v.new_empty(n, heads, q.size(2));
+    Tensor logSumExp = pack.cosine().new_empty(heads, n); // float32
+    try (PointerScope scope = new PointerScope()) {
+      TrainingKernels.attention(
+          address(q),
+          address(k),
+          address(v),
+          address(out),
+          address(logSumExp),
+          address(pack.cuSeqlens()),
+          n,
+          pack.images(),
+          (int) heads,
+          (int) q.size(2),
+          q.stride(0),
+          v.stride(0),
+          stream);
+    }
+    return new Attended(out, List.of(logSumExp, generator.get(0), generator.get(1)));
   }
 
   @Override
   public Tensor[] attendBackward(
       Tensor dOut, Tensor q, Tensor k, Tensor v, Attended attended, FusedPack pack) {
-    return FlashAttention.backward(dOut, q, k, v, attended, pack);
+    List<Tensor> state = attended.state();
+    if (hopper && padded) {
+      long heads = q.size(1);
+      Tensor laidOut = pack.cosine().new_empty(pack.images(), heads, pack.longest());
+      try (PointerScope scope = new PointerScope()) {
+        TrainingKernels.padLogSumExp(
+            address(state.get(0)),
+            address(pack.imageIndex()),
+            address(pack.cuSeqlens()),
+            address(laidOut),
+            pack.tokens(),
+            (int) heads,
+            pack.longest(),
+            stream);
+      }
+      state = List.of(laidOut, state.get(1), state.get(2));
+    }
+    return FlashAttention.backward(
+        dOut, q, k, v, new Attended(attended.out(), state), pack.cuSeqlens(), pack.longest());
   }
 
   @Override
@@ -371,7 +436,11 @@ public final class CudaOps implements FusedOps {
 
   @Override
   public void close() {
-    scratch.close();
-    products.close();
+    if (!closed) {
+      closed = true;
+      scratch.close();
+      products.close();
+      owned.close();
+    }
   }
 }

@@ -39,11 +39,11 @@ final class FlashAttention {
   }
 
   /** See {@link FusedOps#attend}. */
-  static Attended forward(Tensor q, Tensor k, Tensor v, FusedPack pack) {
+  static Attended forward(Tensor q, Tensor k, Tensor v, Tensor cuSeqlens, long longest) {
     PointerScope outer = PointerScope.getInnerScope();
     List<Tensor> results;
     try (PointerScope scope = new PointerScope()) {
-      IValue lengths = new IValue(pack.cuSeqlens());
+      IValue lengths = new IValue(cuSeqlens);
       results =
           call(
               FORWARD,
@@ -53,8 +53,8 @@ final class FlashAttention {
               new IValue(v),
               lengths,
               lengths,
-              new IValue((long) pack.longest()),
-              new IValue((long) pack.longest()),
+              new IValue(longest),
+              new IValue(longest),
               new IValue(0.0), // dropout
               new IValue(false), // causal
               new IValue(false), // debug mask
@@ -70,11 +70,17 @@ final class FlashAttention {
 
   /** See {@link FusedOps#attendBackward}. */
   static Tensor[] backward(
-      Tensor dOut, Tensor q, Tensor k, Tensor v, Attended attended, FusedPack pack) {
+      Tensor dOut,
+      Tensor q,
+      Tensor k,
+      Tensor v,
+      Attended attended,
+      Tensor cuSeqlens,
+      long longest) {
     PointerScope outer = PointerScope.getInnerScope();
     List<Tensor> results;
     try (PointerScope scope = new PointerScope()) {
-      IValue lengths = new IValue(pack.cuSeqlens());
+      IValue lengths = new IValue(cuSeqlens);
       results =
           call(
               BACKWARD,
@@ -87,8 +93,8 @@ final class FlashAttention {
               new IValue(attended.state().get(0)),
               lengths,
               lengths,
-              new IValue((long) pack.longest()),
-              new IValue((long) pack.longest()),
+              new IValue(longest),
+              new IValue(longest),
               new IValue(0.0), // dropout
               new IValue(false), // causal
               new IValue(attended.state().get(1)),

@@ -128,6 +128,7 @@ public final class FusedNit implements AutoCloseable {
   private final ScalarType type;
   private final boolean checkpointing;
   private final FlatParameters flat;
+  private final Map<String, Long> starts; // in the flat tensor
   private final Optional<Tensor> copy; // weights in T, if T is not float32
   private final Buffers tokens;
   private final Buffers images;
@@ -159,9 +160,7 @@ public final class FusedNit implements AutoCloseable {
     this.type = type;
     this.checkpointing = checkpointing;
     this.flat = flat;
-    try (PointerScope scope = new PointerScope();
-        NoGradGuard guard = new NoGradGuard()) {
-      scope.detach(guard);
+    try (PointerScope scope = new PointerScope()) {
       device = new Device(model.device());
       tokens = new Buffers(device, 1);
       images = new Buffers(device, 1);
@@ -174,6 +173,7 @@ public final class FusedNit implements AutoCloseable {
       for (int i = 0; i < FREQUENCIES; i++) {
         angles[i] = (float) Math.exp(-Math.log(10_000) * i / FREQUENCIES);
       }
+      starts = flat.starts();
       frequencies = Tensor.create(angles, 1, FREQUENCIES).to(device, ScalarType.Float);
       embedder = flattened(linear("x_embedder.proj"));
       for (int i = 0; i < config.depth(); i++) {
@@ -181,7 +181,7 @@ public final class FusedNit implements AutoCloseable {
       }
       finalModulation = List.of(linear("final_layer.adaLN_modulation.1"));
       finalLinear = linear("final_layer.linear");
-      finalFrom = flat.offset("final_layer.adaLN_modulation.1.weight");
+      finalFrom = starts.get("final_layer.adaLN_modulation.1.weight");
       if (model.hasProjector()) {
         for (int i = 0; i < 3; i++) {
           projector.add(linear("projector." + 2 * i));
@@ -213,7 +213,7 @@ public final class FusedNit implements AutoCloseable {
     }
     boolean normed = config.qkNorm();
     return new Block(
-        flat.offset(name + "adaLN_modulation.1.weight"),
+        starts.get(name + "adaLN_modulation.1.weight"),
         modulation,
         linear(name + "attn.qkv"),
         normed ? Optional.of(norm(rounded, name)) : Optional.empty(),

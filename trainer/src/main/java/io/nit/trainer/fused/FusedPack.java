@@ -7,6 +7,7 @@ import io.nit.core.rope.Rope2d;
 import io.nit.core.rope.RopeSpec;
 import io.nit.core.rope.RopeTables;
 import java.util.Arrays;
+import java.util.List;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.MemoryFormatOptional;
 import org.bytedeco.pytorch.Tensor;
@@ -76,6 +77,11 @@ public record FusedPack(
     return layout.images();
   }
 
+  /** All tensors. */
+  public List<Tensor> tensors() {
+    return List.of(imageIndex, cuSeqlens, cosine, sine, chunks, chunkStarts);
+  }
+
   /** Neighbouring images of equal length as entries of {images, tokens each}. */
   int[][] runs() {
     int[][] runs = new int[layout.images()][];
@@ -91,18 +97,13 @@ public record FusedPack(
   }
 
   /** A tensor of {@code values}; on CUDA through pinned memory, so that the host does not wait. */
-  static Tensor upload(float[] values, Device device, long... dims) {
+  private static Tensor upload(float[] values, Device device, long... dims) {
     return upload(Tensor.create(values, dims), device, ScalarType.Float);
   }
 
   /** A tensor of {@code values}, likewise. */
-  static Tensor upload(int[] values, Device device, long... dims) {
+  private static Tensor upload(int[] values, Device device, long... dims) {
     return upload(Tensor.create(values, dims), device, ScalarType.Int);
-  }
-
-  /** A tensor of {@code values}, likewise. */
-  static Tensor upload(long[] values, Device device) {
-    return upload(Tensor.create(values, values.length), device, ScalarType.Long);
   }
 
   private static Tensor upload(Tensor host, Device device, ScalarType type) {

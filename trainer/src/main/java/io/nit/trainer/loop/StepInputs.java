@@ -2,11 +2,13 @@ package io.nit.trainer.loop;
 
 import io.nit.core.config.NitConfig;
 import io.nit.core.rope.Rope2d;
+import io.nit.trainer.fused.FusedPack;
 import io.nit.trainer.loss.FlowMatchingLoss;
 import io.nit.trainer.model.PackIndex;
 import io.nit.trainer.model.Weights;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.MemoryFormatOptional;
@@ -20,12 +22,14 @@ import org.bytedeco.pytorch.global.torch_cuda;
  * A shard's numbers as tensors on the device that trains.
  *
  * @param batch what the loss takes
- * @param index what the forward needs to know of the pack
+ * @param index what the module's forward needs to know of the pack; for the reference step
+ * @param fused likewise for the fused step
  */
-record StepInputs(FlowMatchingLoss.Batch batch, PackIndex index) {
+record StepInputs(
+    FlowMatchingLoss.Batch batch, Optional<PackIndex> index, Optional<FusedPack> fused) {
 
   /** Builds them on the current stream; the tensors belong to the open {@code PointerScope}. */
-  static StepInputs of(Shard shard, NitConfig config, Rope2d rope, Device device) {
+  static StepInputs of(Shard shard, NitConfig config, Rope2d rope, Device device, boolean fused) {
     int p = config.patchSize();
     int tokens = shard.layout().tokens();
     int images = shard.layout().images();
@@ -36,7 +40,8 @@ record StepInputs(FlowMatchingLoss.Batch batch, PackIndex index) {
             tensor(shard.times(), device, images),
             Weights.indices(shard.labels(), device),
             shard.features().map(z -> tensor(z, device, tokens, config.zDim()))),
-        PackIndex.of(shard.layout(), config, rope, device));
+        fused ? Optional.empty() : Optional.of(PackIndex.of(shard.layout(), config, rope, device)),
+        fused ? Optional.of(FusedPack.of(shard.layout(), config, rope, device)) : Optional.empty());
   }
 
   /** By way of locked memory, which a GPU reads by itself. */
@@ -51,14 +56,9 @@ record StepInputs(FlowMatchingLoss.Batch batch, PackIndex index) {
 
   private List<Tensor> tensors() {
     List<Tensor> all =
-        new ArrayList<>(
-            List.of(
-                batch.latents(),
-                batch.noise(),
-                batch.t(),
-                batch.labels(),
-                index.imageIndex(),
-                index.rotation()));
+        new ArrayList<>(List.of(batch.latents(), batch.noise(), batch.t(), batch.labels()));
+    index.ifPresent(pack -> all.addAll(List.of(pack.imageIndex(), pack.rotation())));
+    fused.ifPresent(pack -> all.addAll(pack.tensors()));
     batch.features().ifPresent(all::add);
     return all;
   }
@@ -71,12 +71,12 @@ record StepInputs(FlowMatchingLoss.Batch batch, PackIndex index) {
     private boolean closed;
 
     /** Builds them on a stream of its own and waits for it; not for what the GPU trains on. */
-    Ahead(Shard shard, NitConfig config, Rope2d rope, Device device) {
+    Ahead(Shard shard, NitConfig config, Rope2d rope, Device device, boolean fused) {
       this.device = device.index();
       try (PointerScope scope = new PointerScope()) {
         CUDAStream copies = torch_cuda.getStreamFromPool(false, this.device);
         try (CUDAStreamGuard guard = new CUDAStreamGuard(copies.unwrap())) {
-          inputs = of(shard, config, rope, device);
+          inputs = of(shard, config, rope, device, fused);
           copies.synchronize();
         }
         owned = scope.extend();

@@ -20,8 +20,10 @@ import io.nit.trainer.loss.FlowMatchingLoss;
 import io.nit.trainer.metrics.MetricsLog;
 import io.nit.trainer.model.AttentionPath;
 import io.nit.trainer.model.Devices;
+import io.nit.trainer.model.GpuMemory;
 import io.nit.trainer.model.Initializer;
 import io.nit.trainer.model.NitModel;
+import io.nit.trainer.model.TrainingCost;
 import io.nit.trainer.optim.AdamW;
 import io.nit.trainer.optim.Ema;
 import io.nit.trainer.optim.FlatParameters;
@@ -30,6 +32,7 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.bytedeco.javacpp.PointerScope;
@@ -66,6 +69,7 @@ public final class Trainer implements AutoCloseable {
   private final Partition parts;
   private final boolean sharded; // whether the optimizer is of this rank's part alone
   private final AdamW optimizer;
+  private final Optional<FusedStep> fused;
   private final Workers workers;
   private Optional<Checkpoint> restored = Optional.empty();
   private long step;
@@ -91,7 +95,16 @@ public final class Trainer implements AutoCloseable {
       RunFolder folder,
       Device device,
       int threads) {
-    this(config, options, data, folder, device, threads, Collectives.alone(), false);
+    this(
+        config,
+        options,
+        data,
+        folder,
+        device,
+        threads,
+        Collectives.alone(),
+        false,
+        StepOptions.AUTO);
   }
 
   /**
@@ -100,6 +113,7 @@ public final class Trainer implements AutoCloseable {
    * @param collectives the processes; stays the caller's
    * @param shardOptimizer whether each process keeps the optimizer's moments of its part of the
    *     parameters only, and changes that part for all
+   * @param how which code computes the steps
    */
   public Trainer(
       NitConfig config,
@@ -109,7 +123,8 @@ public final class Trainer implements AutoCloseable {
       Device device,
       int threads,
       Collectives collectives,
-      boolean shardOptimizer) {
+      boolean shardOptimizer,
+      StepOptions how) {
     if (options.labelDropout() > 0 && !config.hasNullClass()) {
       throw new IllegalArgumentException(
           "--label-dropout: expected 0 for a config with class_dropout_prob 0 (no null class), found "
@@ -148,6 +163,19 @@ public final class Trainer implements AutoCloseable {
               ? new AdamW(weights, options.adamW(), parts.from(rank), parts.to(rank))
               : new AdamW(weights, options.adamW());
       opened.add(0, optimizer);
+      fused =
+          FusedStep.choose(
+              how,
+              model,
+              average,
+              weights,
+              optimizer,
+              options,
+              collectives,
+              sharded
+                  ? Optional.of("--shard-optimizer: expected none, found it")
+                  : Optional.empty());
+      fused.ifPresent(one -> opened.add(0, one));
       TrainOptions.Pace pace = options.pace();
       checkpoints =
           new CheckpointWriter(
@@ -274,6 +302,7 @@ public final class Trainer implements AutoCloseable {
       MetricsLog metrics, Optional<SampleGrid> grid, StopSignal stop, boolean quiet)
       throws IOException {
     shareState();
+    fused.ifPresent(FusedStep::refresh);
     int rank = collectives.ranks().rank();
     PackOrder order = new PackOrder(data.packs(), options.seed(), rank, world());
     // Where another number of processes stopped between two rounds, the round is taken anew.
@@ -302,7 +331,7 @@ public final class Trainer implements AutoCloseable {
   private final class Run implements TrainingLoop.Training {
     private final PrefetchingLoader<StepPack> loader;
     private final Optional<SampleGrid> grid;
-    private final Meter meter = new Meter();
+    private final Meter meter = new Meter(gpu());
 
     Run(PrefetchingLoader<StepPack> loader, Optional<SampleGrid> grid) {
       this.loader = loader;
@@ -328,14 +357,47 @@ public final class Trainer implements AutoCloseable {
     @Override
     public void take(double rate) throws IOException {
       checkpoints.report();
-      StepResult result = Trainer.this.step(loader, rate);
+      List<StepPack> packs = new ArrayList<>();
+      try {
+        for (int micro = 0; micro < options.accumulate(); micro++) {
+          packs.add(loader.next());
+        }
+        Optional<StepResult> result = Trainer.this.step(packs, rate);
+        result.ifPresent(this::count);
+        settle(false);
+      } catch (RuntimeException e) {
+        throw explained(e, packs);
+      } finally {
+        packs.forEach(StepPack::close);
+      }
+      meter.waited(loader.takeWaited());
+      for (StepPack pack : packs) {
+        meter.computed(
+            TrainingCost.flops(model.config(), pack.shard().layout(), model.hasProjector()));
+      }
+    }
+
+    private void count(StepResult result) {
       throughput.add(result.tokens());
       meter.add(result);
-      meter.waited(loader.takeWaited());
+    }
+
+    /** Takes up the numbers of fused steps that are through; of all of them, if it is to wait. */
+    private void settle(boolean all) {
+      if (fused.isEmpty()) {
+        return;
+      }
+      for (FusedStep.Done done : fused.get().done(all)) {
+        count(done.result());
+        judge(done.step(), done.result(), done.rows());
+      }
     }
 
     @Override
     public TrainingLoop.Report report(double rate) {
+      if (meter.isEmpty()) {
+        settle(true);
+      }
       String note = meter.note(rate);
       double epoch = taken / (double) data.packs();
       return new TrainingLoop.Report(meter.take(rate, skipped.total(), epoch), note);
@@ -354,6 +416,7 @@ public final class Trainer implements AutoCloseable {
 
     @Override
     public void save() throws IOException {
+      settle(true);
       checkpoints.save(
           new TrainingState(
               step,
@@ -388,22 +451,22 @@ public final class Trainer implements AutoCloseable {
     }
   }
 
-  private StepResult step(PrefetchingLoader<StepPack> loader, double rate) throws IOException {
-    List<StepPack> packs = new ArrayList<>();
-    try {
-      for (int micro = 0; micro < options.accumulate(); micro++) {
-        packs.add(loader.next());
-      }
-      return step(packs, rate);
-    } finally {
-      packs.forEach(StepPack::close);
-    }
-  }
-
-  private StepResult step(List<StepPack> packs, double rate) throws IOException {
+  /** Takes a step; its numbers, unless they come later by {@link FusedStep#done}. */
+  private Optional<StepResult> step(List<StepPack> packs, double rate) throws IOException {
     double[] counted = {packs.stream().mapToLong(pack -> pack.shard().layout().tokens()).sum()};
     collectives.sum(counted);
     long tokens = (long) counted[0];
+    if (fused.isPresent()) {
+      fused.get().take(step + 1, packs, tokens, rate);
+      index += packs.size();
+      taken = index * world();
+      step++;
+      return Optional.empty();
+    }
+    return Optional.of(reference(packs, tokens, rate));
+  }
+
+  private StepResult reference(List<StepPack> packs, long tokens, double rate) throws IOException {
     try (PointerScope scope = new PointerScope()) {
       weights.values().grad().zero_();
     }
@@ -439,11 +502,9 @@ public final class Trainer implements AutoCloseable {
             GradNorm.of(model.parameters()),
             tokens);
     step++;
-    if (!result.finite()) {
-      skip(result, packs);
+    if (!judge(step, result, packs.stream().map(StepPack::rows).toList())) {
       return result;
     }
-    skipped.taken();
     if (options.clip() > 0) {
       GradNorm.clip(model.parameters(), result.gradNorm(), options.clip());
     }
@@ -470,7 +531,8 @@ public final class Trainer implements AutoCloseable {
         pack.rows(),
         shard,
         device.is_cuda()
-            ? Optional.of(new StepInputs.Ahead(shard, model.config(), rope, device))
+            ? Optional.of(
+                new StepInputs.Ahead(shard, model.config(), rope, device, fused.isPresent()))
             : Optional.empty());
   }
 
@@ -496,14 +558,15 @@ public final class Trainer implements AutoCloseable {
 
   private double[] backward(Shard shard, double share) {
     try (PointerScope scope = new PointerScope()) {
-      return backward(StepInputs.of(shard, model.config(), rope, model.device()), share);
+      return backward(StepInputs.of(shard, model.config(), rope, model.device(), false), share);
     }
   }
 
   /** Adds a shard's share of the step's gradient; its share of total, flow and REPA loss. */
   private double[] backward(StepInputs inputs, double share) {
     try (PointerScope scope = new PointerScope()) {
-      FlowMatchingLoss.Terms terms = options.loss().compute(model, inputs.batch(), inputs.index());
+      FlowMatchingLoss.Terms terms =
+          options.loss().compute(model, inputs.batch(), inputs.index().orElseThrow());
       terms.total().mul(new Scalar(share)).backward();
       return new double[] {
         share * terms.total().item_double(),
@@ -513,10 +576,54 @@ public final class Trainer implements AutoCloseable {
     }
   }
 
-  private void skip(StepResult result, List<StepPack> packs) {
-    String rows =
-        String.join(", ", packs.stream().map(pack -> Arrays.toString(pack.rows())).toList());
-    skipped.skipped(step, result.loss(), result.gradNorm(), rows);
+  /** Counts a step as taken or skipped; whether it is to be taken. */
+  private boolean judge(long number, StepResult result, List<int[]> rows) {
+    if (result.finite()) {
+      skipped.taken();
+      return true;
+    }
+    String of = String.join(", ", rows.stream().map(Arrays::toString).toList());
+    skipped.skipped(number, result.loss(), result.gradNorm(), of);
+    return false;
+  }
+
+  private Optional<Meter.Gpu> gpu() {
+    if (!model.device().is_cuda()) {
+      return Optional.empty();
+    }
+    return Optional.of(
+        new Meter.Gpu(
+            TrainingCost.peak(GpuMemory.deviceName()),
+            () -> {
+              long most = GpuMemory.peak();
+              GpuMemory.resetPeak();
+              return most;
+            }));
+  }
+
+  /** A failed allocation of the GPU's memory with what helps against it; others as they are. */
+  private RuntimeException explained(RuntimeException e, List<StepPack> packs) {
+    if (!model.device().is_cuda() || !String.valueOf(e.getMessage()).contains("out of memory")) {
+      return e;
+    }
+    String sizes =
+        String.join(", ", packs.stream().map(pack -> pack.shard().layout().toString()).toList());
+    TrainingFailedException failed =
+        new TrainingFailedException(
+            String.format(
+                Locale.ROOT,
+                "step %d: the GPU's memory is used up by packs of %s: %.1f GiB in tensors at most, of"
+                    + " %.1f GiB (%s). Lower --max-tokens (and raise --accumulate), or give%s"
+                    + " --activation-checkpointing%s",
+                step + 1,
+                sizes,
+                GpuMemory.peak() / 0x1p30,
+                GpuMemory.total() / 0x1p30,
+                GpuMemory.deviceName(),
+                fused.isPresent() ? "" : " --step fused and",
+                world() > 1 && !sharded ? " or --shard-optimizer" : ""));
+    failed.initCause(e);
+    return failed;
   }
 
   /** Frees model, average and optimizer. */
@@ -526,6 +633,7 @@ public final class Trainer implements AutoCloseable {
       closed = true;
       checkpoints.close();
       workers.close();
+      fused.ifPresent(FusedStep::close);
       closeAll(List.of(optimizer, weights, average, model));
     }
   }

@@ -76,22 +76,6 @@ public final class FlatParameters implements AutoCloseable {
   }
 
   /**
-   * Where a parameter begins in {@link #values}.
-   *
-   * @throws IllegalArgumentException if there is none of that name
-   */
-  public long offset(String name) {
-    long at = 0;
-    for (Map.Entry<String, Tensor> entry : parameters.entrySet()) {
-      if (entry.getKey().equals(name)) {
-        return at;
-      }
-      at += padded(entry.getValue().numel());
-    }
-    throw new IllegalArgumentException("expected a parameter's name, found " + name);
-  }
-
-  /**
    * The parts of a tensor laid out as {@link #values}, by checkpoint key, in the parameters'
    * shapes; they belong to the open {@code PointerScope}.
    */

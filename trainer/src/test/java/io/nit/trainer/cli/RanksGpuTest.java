@@ -225,28 +225,34 @@ class RanksGpuTest {
     assertTrue(read("hidden").contains("--device cpu"), () -> read("hidden"));
   }
 
-  private static List<Process> work(String name, String... arguments) throws IOException {
+  private static List<Process> work(
+      String name, int world, Map<String, String> more, String... arguments) throws IOException {
     int port = LocalRanks.freePort();
     List<Process> ranks = new ArrayList<>();
-    for (int rank = 0; rank < 2; rank++) {
+    for (int rank = 0; rank < world; rank++) {
       ProcessBuilder builder = java(NcclWork.class, log(name + rank), List.of(arguments));
       Map<String, String> environment = builder.environment();
       environment.put("RANK", String.valueOf(rank));
       environment.put("LOCAL_RANK", String.valueOf(rank));
-      environment.put("WORLD_SIZE", "2");
+      environment.put("WORLD_SIZE", String.valueOf(world));
       environment.put("MASTER_ADDR", "127.0.0.1");
       environment.put("MASTER_PORT", String.valueOf(port));
+      environment.putAll(more);
       ranks.add(builder.start());
     }
     return ranks;
   }
 
-  @Test
-  void everyCollectiveIsRightOverNccl() throws IOException, InterruptedException {
-    needsTwo("everyCollectiveIsRightOverNccl");
-    List<Process> ranks = work("collectives");
-    for (int rank = 0; rank < 2; rank++) {
-      String log = "collectives" + rank;
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2})
+  void everyCollectiveIsRightOverNccl(int world) throws IOException, InterruptedException {
+    if (world > 1) {
+      needsTwo("everyCollectiveIsRightOverNccl");
+    }
+    String name = "collectives-of-" + world + "-rank-";
+    List<Process> ranks = work(name, world, Map.of());
+    for (int rank = 0; rank < world; rank++) {
+      String log = name + rank;
       assertTrue(ranks.get(rank).waitFor(2, TimeUnit.MINUTES), () -> "did not end: " + read(log));
       System.out.println(read(log).strip());
       assertEquals(0, ranks.get(rank).exitValue(), () -> read(log));
@@ -254,10 +260,23 @@ class RanksGpuTest {
   }
 
   @Test
+  void twoRanksOnOneGpuAreRefusedAndBothEnd() throws IOException, InterruptedException {
+    List<Process> ranks = work("crowded", 2, Map.of("CUDA_VISIBLE_DEVICES", "0"));
+    for (int rank = 0; rank < 2; rank++) {
+      String log = "crowded" + rank;
+      boolean ended = ranks.get(rank).waitFor(2, TimeUnit.MINUTES);
+      ranks.get(rank).destroyForcibly().waitFor();
+      System.out.println("two ranks on one GPU: " + read(log).strip());
+      assertTrue(ended, () -> "did not end: " + read(log));
+      assertEquals(1, ranks.get(rank).exitValue(), () -> read(log));
+    }
+  }
+
+  @Test
   void aRankThatWaitsOnTheGpuForADeadOneEndsWithinAMinute()
       throws IOException, InterruptedException {
     needsTwo("aRankThatWaitsOnTheGpuForADeadOneEndsWithinAMinute");
-    List<Process> ranks = work("dead", "die");
+    List<Process> ranks = work("dead", 2, Map.of(), "die");
     assertTrue(ranks.get(1).waitFor(2, TimeUnit.MINUTES), () -> read("dead1"));
     long start = System.nanoTime();
     boolean ended = ranks.get(0).waitFor(1, TimeUnit.MINUTES);

@@ -286,7 +286,16 @@ class TrainerTest {
           RunFolder runFolder = new RunFolder(folder.resolve(run));
           boolean leads = group.ranks().leads();
           try (Trainer trainer =
-                  new Trainer(config(), options, data, runFolder, CPU, 1, group, sharded);
+                  new Trainer(
+                      config(),
+                      options,
+                      data,
+                      runFolder,
+                      CPU,
+                      1,
+                      group,
+                      sharded,
+                      StepOptions.AUTO);
               MetricsLog metrics =
                   leads ? MetricsLog.open(folder.resolve(run), 0) : MetricsLog.none()) {
             if (leads && from.isPresent()) {
