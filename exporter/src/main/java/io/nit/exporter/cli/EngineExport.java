@@ -13,12 +13,12 @@ import io.nit.core.tensor.DType;
 import io.nit.core.trt.Gpu;
 import io.nit.core.trt.TensorRt;
 import io.nit.core.trt.TensorRtException;
-import io.nit.exporter.onnx.OnnxFile;
 import io.nit.exporter.trt.BuildOptions;
 import io.nit.exporter.trt.EngineBuilder;
 import io.nit.exporter.trt.EngineRefitter;
 import io.nit.exporter.trt.OnnxWeights;
 import io.nit.exporter.trt.TrtModel;
+import io.nit.exporter.trt.TrtNetwork;
 import io.nit.exporter.verify.EngineVerifier;
 import io.nit.runtime.engine.EngineException;
 import java.io.FileNotFoundException;
@@ -39,8 +39,7 @@ import org.slf4j.LoggerFactory;
  * Builds an engine with its manifest. Everything is made in a temporary folder beside the plan,
  * verified there, and moved into place, the manifest last.
  *
- * @param bundle the model
- * @param precision type of the arithmetic
+ * @param source what it is built from
  * @param plan the file to make or replace
  * @param options how TensorRT builds
  * @param command the line that builds the same again, for the manifest
@@ -48,8 +47,7 @@ import org.slf4j.LoggerFactory;
  * @param quiet whether to show no progress
  */
 record EngineExport(
-    Bundle bundle,
-    DType precision,
+    EngineSource source,
     Path plan,
     BuildOptions options,
     String command,
@@ -105,42 +103,32 @@ record EngineExport(
     try {
       mismatches =
           found.mismatches(
-              Gpu.open(options.device()).host(plugins(precision)),
+              Gpu.open(options.device()).host(source.plugins()),
               plan.toAbsolutePath().getParent(),
-              EngineManifest.modelHash(bundle));
+              source.hash());
     } catch (TensorRtException e) {
       throw new EngineException(e.getMessage(), e);
     }
-    mismatches.addAll(found.differences(precision.name(), profiles(), options.traits()));
+    mismatches.addAll(
+        found.differences(source.precision().name(), source.subject(options), options.traits()));
     if (!mismatches.isEmpty()) {
       say(found.refusal(mismatches));
     }
     return mismatches.isEmpty();
   }
 
-  private List<EngineManifest.Profile> profiles() {
-    return options.buckets().stream()
-        .map(bucket -> new EngineManifest.Profile(bucket, options.images(bucket)))
-        .toList();
-  }
-
   private void build(Path folder, Path staging)
       throws IOException, EngineException, TensorRtException {
-    Optional<PluginLibrary> plugins = plugins(precision);
+    Optional<PluginLibrary> plugins = source.plugins();
     plugins.ifPresent(library -> say(library.toString()));
-    TrtModel model =
-        TrtModel.write(
-            bundle.model(),
-            precision,
-            staging.resolve("model.onnx"),
-            OnnxFile.EXTERNAL_DATA_ABOVE,
-            bytes -> {});
+    TrtNetwork model = source.write(staging.resolve("model.onnx"));
     Path staged = staging.resolve(plan.getFileName());
     EngineBuilder.Built built = EngineBuilder.build(model, plugins, options, staged, this::say);
     say(
         String.format(
             Locale.ROOT,
-            "engine of %d layers, plugins %s; opens in %.1f s",
+            "%s of %d layers, plugins %s; opens in %.1f s",
+            plan.getFileName(),
             built.layers().layers(),
             built.layers().plugins(),
             built.openSeconds()));
@@ -148,14 +136,14 @@ record EngineExport(
     manifest(built, hash, plugins, JsonNodeFactory.instance.arrayNode()).write(staging);
     ArrayNode verification = JsonNodeFactory.instance.arrayNode();
     if (verify) {
-      verify(bundle, filled(staged, model, plugins), precision, options, verification);
+      source.verify(filled(staged, model, plugins), options, verification);
     }
     Files.move(staged, plan, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
     manifest(built, hash, plugins, verification).write(folder);
   }
 
   /** The folder of the engine as it runs: of one without weights, of a copy that has them. */
-  private Path filled(Path staged, TrtModel model, Optional<PluginLibrary> plugins)
+  private Path filled(Path staged, TrtNetwork model, Optional<PluginLibrary> plugins)
       throws IOException, TensorRtException {
     Path staging = staged.getParent();
     if (options.traits().weights() != EngineManifest.Weights.STRIPPED) {
@@ -228,10 +216,9 @@ record EngineExport(
         plan.getFileName().toString(),
         built.bytes(),
         hash,
-        EngineManifest.modelHash(bundle).orElse("unknown"),
-        bundle.config(),
-        precision.name(),
-        profiles(),
+        source.hash().orElse("unknown"),
+        source.subject(options),
+        source.precision().name(),
         built.gpu().host(plugins),
         options.traits(),
         verification,

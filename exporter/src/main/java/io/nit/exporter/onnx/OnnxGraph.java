@@ -65,6 +65,11 @@ public abstract sealed class OnnxGraph permits NitGraph, DcAeGraph {
    */
   abstract void require(TensorSource checkpoint);
 
+  /** Where the values of the weights come from, for a checkpoint that {@link #require} takes. */
+  TensorSource weightsOf(TensorSource checkpoint) {
+    return checkpoint;
+  }
+
   /** Everything of the model but its graph: versions, functions, metadata. */
   abstract Message model();
 

@@ -1,6 +1,7 @@
 package io.nit.exporter.trt;
 
 import io.nit.core.bundle.EngineManifest.Traits;
+import io.nit.core.bundle.EngineManifest.Weights;
 import io.nit.core.config.NitConfig;
 import java.nio.file.Path;
 import java.util.List;
@@ -72,6 +73,18 @@ public record BuildOptions(
       throw new IllegalArgumentException(
           "--optimization-level: expected 0..5, found " + optimizationLevel);
     }
+  }
+
+  /** The same for an engine that keeps its weights. */
+  public BuildOptions withFixedWeights() {
+    return new BuildOptions(
+        device,
+        buckets,
+        maxImages,
+        workspaceBytes,
+        optimizationLevel,
+        timingCache,
+        traits.with(Weights.FIXED));
   }
 
   /** The most images of a profile: no more than it has tokens. */

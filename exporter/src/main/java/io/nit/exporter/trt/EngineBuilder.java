@@ -6,6 +6,7 @@ import io.nit.core.bundle.EngineManifest.Traits;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.io.AtomicFile;
 import io.nit.core.tensor.DType;
+import io.nit.core.tensor.Shape;
 import io.nit.core.trt.Gpu;
 import io.nit.core.trt.NativeOwners;
 import io.nit.core.trt.PlanFile;
@@ -60,9 +61,8 @@ import org.slf4j.LoggerFactory;
 public final class EngineBuilder {
   private static final Logger LOG = LoggerFactory.getLogger(EngineBuilder.class);
   private static final int CHUNK = 1 << 28;
-  private static final int ROWS = 128; // of modulations at once: a picture of 50 steps, guided
 
-  private final TrtModel model;
+  private final TrtNetwork model;
   private final Optional<PluginLibrary> plugins;
   private final BuildOptions options;
   private final Consumer<String> progress;
@@ -74,7 +74,7 @@ public final class EngineBuilder {
   private ITimingCache timings;
 
   private EngineBuilder(
-      TrtModel model,
+      TrtNetwork model,
       Optional<PluginLibrary> plugins,
       BuildOptions options,
       Consumer<String> progress) {
@@ -110,7 +110,7 @@ public final class EngineBuilder {
    * @throws IOException if a file cannot be read or written; {@code plan} is then as it was
    */
   public static Built build(
-      TrtModel model,
+      TrtNetwork model,
       Optional<PluginLibrary> plugins,
       BuildOptions options,
       Path plan,
@@ -141,10 +141,10 @@ public final class EngineBuilder {
     List<Path> temporary = new ArrayList<>();
     try {
       long start = System.nanoTime();
-      serialize(model.file(), this::addProfiles, temporaryFile(plan, temporary));
-      if (model.modulations().isPresent()) {
-        serialize(
-            model.modulations().get(), this::addModulationProfile, temporaryFile(plan, temporary));
+      for (int i = 0; i < model.files().size(); i++) {
+        serialize(i, temporaryFile(plan, temporary));
+      }
+      if (temporary.size() > 1) {
         PlanFile.join(List.copyOf(temporary), temporaryFile(plan, temporary));
       }
       final double buildSeconds = seconds(start);
@@ -196,20 +196,14 @@ public final class EngineBuilder {
     return (System.nanoTime() - since) / 1e9;
   }
 
-  /** Adds what sizes a network is built for. */
-  @FunctionalInterface
-  private interface Profiles {
-    void add() throws TensorRtException;
-  }
-
-  private void serialize(OnnxFile file, Profiles profiles, Path target)
-      throws IOException, TensorRtException {
+  private void serialize(int number, Path target) throws IOException, TensorRtException {
+    OnnxFile file = model.files().get(number);
     logger.errors(); // of something else
     IHostMemory plan = null;
     try {
       builder =
           required(NativeOwners.owned(nvinfer.createInferBuilder(logger)), "TensorRT's builder");
-      if (file == model.file() && !model.plugins().isEmpty()) {
+      if (number == 0 && !model.plugins().isEmpty()) { // the others hold none
         String library = plugins.orElseThrow().file().toString();
         required(builder.getPluginRegistry().loadLibrary(library), "library " + library);
       }
@@ -217,7 +211,9 @@ public final class EngineBuilder {
       markWeights(file);
       config = required(NativeOwners.owned(builder.createBuilderConfig()), "builder config");
       configure();
-      profiles.add();
+      for (InputSizes sizes : model.profiles(number, options)) {
+        addProfile(sizes);
+      }
       plan = timed();
       write(plan, target);
     } finally {
@@ -307,21 +303,6 @@ public final class EngineBuilder {
     readTimingCache();
   }
 
-  private void addProfiles() throws TensorRtException {
-    for (int bucket : options.buckets()) {
-      addProfile(bucket);
-    }
-  }
-
-  private void addModulationProfile() throws TensorRtException {
-    IOptimizationProfile profile =
-        required(builder.createOptimizationProfile(), "optimization profile");
-    // One size: rows cost little beside the weights, a new size costs milliseconds.
-    dimensions(profile, "t", ROWS, ROWS, ROWS);
-    dimensions(profile, "y", ROWS, ROWS, ROWS);
-    add(profile, "profile of modulations");
-  }
-
   private void configureTraits() {
     Traits traits = options.traits();
     if (traits.hardware() == Hardware.AMPERE_PLUS) {
@@ -338,53 +319,32 @@ public final class EngineBuilder {
     }
   }
 
-  private void addProfile(int tokens) throws TensorRtException {
+  private void addProfile(InputSizes sizes) throws TensorRtException {
     IOptimizationProfile profile =
         required(builder.createOptimizationProfile(), "optimization profile");
-    int images = options.images(tokens);
-    int typical = options.typicalImages(tokens);
-    long p = model.config().patchSize();
-    dimensions(profile, "x", 1, tokens, tokens, model.config().inChannels(), p, p);
-    dimensions(profile, "rope_cos", 1, tokens, tokens, model.config().headDim());
-    dimensions(profile, "rope_sin", 1, tokens, tokens, model.config().headDim());
-    dimensions(profile, "cu_seqlens", 2, typical + 1, images + 1);
-    if (model.modulations().isPresent()) {
-      int rows = options.modulationRows(model.config());
-      int columns = model.config().modulationParts() * model.config().hiddenSize();
-      dimensions(profile, "modulation", rows, rows, rows, columns);
-      dimensions(profile, "modulation_row", 1, tokens, tokens);
-    } else {
-      dimensions(profile, "t", 1, typical, images);
-      dimensions(profile, "y", 1, typical, images);
-      dimensions(profile, "image_index", 1, tokens, tokens);
+    for (Map.Entry<String, InputSizes.Range> input : sizes.inputs().entrySet()) {
+      InputSizes.Range range = input.getValue();
+      dimensions(profile, input.getKey(), nvinfer.OptProfileSelector.kMIN, range.least());
+      dimensions(profile, input.getKey(), nvinfer.OptProfileSelector.kOPT, range.typical());
+      dimensions(profile, input.getKey(), nvinfer.OptProfileSelector.kMAX, range.most());
     }
-    add(profile, "profile of " + tokens + " tokens");
-  }
-
-  private void add(IOptimizationProfile profile, String name) throws TensorRtException {
     if (!profile.isValid() || config.addOptimizationProfile(profile) < 0) {
-      throw new TensorRtException(name + ": TensorRT refused: " + logger.errors());
+      throw new TensorRtException(
+          "profile of " + sizes.name() + ": TensorRT refused: " + logger.errors());
     }
   }
 
   private void dimensions(
-      IOptimizationProfile profile, String input, int least, int typical, int most, long... rest)
+      IOptimizationProfile profile, String input, nvinfer.OptProfileSelector end, Shape shape)
       throws TensorRtException {
-    Map<nvinfer.OptProfileSelector, Integer> firsts =
-        Map.of(
-            nvinfer.OptProfileSelector.kMIN, least,
-            nvinfer.OptProfileSelector.kOPT, typical,
-            nvinfer.OptProfileSelector.kMAX, most);
-    for (Map.Entry<nvinfer.OptProfileSelector, Integer> first : firsts.entrySet()) {
-      try (Dims64 dims = new Dims64()) {
-        dims.nbDims(1 + rest.length).d(0, first.getValue());
-        for (int i = 0; i < rest.length; i++) {
-          dims.d(i + 1, rest[i]);
-        }
-        if (!profile.setDimensions(input, first.getKey(), dims)) {
-          throw new TensorRtException(
-              "profile: " + input + " of " + first + " refused: " + logger.errors());
-        }
+    try (Dims64 dims = new Dims64()) {
+      dims.nbDims(shape.rank());
+      for (int i = 0; i < shape.rank(); i++) {
+        dims.d(i, shape.dim(i));
+      }
+      if (!profile.setDimensions(input, end, dims)) {
+        throw new TensorRtException(
+            "profile: " + input + " of " + shape + " refused: " + logger.errors());
       }
     }
   }

@@ -67,13 +67,12 @@ public final class EngineRefitter {
       Optional<PluginLibrary> plugins,
       int device,
       boolean hostCode,
-      TrtModel model,
+      TrtNetwork model,
       Path target)
       throws IOException, TensorRtException {
     long start = System.nanoTime();
     PlanFile source = PlanFile.read(plan);
-    List<OnnxFile> files = new ArrayList<>(List.of(model.file()));
-    model.modulations().ifPresent(files::add);
+    List<OnnxFile> files = model.files();
     if (source.parts().size() != files.size()) {
       throw new TensorRtException(
           plan

@@ -14,8 +14,10 @@ import io.nit.core.trt.TensorRt;
 import io.nit.exporter.onnx.NitGraph;
 import io.nit.exporter.onnx.OnnxFile;
 import io.nit.testing.CapturedRun;
+import io.nit.testing.GeneratedDcAe;
 import io.nit.testing.PlainBundle;
 import io.nit.testing.SyntheticWeights;
+import io.nit.testing.TinyAutoencoder;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -237,5 +239,90 @@ class ExportEngineTest {
     assertEquals("bundles/xl-1.plan", ShellWord.of("bundles/xl-1.plan"));
     assertEquals("'my bundle'", ShellWord.of("my bundle"));
     assertEquals("'it'\\''s'", ShellWord.of("it's"));
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "--parts decoder | --parts: expected some of model, which",
+        "--parts wheel | --parts: expected model, decoder or encoder, found 'wheel'",
+        "--output a.plan --parts model,decoder | --output: expected one part in --parts",
+        "--autoencoder-sizes 512 | expected a decoder or encoder to build, found none",
+      })
+  void partsThatTheBundleDoesNotHaveAreRefused(String options, String message) {
+    CapturedRun run =
+        engine(
+            Stream.concat(Stream.of(bundle.toString()), Stream.of(options.split(" ")))
+                .toArray(String[]::new));
+    assertEquals(2, run.code(), run.err());
+    assertTrue(run.err().contains(message), run.err());
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "--autoencoder-sizes 100 | --autoencoder-sizes: expected rising multiples of 8 pixels",
+        "--autoencoder-sizes 64,32 | --autoencoder-sizes: expected rising",
+        "--autoencoder-batch 0 | --autoencoder-batch: expected 1 or more, found 0",
+        "--autoencoder-precision int8 | --autoencoder-precision: expected one of bf16, f16, f32",
+      })
+  void badSizesOfAnAutoencoderAreTold(String options, String message) throws IOException {
+    Path learned = TinyAutoencoder.bundle(folder.resolve("learned")).folder();
+    CapturedRun run =
+        engine(
+            Stream.concat(Stream.of(learned.toString()), Stream.of(options.split(" ")))
+                .toArray(String[]::new));
+    assertEquals(2, run.code(), run.err());
+    assertTrue(run.err().contains(message), run.err());
+  }
+
+  @Test
+  void everyPartOfALearnedBundleIsBuiltUnlessAPartIsNamed() throws IOException {
+    Path learned = TinyAutoencoder.bundle(folder.resolve("learned")).folder();
+    Files.write(learned.resolve("encoder-bf16.plan"), new byte[3]);
+    CapturedRun run = engine(learned.toString());
+    assertEquals(1, run.code(), run.err());
+    assertTrue(run.err().contains("encoder-bf16.plan"), run.err());
+    assumeTrue(TensorRt.refusal(0).isPresent(), "TensorRT is here");
+    for (String parts : List.of("decoder", "model,decoder")) {
+      run = engine(learned.toString(), "--parts", parts);
+      assertEquals(1, run.code(), run.err());
+      assertTrue(run.err().contains("no engine can be built here"), run.err());
+      assertEquals("", run.out());
+    }
+  }
+
+  @Test
+  void anAutoencoderByItselfHasNoModelToBuild() throws IOException {
+    Path source = GeneratedDcAe.write(folder.resolve("diffusers"), GeneratedDcAe.small());
+    Path exported = folder.resolve("exported");
+    CapturedRun run =
+        CapturedRun.of(
+            new Export(),
+            "autoencoder",
+            "--autoencoder",
+            source,
+            "--output",
+            exported,
+            "--no-verify");
+    assertEquals(0, run.code(), run.err());
+    run = engine(exported.toString(), "--parts", "model");
+    assertEquals(2, run.code(), run.err());
+    assertTrue(run.err().contains("--parts: expected some of decoder, encoder"), run.err());
+    assumeTrue(TensorRt.refusal(0).isPresent(), "TensorRT is here");
+    run = engine(exported.toString(), "--autoencoder-sizes", "64,128");
+    assertEquals(1, run.code(), run.err());
+    assertTrue(run.err().contains("no engine can be built here"), run.err());
+  }
+
+  @Test
+  void sizesOfAnAutoencoderEndAtWhatTheBundleMakes() {
+    assertEquals(List.of(512, 1152, 2048), AutoencoderEngineFlags.standard(32, 4096));
+    assertEquals(List.of(512, 1152), AutoencoderEngineFlags.standard(32, 1024));
+    assertEquals(List.of(512), AutoencoderEngineFlags.standard(32, 512));
+    assertEquals(List.of(512, 1152, 2048), AutoencoderEngineFlags.standard(64, 2000));
+    assertEquals(List.of(576), AutoencoderEngineFlags.standard(96, 300));
   }
 }

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nit.core.config.DcAeConfig;
 import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
 import io.nit.core.io.AtomicFile;
@@ -49,13 +50,16 @@ import java.util.stream.Stream;
  * }
  * }</pre>
  *
+ * <p>The plan of an autoencoder's half has {@code "part": "decoder"} or {@code "encoder"}, its
+ * DcAeConfig as the model's config, and profiles {@code { "side": 512, "images": 1 }}; without
+ * {@code part} it is a model's.
+ *
  * @param plan name of the plan's file
  * @param planBytes its size
  * @param planSha256 its hash, lower-case hex
  * @param modelSha256 what the model is known by, see {@link #modelHash}
- * @param config the model's shape
+ * @param subject what it computes, and in which sizes
  * @param precision type of the arithmetic, a {@link io.nit.core.tensor.DType} name
- * @param profiles the buckets, rising
  * @param builtOn where it was built, which is where it runs
  * @param traits where else it runs, and whether its weights can be exchanged
  * @param verification what was measured; may be empty
@@ -67,9 +71,8 @@ public record EngineManifest(
     long planBytes,
     String planSha256,
     String modelSha256,
-    NitConfig config,
+    EngineSubject subject,
     String precision,
-    List<Profile> profiles,
     Host builtOn,
     Traits traits,
     ArrayNode verification,
@@ -200,12 +203,66 @@ public record EngineManifest(
     }
   }
 
-  /** Copies the list. */
-  public EngineManifest {
-    profiles = List.copyOf(profiles);
+  /**
+   * Of a model's engine.
+   *
+   * @param config the model's shape
+   * @param profiles the buckets, rising
+   */
+  public EngineManifest(
+      String plan,
+      long planBytes,
+      String planSha256,
+      String modelSha256,
+      NitConfig config,
+      String precision,
+      List<Profile> profiles,
+      Host builtOn,
+      Traits traits,
+      ArrayNode verification,
+      String command,
+      ObjectNode provenance) {
+    this(
+        plan,
+        planBytes,
+        planSha256,
+        modelSha256,
+        new EngineSubject.Model(config, profiles),
+        precision,
+        builtOn,
+        traits,
+        verification,
+        command,
+        provenance);
   }
 
-  /** Of a plan without {@link Traits}. */
+  /**
+   * The shape of a model's engine.
+   *
+   * @throws IllegalStateException if it is an autoencoder's
+   */
+  public NitConfig config() {
+    return model().config();
+  }
+
+  /**
+   * The buckets of a model's engine, rising.
+   *
+   * @throws IllegalStateException if it is an autoencoder's
+   */
+  public List<Profile> profiles() {
+    return model().profiles();
+  }
+
+  private EngineSubject.Model model() {
+    if (subject instanceof EngineSubject.Model model) {
+      return model;
+    }
+    throw new IllegalStateException(
+        plan + ": expected a model's engine, found part " + subject.part().key());
+  }
+
+  /** Of a model's engine without {@link Traits}. */
   public EngineManifest(
       String plan,
       long planBytes,
@@ -238,9 +295,20 @@ public record EngineManifest(
    * its weights' own file; empty if the bundle does not tell.
    */
   public static Optional<String> modelHash(Bundle bundle) {
-    List<String> names = List.of(bundle.modelFile(), bundle.modelFile() + ".data");
+    return hashOf(bundle.files(), bundle.modelFile());
+  }
+
+  /**
+   * What an ONNX file is known by: its hash and, behind a plus sign, that of its weights' own file;
+   * empty if it is not among the files.
+   *
+   * @param files the files of a bundle or an exported autoencoder
+   * @param name the ONNX file's
+   */
+  public static Optional<String> hashOf(List<Bundle.FileEntry> files, String name) {
+    List<String> names = List.of(name, name + ".data");
     String hashes =
-        bundle.files().stream()
+        files.stream()
             .filter(file -> names.contains(file.name()))
             .sorted(Comparator.comparing(Bundle.FileEntry::name))
             .map(Bundle.FileEntry::sha256)
@@ -260,9 +328,8 @@ public record EngineManifest(
         Files.size(file),
         hash,
         modelSha256,
-        config,
+        subject,
         precision,
-        profiles,
         builtOn,
         traits.with(weights),
         JSON.createArrayNode(),
@@ -276,12 +343,12 @@ public record EngineManifest(
   }
 
   /**
-   * The plans of a folder that have a manifest, the preferred precision first: bf16, f16, f32, then
-   * by name.
+   * The plans of a folder that have a manifest and compute a part, the preferred precision first:
+   * bf16, f16, f32, then by name.
    *
-   * @throws IOException if the folder cannot be read
+   * @throws IOException if the folder or a manifest cannot be read
    */
-  public static List<Path> plansIn(Path folder) throws IOException {
+  public static List<Path> plansIn(Path folder, EnginePart part) throws IOException {
     if (!Files.isDirectory(folder)) {
       return List.of();
     }
@@ -296,7 +363,10 @@ public record EngineManifest(
     }
     Map<String, List<Path>> byPrecision = new HashMap<>();
     for (Path plan : plans) {
-      byPrecision.computeIfAbsent(read(plan).precision, precision -> new ArrayList<>()).add(plan);
+      EngineManifest manifest = read(plan);
+      if (manifest.subject.part() == part) {
+        byPrecision.computeIfAbsent(manifest.precision, precision -> new ArrayList<>()).add(plan);
+      }
     }
     return Stream.of("BF16", "F16", "F32")
         .flatMap(precision -> byPrecision.getOrDefault(precision, List.of()).stream())
@@ -389,18 +459,13 @@ public record EngineManifest(
 
   /** Every way in which this engine is not what is asked for; empty if it is. */
   public List<Mismatch> differences(
-      String wantedPrecision, List<Profile> wantedProfiles, Traits wantedTraits) {
+      String wantedPrecision, EngineSubject wanted, Traits wantedTraits) {
     List<Mismatch> all = new ArrayList<>();
     compare(all, "options", traits.toString(), wantedTraits.toString());
+    compare(all, "part", subject.part().key(), wanted.part().key());
     compare(all, "precision", precision, wantedPrecision);
-    compare(all, "profiles", words(profiles), words(wantedProfiles));
+    compare(all, "profiles", subject.sizes(), wanted.sizes());
     return all;
-  }
-
-  private static String words(List<Profile> profiles) {
-    return profiles.stream()
-        .map(profile -> profile.tokens + " tokens in " + profile.images + " images")
-        .collect(Collectors.joining(", "));
   }
 
   private static void compare(List<Mismatch> all, String field, String expected, String found) {
@@ -457,10 +522,6 @@ public record EngineManifest(
                 + " version "
                 + root.path("version"));
       }
-      List<Profile> profiles = new ArrayList<>();
-      for (JsonNode profile : object(root, "profiles")) {
-        profiles.add(new Profile(number(profile, "tokens"), number(profile, "images")));
-      }
       JsonNode plan = object(root, "plan");
       JsonNode model = object(root, "model");
       JsonNode gpu = object(root, "gpu");
@@ -478,9 +539,8 @@ public record EngineManifest(
           plan.path("bytes").asLong(-1),
           text(plan, "sha256"),
           text(model, "sha256"),
-          NitConfig.fromNode(object(model, "config"), file + ": model.config", PositionOrder.AXIAL),
+          subject(model),
           text(root, "precision"),
-          profiles,
           new Host(
               text(root, "tensorrt"),
               text(root, "cuda"),
@@ -495,6 +555,29 @@ public record EngineManifest(
           root.path("provenance").isObject()
               ? (ObjectNode) root.path("provenance")
               : JSON.createObjectNode());
+    }
+
+    private EngineSubject subject(JsonNode model) throws IOException {
+      EnginePart part =
+          root.has("part")
+              ? EnginePart.parse(text(root, "part"), file + ": part")
+              : EnginePart.MODEL;
+      JsonNode config = object(model, "config");
+      if (part == EnginePart.MODEL) {
+        List<Profile> profiles = new ArrayList<>();
+        for (JsonNode profile : object(root, "profiles")) {
+          profiles.add(new Profile(number(profile, "tokens"), number(profile, "images")));
+        }
+        return new EngineSubject.Model(
+            NitConfig.fromNode(config, file + ": model.config", PositionOrder.AXIAL), profiles);
+      }
+      List<EngineSubject.PictureProfile> profiles = new ArrayList<>();
+      for (JsonNode profile : object(root, "profiles")) {
+        profiles.add(
+            new EngineSubject.PictureProfile(number(profile, "side"), number(profile, "images")));
+      }
+      return new EngineSubject.Autoencoder(
+          part, DcAeConfig.fromNode(config, file + ": model.config"), profiles);
     }
 
     private Traits traits() throws IOException {
@@ -558,11 +641,20 @@ public record EngineManifest(
     ObjectNode root = JSON.createObjectNode();
     root.put("format", FORMAT).put("version", VERSION);
     root.putObject("plan").put("file", plan).put("bytes", planBytes).put("sha256", planSha256);
-    root.putObject("model").put("sha256", modelSha256).set("config", config.toNode());
+    ObjectNode model = root.putObject("model").put("sha256", modelSha256);
     root.put("precision", precision);
-    ArrayNode buckets = root.putArray("profiles");
-    for (Profile profile : profiles) {
-      buckets.addObject().put("tokens", profile.tokens).put("images", profile.images);
+    ArrayNode sizes = root.putArray("profiles");
+    if (subject instanceof EngineSubject.Autoencoder half) {
+      root.put("part", half.part().key());
+      model.set("config", half.config().toNode());
+      for (EngineSubject.PictureProfile profile : half.profiles()) {
+        sizes.addObject().put("side", profile.side()).put("images", profile.images());
+      }
+    } else {
+      model.set("config", config().toNode());
+      for (Profile profile : profiles()) {
+        sizes.addObject().put("tokens", profile.tokens).put("images", profile.images);
+      }
     }
     root.put("tensorrt", builtOn.tensorrt).put("cuda", builtOn.cuda);
     root.putObject("gpu")

@@ -8,6 +8,7 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Optional;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
@@ -199,15 +200,20 @@ public final class TensorRtPlan implements AutoCloseable {
 
   /** The largest first extent of an input in a profile. */
   public int largest(String input, int profile) throws TensorRtException {
+    return (int) largestShape(input, profile)[0];
+  }
+
+  /** The largest extents of an input in a profile. */
+  public long[] largestShape(String input, int profile) throws TensorRtException {
     Optional<long[]> shape = shape(input);
-    if (shape.isPresent() && shape.get().length > 0 && shape.get()[0] >= 0) {
-      return (int) shape.get()[0]; // the same in every profile
+    if (shape.isPresent() && Arrays.stream(shape.get()).allMatch(extent -> extent >= 0)) {
+      return shape.get(); // the same in every profile
     }
     try (Dims64 dims = engine().getProfileShape(input, profile, nvinfer.OptProfileSelector.kMAX)) {
       if (dims == null || dims.isNull() || dims.nbDims() < 1) {
         throw new TensorRtException(file + ": expected an input " + input + ", found none");
       }
-      return (int) dims.d(0);
+      return extents(dims);
     }
   }
 
@@ -217,12 +223,16 @@ public final class TensorRtPlan implements AutoCloseable {
       if (dims == null || dims.isNull() || dims.nbDims() < 0) {
         return Optional.empty();
       }
-      long[] shape = new long[dims.nbDims()];
-      for (int i = 0; i < shape.length; i++) {
-        shape[i] = dims.d(i);
-      }
-      return Optional.of(shape);
+      return Optional.of(extents(dims));
     }
+  }
+
+  private static long[] extents(Dims64 dims) {
+    long[] shape = new long[dims.nbDims()];
+    for (int i = 0; i < shape.length; i++) {
+      shape[i] = dims.d(i);
+    }
+    return shape;
   }
 
   /** The layers, as the inspector tells them. */

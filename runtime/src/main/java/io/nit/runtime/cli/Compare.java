@@ -126,6 +126,7 @@ final class Compare implements Callable<Integer> {
       Made found =
           provider.name().equals(against) ? expected : make(bundle, provider.name(), options, in);
       within &= compare(row, found, expected);
+      noPicture(bundle, provider.name()).ifPresent(reason -> row.put("no_picture", reason));
     }
     if (output != null) {
       AtomicFile.writeString(output, all.toPrettyString() + "\n");
@@ -140,7 +141,7 @@ final class Compare implements Callable<Integer> {
         .put("max_abs", parity.maxAbs())
         .put("forward_ms", Math.round(found.millis * 1000) / 1000.0)
         .put("passed", parity.relative() <= bound);
-    if (found.sampled.isPresent()) {
+    if (found.sampled.isPresent() && expected.sampled.isPresent()) {
       ImageResult picture = found.sampled.get();
       ImageResult other = expected.sampled.orElseThrow();
       row.put("latent_relative", Parity.of(picture.latent(), other.latent()).relative());
@@ -197,7 +198,17 @@ final class Compare implements Callable<Integer> {
         millis = Math.min(millis, (System.nanoTime() - start) / 1e6);
       }
     }
-    return new Made(velocities, millis, steps == 0 ? Optional.empty() : sample(bundle, backend));
+    boolean sampled = steps > 0 && noPicture(bundle, backend).isEmpty();
+    return new Made(velocities, millis, sampled ? sample(bundle, backend) : Optional.empty());
+  }
+
+  /** Why a backend that runs the model does not run its autoencoder, or empty if it does. */
+  private static Optional<String> noPicture(Bundle bundle, String backend) {
+    return Engines.providers().stream()
+        .filter(provider -> provider.name().equals(backend))
+        .filter(provider -> bundle.autoencoder().isPresent() && provider.runsCodecs())
+        .findFirst()
+        .flatMap(provider -> provider.codecRefusal(bundle, EngineOptions.DEFAULT));
   }
 
   private Optional<ImageResult> sample(Bundle bundle, String backend)

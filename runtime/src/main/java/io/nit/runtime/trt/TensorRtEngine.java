@@ -360,7 +360,7 @@ public final class TensorRtEngine implements VelocityEngine {
     bindings.put(name, new Binding(name, bytes));
   }
 
-  private static void require(boolean done, String what) throws TensorRtException {
+  static void require(boolean done, String what) throws TensorRtException {
     if (!done) {
       throw new TensorRtException(
           "TensorRT refused " + what + ": " + TensorRtLogger.shared().errors());
@@ -668,8 +668,7 @@ public final class TensorRtEngine implements VelocityEngine {
     shape(context, "rope_sin", shape.tokens, config.headDim());
   }
 
-  private static void shape(IExecutionContext context, String name, long... dims)
-      throws TensorRtException {
+  static void shape(IExecutionContext context, String name, long... dims) throws TensorRtException {
     try (Dims64 extents = new Dims64()) {
       extents.nbDims(dims.length);
       for (int i = 0; i < dims.length; i++) {

@@ -12,6 +12,8 @@ import io.nit.core.bundle.EngineManifest.Plugins;
 import io.nit.core.bundle.EngineManifest.Profile;
 import io.nit.core.bundle.EngineManifest.Traits;
 import io.nit.core.bundle.EngineManifest.Weights;
+import io.nit.core.bundle.EngineSubject.PictureProfile;
+import io.nit.core.config.DcAeConfig;
 import io.nit.core.config.NitConfig;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -180,7 +182,7 @@ class EngineManifestTest {
                 "version-compatible no, hardware same, weights stripped",
                 "version-compatible yes, hardware ampere-plus, weights fixed")),
         manifest.differences(
-            "BF16", manifest.profiles(), new Traits(true, Hardware.AMPERE_PLUS, Weights.FIXED)));
+            "BF16", manifest.subject(), new Traits(true, Hardware.AMPERE_PLUS, Weights.FIXED)));
   }
 
   @Test
@@ -203,7 +205,7 @@ class EngineManifestTest {
   @Test
   void anotherPrecisionOrOtherBucketsAreDifferences() throws IOException {
     EngineManifest manifest = manifest("a.plan", "BF16", H100);
-    assertEquals(List.of(), manifest.differences("BF16", manifest.profiles(), Traits.NONE));
+    assertEquals(List.of(), manifest.differences("BF16", manifest.subject(), Traits.NONE));
     assertEquals(
         List.of(
             new Mismatch("precision", "BF16", "F16"),
@@ -211,7 +213,10 @@ class EngineManifestTest {
                 "profiles",
                 "512 tokens in 512 images, 2048 tokens in 1024 images",
                 "64 tokens in 64 images")),
-        manifest.differences("F16", List.of(new Profile(64, 64)), Traits.NONE));
+        manifest.differences(
+            "F16",
+            new EngineSubject.Model(NitConfig.s(), List.of(new Profile(64, 64))),
+            Traits.NONE));
   }
 
   @Test
@@ -223,10 +228,68 @@ class EngineManifestTest {
     Files.write(folder.resolve("without.plan"), new byte[1]);
     assertEquals(
         List.of("z.plan", "a.plan", "b.plan", "c.plan"),
-        EngineManifest.plansIn(folder).stream()
+        EngineManifest.plansIn(folder, EnginePart.MODEL).stream()
             .map(plan -> plan.getFileName().toString())
             .toList());
-    assertEquals(List.of(), EngineManifest.plansIn(folder.resolve("absent")));
+    assertEquals(List.of(), EngineManifest.plansIn(folder.resolve("absent"), EnginePart.MODEL));
+  }
+
+  private EngineManifest half(String name, EnginePart part, String precision) throws IOException {
+    Files.write(folder.resolve(name), new byte[100]);
+    EngineManifest manifest =
+        new EngineManifest(
+            name,
+            100,
+            "hash",
+            "weights",
+            new EngineSubject.Autoencoder(
+                part,
+                DcAeConfig.preset("f32c32-sana-1.1"),
+                List.of(new PictureProfile(512, 1), new PictureProfile(1152, 2))),
+            precision,
+            H100,
+            Traits.NONE,
+            JsonNodeFactory.instance.arrayNode(),
+            "nit-export engine bundles/s --parts " + part.key(),
+            JsonNodeFactory.instance.objectNode());
+    manifest.write(folder);
+    return manifest;
+  }
+
+  @Test
+  void halvesOfAnAutoencoderHaveManifestsOfTheirOwn() throws IOException {
+    manifest("engine.plan", "BF16", H100);
+    EngineManifest decoder = half("decoder.plan", EnginePart.DECODER, "BF16");
+    half("encoder.plan", EnginePart.ENCODER, "F32");
+    assertEquals(decoder, EngineManifest.read(folder.resolve("decoder.plan")));
+    for (EnginePart part : EnginePart.values()) {
+      assertEquals(
+          List.of(folder.resolve(part.planPrefix() + ".plan")),
+          EngineManifest.plansIn(folder, part));
+    }
+    assertEquals(List.of(), decoder.differences("BF16", decoder.subject(), Traits.NONE));
+    assertEquals(
+        List.of(
+            new Mismatch("part", "decoder", "encoder"),
+            new Mismatch(
+                "profiles",
+                "1 of up to 512 pixels a side, 2 of up to 1152 pixels a side",
+                "1 of up to 512 pixels a side")),
+        decoder.differences(
+            "BF16",
+            new EngineSubject.Autoencoder(
+                EnginePart.ENCODER,
+                DcAeConfig.preset("f32c32-sana-1.1"),
+                List.of(new PictureProfile(512, 1))),
+            Traits.NONE));
+    String message = assertThrows(IllegalStateException.class, decoder::config).getMessage();
+    assertTrue(message.contains("decoder.plan: expected a model's engine"), message);
+    Path file = EngineManifest.fileOf(folder.resolve("decoder.plan"));
+    Files.writeString(file, Files.readString(file).replace("\"decoder\"", "\"middle\""));
+    message =
+        assertThrows(IOException.class, () -> EngineManifest.read(folder.resolve("decoder.plan")))
+            .getMessage();
+    assertTrue(message.contains("expected model, decoder or encoder, found 'middle'"), message);
   }
 
   @ParameterizedTest

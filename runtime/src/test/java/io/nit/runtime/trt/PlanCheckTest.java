@@ -12,12 +12,15 @@ import io.nit.core.bundle.EngineManifest.Host;
 import io.nit.core.bundle.EngineManifest.Plugins;
 import io.nit.core.bundle.EngineManifest.Traits;
 import io.nit.core.bundle.EngineManifest.Weights;
+import io.nit.core.bundle.EnginePart;
+import io.nit.core.bundle.EngineSubject;
 import io.nit.core.config.NitConfig;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.trt.TensorRtException;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
 import io.nit.testing.PlainBundle;
+import io.nit.testing.TinyAutoencoder;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -200,5 +203,53 @@ class PlanCheckTest {
             + " "
             + folder,
         refusal(new Fake(), 0));
+  }
+
+  private void half(EnginePart part, String hash) throws IOException {
+    String name = part.planPrefix() + "-bf16.plan";
+    Files.write(folder.resolve(name), new byte[10]);
+    new EngineManifest(
+            name,
+            10,
+            "hash",
+            hash,
+            new EngineSubject.Autoencoder(
+                part, TinyAutoencoder.CONFIG, List.of(new EngineSubject.PictureProfile(64, 1))),
+            "BF16",
+            new Host("10.6.0", "12.6", "NVIDIA H100", "9.0", Optional.empty()),
+            Traits.NONE,
+            JsonNodeFactory.instance.arrayNode(),
+            "nit-export engine b --parts " + part.key() + " --overwrite",
+            JsonNodeFactory.instance.objectNode())
+        .write(folder);
+  }
+
+  @Test
+  void eachHalfOfAnAutoencoderIsCheckedAgainstItsOwnFile() throws IOException {
+    Bundle bundle = TinyAutoencoder.bundle(folder);
+    TensorRtProvider provider = new TensorRtProvider(new PlanCheck(new Fake()));
+    EngineOptions options = EngineOptions.DEFAULT;
+    String decoder = EngineManifest.hashOf(bundle.files(), "decoder.onnx").orElseThrow();
+    String encoder = EngineManifest.hashOf(bundle.files(), "encoder.onnx").orElseThrow();
+    half(EnginePart.DECODER, decoder);
+    assertEquals(Optional.empty(), provider.codecRefusal(bundle, options));
+    assertTrue(
+        provider.encoderRefusal(bundle, options).orElseThrow().contains("no encoder's engine"));
+    half(EnginePart.ENCODER, decoder);
+    assertEquals(
+        Optional.of(
+            "encoder-bf16.plan does not fit: model.sha256: expected "
+                + decoder
+                + ", found "
+                + encoder
+                + ". Build it again with: nit-export engine b --parts encoder --overwrite"),
+        provider.encoderRefusal(bundle, options));
+    half(EnginePart.ENCODER, encoder);
+    assertEquals(Optional.empty(), provider.encoderRefusal(bundle, options));
+    Fake other = new Fake();
+    other.host = new Host("10.7.0", "12.6", "NVIDIA H100", "9.0", Optional.empty());
+    String refusal =
+        new TensorRtProvider(new PlanCheck(other)).codecRefusal(bundle, options).orElseThrow();
+    assertTrue(refusal.contains("tensorrt: expected 10.6.0, found 10.7.0"), refusal);
   }
 }

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
 import io.nit.core.bundle.EngineManifest.Weights;
+import io.nit.core.bundle.EnginePart;
 import io.nit.core.config.NitConfig;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.packing.PackLayout;
@@ -175,7 +176,7 @@ class TensorRtOptionsGpuTest {
   }
 
   private static void clear(Path bundle) throws IOException {
-    for (Path plan : EngineManifest.plansIn(bundle)) {
+    for (Path plan : EngineManifest.plansIn(bundle, EnginePart.MODEL)) {
       Files.delete(plan);
       Files.delete(EngineManifest.fileOf(plan));
     }
@@ -257,7 +258,7 @@ class TensorRtOptionsGpuTest {
     CapturedRun run = export("engine", firstBundle, "--buckets", "64,1024", "--version-compatible");
     if (run.code() == 1) {
       assertTrue(run.err().contains("--version-compatible: "), run.err());
-      assertEquals(List.of(), EngineManifest.plansIn(firstBundle));
+      assertEquals(List.of(), EngineManifest.plansIn(firstBundle, EnginePart.MODEL));
       return;
     }
     assertEquals(0, run.code(), run.err());
