@@ -93,6 +93,11 @@ NIT_DEVICE float bitsToFloat(uint32_t bits)
     return __uint_as_float(bits);
 }
 
+NIT_DEVICE uint32_t floatBits(float value)
+{
+    return __float_as_uint(value);
+}
+
 NIT_DEVICE uint32_t packBf16(float lowerValue, float upperValue)
 {
     uint32_t pair;
@@ -132,6 +137,11 @@ NIT_DEVICE float log2Fast(float x)
 NIT_DEVICE float inverseSqrt(float x)
 {
     return rsqrtf(x);
+}
+
+NIT_DEVICE float squareRoot(float x)
+{
+    return sqrtf(x);
 }
 
 NIT_DEVICE void sineCosine(float x, float& sine, float& cosine)

@@ -54,8 +54,8 @@ NIT_DEVICE void loadShared(uint32_t address, float (&values)[4])
 }
 
 //! kLanes * kVectors * 8 = headDim. kTables: cosine and sine are given, else positions and frequencies. kTokens tokens
-//! a block of kWarps warps.
-template <typename T, int kLanes, int kVectors, bool kTables, int kTokens, int kWarps>
+//! a block of kWarps warps. kLeaveV: v is not copied.
+template <typename T, int kLanes, int kVectors, bool kTables, int kTokens, int kWarps, bool kLeaveV = false>
 NIT_KERNEL(kWarps * 32, kRopeThreads / (kWarps * 32))
 qkNormRope2dKernel(NitQkNormRope2dParams const p)
 {
@@ -200,7 +200,7 @@ qkNormRope2dKernel(NitQkNormRope2dParams const p)
             }
         }
     }
-    if (p.out != p.qkv)
+    if (!kLeaveV && p.out != p.qkv)
     {
         int const columns = p.heads * (kHeadDim / 8);
         int const v = heads * kHeadDim;

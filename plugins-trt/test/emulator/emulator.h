@@ -152,6 +152,13 @@ inline float bitsToFloat(uint32_t bits)
     return value;
 }
 
+inline uint32_t floatBits(float value)
+{
+    uint32_t bits;
+    __builtin_memcpy(&bits, &value, 4);
+    return bits;
+}
+
 inline uint32_t packBf16(float lowerValue, float upperValue)
 {
     return emulator::roundBf16(lowerValue) | static_cast<uint32_t>(emulator::roundBf16(upperValue)) << 16;
@@ -180,6 +187,11 @@ inline float log2Fast(float x)
 inline float inverseSqrt(float x)
 {
     return 1.0f / std::sqrt(x);
+}
+
+inline float squareRoot(float x)
+{
+    return std::sqrt(x);
 }
 
 inline void sineCosine(float x, float& sine, float& cosine)

@@ -134,6 +134,9 @@ public final class EngineBuilder {
       requirePortable(plugins.get(), options.traits());
     }
     progress.accept("TensorRT " + TensorRt.version() + " on " + gpu);
+    if (options.traits().versionCompatible()) {
+      progress.accept("lean runtime " + LeanRuntime.load(TensorRt.version()));
+    }
     Files.createDirectories(plan.getParent());
     List<Path> temporary = new ArrayList<>();
     try {
@@ -300,13 +303,12 @@ public final class EngineBuilder {
     readTimingCache();
   }
 
-  private void configureTraits() throws TensorRtException {
+  private void configureTraits() {
     Traits traits = options.traits();
     if (traits.hardware() == Hardware.AMPERE_PLUS) {
       config.setHardwareCompatibilityLevel(nvinfer.HardwareCompatibilityLevel.kAMPERE_PLUS);
     }
     if (traits.versionCompatible()) {
-      progress.accept("lean runtime " + LeanRuntime.load(TensorRt.version()));
       config.setFlag(nvinfer.BuilderFlag.kVERSION_COMPATIBLE);
     }
     if (traits.weights() != EngineManifest.Weights.FIXED) {

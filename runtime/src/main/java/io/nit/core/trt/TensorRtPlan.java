@@ -120,7 +120,8 @@ public final class TensorRtPlan implements AutoCloseable {
     logger.errors(); // of something else
     runtime = NativeOwners.owned(nvinfer.createInferRuntime(logger));
     if (runtime == null) {
-      throw new TensorRtException("TensorRT's runtime does not start: " + logger.errors());
+      throw new TensorRtException(
+          "TensorRT's runtime does not start: " + logger.errors() + Cuda.littleMemory());
     }
     if (hostCode) {
       runtime.setEngineHostCodeAllowed(true);
@@ -153,10 +154,9 @@ public final class TensorRtPlan implements AutoCloseable {
               + TensorRt.version()
               + " does not take this plan on "
               + gpu
-              + ", "
-              + (Cuda.freeBytes() >> 20)
-              + " MiB of whose memory are free: "
-              + logger.errors());
+              + ": "
+              + logger.errors()
+              + Cuda.littleMemory());
     }
   }
 

@@ -196,10 +196,12 @@ public final class TensorRtEngine implements VelocityEngine {
       engine.take();
       return engine;
     } catch (TensorRtException e) {
+      String message =
+          e.getMessage() + (e.getMessage().contains(" MiB") ? "" : Cuda.littleMemory());
       if (engine != null) {
         engine.close();
       }
-      throw new EngineException(e.getMessage(), e);
+      throw new EngineException(message, e);
     } catch (EngineException | RuntimeException e) {
       if (engine != null) {
         engine.close();
@@ -454,13 +456,7 @@ public final class TensorRtEngine implements VelocityEngine {
       boundRope = null;
       table.ifPresent(ModulationTable::forget);
       throw new EngineException(
-          "forward of "
-              + layout
-              + " failed in TensorRT: "
-              + e.getMessage()
-              + "; "
-              + (Cuda.freeBytes() >> 20)
-              + " MiB of device memory are free",
+          "forward of " + layout + " failed in TensorRT: " + e.getMessage() + Cuda.littleMemory(),
           e);
     }
   }

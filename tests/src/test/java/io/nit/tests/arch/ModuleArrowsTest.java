@@ -117,6 +117,7 @@ class ModuleArrowsTest {
               "io.nit.core..",
               CLI,
               TORCH,
+              "org.bytedeco.cuda..",
               "org.knowm.xchart..",
               "com.twelvemonkeys..",
               "com.google.protobuf"),

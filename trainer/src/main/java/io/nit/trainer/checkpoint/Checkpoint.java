@@ -4,6 +4,7 @@ import io.nit.core.safetensors.SafetensorsFile;
 import io.nit.core.safetensors.SafetensorsWriter;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.HostTensor;
+import io.nit.trainer.dist.Collectives;
 import io.nit.trainer.model.Network;
 import io.nit.trainer.model.Weights;
 import io.nit.trainer.optim.AdamW;
@@ -11,8 +12,13 @@ import io.nit.trainer.optim.Ema;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
 
 /**
  * A complete checkpoint on disk:
@@ -64,7 +70,8 @@ public record Checkpoint(Path folder, TrainingState state) {
   }
 
   /**
-   * Fills model, average and optimizer.
+   * Fills model, average and optimizer; of an optimizer that keeps a part of the moments the steps
+   * alone, as {@link #restoreParts} fills those.
    *
    * @throws IllegalArgumentException naming every tensor that does not fit
    */
@@ -84,6 +91,45 @@ public record Checkpoint(Path folder, TrainingState state) {
     }
   }
 
+  /**
+   * Gives every rank its part of the moments.
+   *
+   * @param checkpoint on rank 0, empty on the others
+   * @param part what this rank keeps
+   */
+  public static void restoreParts(
+      Optional<Checkpoint> checkpoint, AdamW.Part part, Collectives group) throws IOException {
+    try (TensorSource source =
+        checkpoint.isPresent()
+            ? SafetensorsFile.open(checkpoint.get().folder().resolve(OPTIMIZER))
+            : null) {
+      restorePart(source, EXP_AVG, part, part.expAvg(), group);
+      restorePart(source, EXP_AVG_SQ, part, part.expAvgSq(), group);
+    }
+  }
+
+  private static void restorePart(
+      TensorSource source, String prefix, AdamW.Part part, Tensor moments, Collectives group)
+      throws IOException {
+    for (Map.Entry<String, Long> start : part.layout().starts().entrySet()) {
+      try (PointerScope scope = new PointerScope();
+          NoGradGuard guard = new NoGradGuard()) {
+        Tensor values = part.layout().views(part.layout().values()).get(start.getKey());
+        Tensor whole = torch.empty_like(values);
+        if (source != null) {
+          Weights.copy(source.tensor(prefix + start.getKey()), whole);
+        }
+        group.from(0, List.of(whole));
+        long from = Math.max(start.getValue(), part.from());
+        long to = Math.min(start.getValue() + whole.numel(), part.to());
+        if (from < to) {
+          Tensor kept = whole.flatten().narrow(0, from - start.getValue(), to - from);
+          moments.narrow(0, from - part.from(), to - from).copy_(kept);
+        }
+      }
+    }
+  }
+
   private void restoreWeights(String file, Network network) throws IOException {
     try (TensorSource source = SafetensorsFile.open(folder.resolve(file))) {
       network.restore(source);
@@ -98,15 +144,14 @@ public record Checkpoint(Path folder, TrainingState state) {
   }
 
   /** Writes the four files into an existing folder. */
-  static void write(Path folder, Trained trained, ModelFile description, TrainingState state)
+  static void write(Path folder, Snapshot.Values values, ModelFile description, TrainingState state)
       throws IOException {
-    description.write(folder.resolve(MODEL), trained.model().parameters(), state.step());
-    description.write(folder.resolve(EMA), trained.ema().model().parameters(), state.step());
+    description.write(folder.resolve(MODEL), values.model(), state.step());
+    description.write(folder.resolve(EMA), values.average(), state.step());
     SafetensorsWriter writer = new SafetensorsWriter();
-    AdamW optimizer = trained.optimizer();
-    addMoments(writer, EXP_AVG, optimizer.expAvg());
-    addMoments(writer, EXP_AVG_SQ, optimizer.expAvgSq());
-    writer.add(HostTensor.of(STEP, new long[] {optimizer.steps()}, 1));
+    addMoments(writer, EXP_AVG, values.expAvg());
+    addMoments(writer, EXP_AVG_SQ, values.expAvgSq());
+    writer.add(HostTensor.of(STEP, new long[] {values.optimizerSteps()}, 1));
     writer.write(folder.resolve(OPTIMIZER));
     state.write(folder.resolve(STATE));
   }
@@ -117,9 +162,9 @@ public record Checkpoint(Path folder, TrainingState state) {
         (name, t) -> writer.add(Weights.spec(prefix + name, t), () -> Weights.bytes(t)));
   }
 
-  /** Bytes that a checkpoint of a network takes, about. */
-  static long bytes(Network network) {
-    long parameters = network.parameters().values().stream().mapToLong(Tensor::numel).sum();
+  /** Bytes that a checkpoint of these values takes, about. */
+  static long bytes(Snapshot.Values values) {
+    long parameters = values.model().values().stream().mapToLong(Tensor::numel).sum();
     return 4L * Float.BYTES * parameters;
   }
 }

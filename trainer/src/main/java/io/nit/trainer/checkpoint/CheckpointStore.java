@@ -29,19 +29,32 @@ public final class CheckpointStore {
 
   private final Path folder;
   private final int keep;
+  private final long milestoneEvery;
+
+  /** A store without milestones. */
+  public CheckpointStore(Path folder, int keep) {
+    this(folder, keep, 0);
+  }
 
   /**
    * A store; nothing is written yet.
    *
    * @param folder where the checkpoints lie
-   * @param keep how many to keep, 1 or more
+   * @param keep how many of the last to keep, 1 or more
+   * @param milestoneEvery checkpoints of multiples of this step are kept for good and not counted
+   *     among those; 0 for none
    */
-  public CheckpointStore(Path folder, int keep) {
+  public CheckpointStore(Path folder, int keep, long milestoneEvery) {
     if (keep < 1) {
       throw new IllegalArgumentException("--keep: expected 1 or more, found " + keep);
     }
+    if (milestoneEvery < 0) {
+      throw new IllegalArgumentException(
+          "--milestone-every: expected 0 or more, found " + milestoneEvery);
+    }
     this.folder = folder;
     this.keep = keep;
+    this.milestoneEvery = milestoneEvery;
   }
 
   /**
@@ -50,15 +63,14 @@ public final class CheckpointStore {
    * @return its folder
    * @throws IOException if writing fails; earlier checkpoints stay
    */
-  public Path save(Checkpoint.Trained trained, ModelFile description, TrainingState state)
-      throws IOException {
+  Path save(Snapshot.Values values, ModelFile description, TrainingState state) throws IOException {
     Files.createDirectories(folder);
     clear();
     Path target = folder.resolve(String.format("step-%07d", state.step()));
     Path unfinished = folder.resolve(UNFINISHED + target.getFileName());
     Files.createDirectory(unfinished);
     try {
-      Checkpoint.write(unfinished, trained, description, state);
+      Checkpoint.write(unfinished, values, description, state);
     } catch (FileSystemException e) {
       FileTree.delete(unfinished);
       throw e;
@@ -68,7 +80,7 @@ public final class CheckpointStore {
           "cannot write checkpoint "
               + target
               + " (about "
-              + (Checkpoint.bytes(trained.model()) >> 20)
+              + (Checkpoint.bytes(values) >> 20)
               + " MiB): "
               + e.getMessage(),
           e);
@@ -77,8 +89,8 @@ public final class CheckpointStore {
     remove(target);
     Files.move(unfinished, target, StandardCopyOption.ATOMIC_MOVE);
     force(folder);
-    List<Path> all = list();
-    for (Path old : all.subList(0, Math.max(0, all.size() - keep))) {
+    List<Path> passing = list().stream().filter(path -> !isMilestone(step(path))).toList();
+    for (Path old : passing.subList(0, Math.max(0, passing.size() - keep))) {
       remove(old);
     }
     return target;
@@ -107,6 +119,10 @@ public final class CheckpointStore {
       found.sort(Comparator.comparingLong(CheckpointStore::step));
       return found;
     }
+  }
+
+  private boolean isMilestone(long step) {
+    return milestoneEvery > 0 && step % milestoneEvery == 0;
   }
 
   private static long step(Path path) {

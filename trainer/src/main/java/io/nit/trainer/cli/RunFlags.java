@@ -39,8 +39,17 @@ final class RunFlags {
       names = "--keep",
       paramLabel = "N",
       defaultValue = "3",
-      description = "Checkpoints to keep (default: ${DEFAULT-VALUE}).")
+      description = "The last checkpoints to keep (default: ${DEFAULT-VALUE}).")
   int keep;
+
+  @Option(
+      names = "--milestone-every",
+      paramLabel = "STEPS",
+      defaultValue = "0",
+      description =
+          "Also keep the checkpoints of multiples of this step, a multiple of --checkpoint-every; 0 "
+              + "for none (default: ${DEFAULT-VALUE}).")
+  long milestoneEvery;
 
   @Option(
       names = "--log-every",
@@ -56,6 +65,13 @@ final class RunFlags {
       description =
           "End after this time as if all steps were done; 0 for no bound (default: ${DEFAULT-VALUE}).")
   double maxMinutes;
+
+  @Option(
+      names = "--max-hours",
+      paramLabel = "X",
+      defaultValue = "0",
+      description = "The same in hours; give one of the two (default: ${DEFAULT-VALUE}).")
+  double maxHours;
 
   @Option(
       names = "--threads",
@@ -75,7 +91,20 @@ final class RunFlags {
 
   /** What happens how often. */
   TrainOptions.Pace pace(long sampleEvery) {
-    return new TrainOptions.Pace(checkpointEvery, keep, sampleEvery, logEvery, maxMinutes);
+    if (maxHours != 0 && maxMinutes != 0) {
+      throw new IllegalArgumentException(
+          "--max-hours: expected no --max-minutes beside it, found " + maxMinutes);
+    }
+    if (!(maxHours >= 0)) {
+      throw new IllegalArgumentException("--max-hours: expected 0 or more, found " + maxHours);
+    }
+    return new TrainOptions.Pace(
+        checkpointEvery,
+        keep,
+        sampleEvery,
+        logEvery,
+        maxHours == 0 ? maxMinutes : maxHours * 60,
+        milestoneEvery);
   }
 
   /** The threads asked for, or one a core. */
@@ -122,14 +151,15 @@ final class RunFlags {
         .put("keep", keep)
         .put("sample-every", sampleEvery)
         .put("log-every", logEvery)
-        .put("max-minutes", maxMinutes);
+        .put("milestone-every", milestoneEvery)
+        .put("max-minutes", maxHours == 0 ? maxMinutes : maxHours * 60);
   }
 
   /** Says how a run ended; the exit code, which after SIGTERM is that of a run that is done. */
   static int finish(TrainingLoop.Outcome outcome, long step, StopSignal stop) {
     switch (outcome) {
       case DONE -> LOG.info("done: {} steps", step);
-      case OUT_OF_TIME -> LOG.info("--max-minutes is over: {} steps", step);
+      case OUT_OF_TIME -> LOG.info("the time is over: {} steps", step);
       case STOPPED -> LOG.info("stopped at step {}; the same command goes on from there", step);
     }
     return outcome == TrainingLoop.Outcome.STOPPED && !stop.terminated()

@@ -14,12 +14,16 @@ import io.nit.trainer.data.TrainingData;
 import io.nit.trainer.data.TrainingDataSets;
 import io.nit.trainer.dist.Collectives;
 import io.nit.trainer.dist.LocalLauncher;
+import io.nit.trainer.dist.NcclCollectives;
 import io.nit.trainer.dist.Ranks;
 import io.nit.trainer.dist.SocketCollectives;
 import io.nit.trainer.loop.RunFolder;
 import io.nit.trainer.loop.SampleGrid;
+import io.nit.trainer.loop.StepOptions;
+import io.nit.trainer.loop.Throughput;
 import io.nit.trainer.loop.TrainOptions;
 import io.nit.trainer.loop.Trainer;
+import io.nit.trainer.loop.TrainingLoop;
 import io.nit.trainer.metrics.MetricsLog;
 import io.nit.trainer.model.Devices;
 import java.io.IOException;
@@ -65,6 +69,8 @@ import picocli.CommandLine.Spec;
       "  nit-train --preset xl --data latents --output run --proj-coeff 1",
       "  nit-train --preset s --data pictures --autoencoder dc-ae --output run",
       "  nit-train --preset s --data latents --output run --nproc 4 --threads 2",
+      "  nit-train --preset xl --data latents --output run --device cuda --nproc 8 \\",
+      "      --shard-optimizer",
       "  nit-train --config tiny.json --data pictures --output other \\",
       "      --resume run/checkpoints/step-0000500",
       "",
@@ -115,10 +121,35 @@ public final class Train implements Callable<Integer> {
       paramLabel = "N",
       defaultValue = "1",
       description =
-          "Processes on this machine that train together, on the CPU; each takes packs of its own "
-              + "(default: ${DEFAULT-VALUE}). Several machines: start nit-train in each process with "
-              + "RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, as torchrun and Slurm jobs set them.")
+          "Processes on this machine that train together, on CUDA one a GPU; each takes packs of its "
+              + "own (default: ${DEFAULT-VALUE}). Several machines: start nit-train in each process "
+              + "with RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT, as torchrun and "
+              + "Slurm jobs set them.")
   int processes;
+
+  @Option(
+      names = "--shard-optimizer",
+      description =
+          "Each process keeps the optimizer's moments of its part of the weights only, 8 bytes a "
+              + "parameter shared among them; the result is the same.")
+  boolean shardOptimizer;
+
+  @Option(
+      names = "--step",
+      paramLabel = "auto|fused|reference",
+      defaultValue = "auto",
+      description =
+          "How a step is computed. fused: the backward written out, on CUDA with our kernels, in "
+              + "bfloat16 over float32 weights; reference: autograd, in float32; auto: fused on CUDA "
+              + "where it takes the model, and says which (default: ${DEFAULT-VALUE}).")
+  String stepPath;
+
+  @Option(
+      names = "--activation-checkpointing",
+      description =
+          "The fused step keeps each block's input only and computes the block again in the "
+              + "backward: less memory for XXL and long packs, about a third more time.")
+  boolean checkpointing;
 
   @Mixin CommonOptions common;
 
@@ -155,13 +186,13 @@ public final class Train implements Callable<Integer> {
     TrainOptions options = optimizer.options(asked, run.pace(samples.every));
     RunFolder folder = new RunFolder(output.toAbsolutePath().normalize());
     Optional<Checkpoint> from = ranks.leads() ? run.checkpoint(folder) : Optional.empty();
+    StepOptions how = new StepOptions(StepOptions.Path.parse(stepPath), checkpointing);
     StopSignal stop = StopSignal.install();
     int workers = run.threads();
-    Device target = Devices.choose(run.device);
+    Device target = Devices.choose(run.device, ranks.localRank());
     boolean quiet = common.quiet() || !ranks.leads();
 
-    try (Collectives collectives =
-            ranks.worldSize() > 1 ? SocketCollectives.meet(ranks, MEETING) : Collectives.alone();
+    try (Collectives collectives = meet(ranks, target);
         LatentCodec learned = autoencoder.open(target).orElse(null);
         TrainingData set =
             TrainingDataSets.open(
@@ -174,11 +205,11 @@ public final class Train implements Callable<Integer> {
       Optional<SampleGrid> grid =
           samples.grid(config, set, Optional.ofNullable(decoder), options.seed());
       try (Trainer trainer =
-              new Trainer(config, options, set, folder, target, workers, collectives);
+              new Trainer(
+                  config, options, set, folder, target, workers, collectives, shardOptimizer, how);
           FolderLock lock = ranks.leads() ? folder.lock() : null) {
         if (!ranks.leads()) {
-          return RunFlags.finish(
-              trainer.run(MetricsLog.none(), grid, stop, quiet), trainer.step(), stop);
+          return finish(trainer, MetricsLog.none(), grid, stop, quiet, collectives);
         }
         if (from.isPresent()) {
           trainer.resume(from.get());
@@ -192,15 +223,45 @@ public final class Train implements Callable<Integer> {
             dataFlags.maxTokens,
             options.steps());
         try (MetricsLog metrics = MetricsLog.open(folder.root(), trainer.step())) {
-          return RunFlags.finish(
-              trainer.run(metrics, grid, stop, common.quiet()), trainer.step(), stop);
+          return finish(trainer, metrics, grid, stop, quiet, collectives);
         }
       }
     }
   }
 
+  private static Collectives meet(Ranks ranks, Device target) throws IOException {
+    if (ranks.worldSize() == 1) {
+      return Collectives.alone();
+    }
+    return target.is_cuda()
+        ? NcclCollectives.meet(ranks, target, MEETING)
+        : SocketCollectives.meet(ranks, MEETING);
+  }
+
+  private static int finish(
+      Trainer trainer,
+      MetricsLog metrics,
+      Optional<SampleGrid> grid,
+      StopSignal stop,
+      boolean quiet,
+      Collectives collectives)
+      throws IOException {
+    TrainingLoop.Outcome outcome = trainer.run(metrics, grid, stop, quiet);
+    collectives.leave();
+    Throughput throughput = trainer.throughput();
+    if (collectives.ranks().leads() && throughput.steps() > 0) {
+      LOG.info(
+          "{} tokens/s over the last {} steps, processes: {}",
+          Math.round(throughput.tokensPerSecond()),
+          throughput.steps(),
+          collectives.ranks().worldSize());
+    }
+    return RunFlags.finish(outcome, trainer.step(), stop);
+  }
+
   /** Starts the processes of {@code --nproc} with this command's other arguments. */
   private int launch() throws IOException {
+    Devices.requireGpus(run.device, processes);
     List<String> arguments = new ArrayList<>(spec.commandLine().getParseResult().originalArgs());
     for (int i = 0; i < arguments.size(); i++) {
       if (arguments.get(i).equals("--nproc")) {
@@ -270,6 +331,8 @@ public final class Train implements Callable<Integer> {
             .put(
                 "sampler-meta",
                 dataFlags.samplerMeta == null ? null : dataFlags.samplerMeta.toString());
+    node.put("nproc", processes).put("shard-optimizer", shardOptimizer);
+    node.put("step", stepPath).put("activation-checkpointing", checkpointing);
     return run.describe(node, samples.every);
   }
 }

@@ -10,16 +10,20 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Reads what a run trains on ahead of the training loop on its own threads. Batches come in the
  * run's order whatever thread finishes first, and no more than {@code ahead} of them wait in
- * memory. A batch that fails to load fails in the {@link #next} that would have given it. For one
- * consuming thread.
+ * memory. A batch that fails to load fails in the {@link #next} that would have given it. Batches
+ * that are AutoCloseable belong to whoever takes them; those that nobody took are closed with this.
+ * For one consuming thread.
  *
  * @param <T> a batch
  */
 public final class Prefetcher<T> implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(Prefetcher.class);
   private static final AtomicInteger THREADS = new AtomicInteger();
 
   private final Source<T> source;
@@ -117,12 +121,28 @@ public final class Prefetcher<T> implements AutoCloseable {
     }
     closed = true;
     workers.shutdownNow();
-    ahead.forEach(batch -> batch.cancel(true));
-    ahead.clear();
     try {
       workers.awaitTermination(10, TimeUnit.SECONDS);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
+    }
+    ahead.forEach(Prefetcher::discard);
+    ahead.clear();
+  }
+
+  /** Closes a batch that nobody takes, where it is one that has to be. */
+  private static void discard(Future<?> batch) {
+    if (!batch.isDone()) {
+      batch.cancel(true);
+      return;
+    }
+    try {
+      if (batch.get() instanceof AutoCloseable owner) {
+        owner.close();
+      }
+    } catch (Exception e) {
+      // It failed to load, and nobody asked for it.
+      LOG.debug("a batch that was not taken: {}", e.getMessage());
     }
   }
 }

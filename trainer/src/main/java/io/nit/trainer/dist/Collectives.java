@@ -2,36 +2,70 @@ package io.nit.trainer.dist;
 
 import java.io.IOException;
 import java.util.Collection;
+import java.util.List;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 
 /**
  * What processes that train together compute together. Every rank calls the same methods in the
- * same order, with tensors of the same shapes. Sums have one order, rank after rank, so that every
- * rank has the same bits.
+ * same order, with tensors of the same shapes: contiguous float32 on the device that the group was
+ * made for. Every rank gets the same bits.
  *
- * <p>Every method waits for all ranks, and throws {@link RankLostException} when one of them is
- * gone.
+ * <p>Every method waits for all ranks, on the CPU by itself and on a GPU in the order of the
+ * current stream, and throws {@link RankLostException} when one of them is gone.
  */
 public interface Collectives extends AutoCloseable {
   /** Who this process is. */
   Ranks ranks();
 
-  /**
-   * Every tensor becomes the sum of all ranks' ones, in place.
-   *
-   * @param tensors contiguous float32 on the CPU
-   */
-  void sum(Collection<Tensor> tensors) throws IOException;
+  /** Every tensor becomes the sum of all ranks' ones, in place. */
+  default void sum(Collection<Tensor> tensors) throws IOException {
+    startSum(tensors);
+    awaitSums();
+  }
 
-  /** Every value becomes the sum of all ranks' ones, in place. */
+  /**
+   * Begins what {@link #sum(Collection)} does; where there is a stream for it, beside the work that
+   * follows. The tensors must live, and not be touched, until {@link #awaitSums}.
+   */
+  void startSum(Collection<Tensor> tensors) throws IOException;
+
+  /** What follows on the current stream sees the sums that were begun. */
+  void awaitSums() throws IOException;
+
+  /**
+   * Every value becomes the sum of all ranks' ones, in place. Waits for the ranks' host threads.
+   */
   void sum(double[] values) throws IOException;
 
+  /** Every tensor becomes that of rank {@code root}, in place. */
+  void from(int root, Collection<Tensor> tensors) throws IOException;
+
   /**
-   * Every tensor becomes rank 0's, in place.
+   * Every rank's own part of a tensor becomes everyone's.
    *
-   * @param tensors contiguous float32 on the CPU
+   * @param whole [parts.elements()]; its part of this rank is what the others get
+   * @param parts one for every rank
    */
-  void fromFirst(Collection<Tensor> tensors) throws IOException;
+  default void gather(Tensor whole, Partition parts) throws IOException {
+    try (PointerScope scope = new PointerScope();
+        NoGradGuard guard = new NoGradGuard()) {
+      for (int rank = 0; rank < parts.parts(); rank++) {
+        long from = parts.from(rank);
+        from(rank, List.of(whole.narrow(0, from, parts.to(rank) - from)));
+      }
+    }
+  }
+
+  /**
+   * Throws if a rank is known to be gone. A GPU's sums are worth nothing then, so whoever writes
+   * what came of them asks first.
+   */
+  default void requireAll() throws RankLostException {}
+
+  /** Waits until all ranks have come to their ends; none of them is missed from then on. */
+  default void leave() throws IOException {}
 
   /** Leaves the group. Safe to call twice. */
   @Override
@@ -46,13 +80,16 @@ public interface Collectives extends AutoCloseable {
       }
 
       @Override
-      public void sum(Collection<Tensor> tensors) {}
+      public void startSum(Collection<Tensor> tensors) {}
+
+      @Override
+      public void awaitSums() {}
 
       @Override
       public void sum(double[] values) {}
 
       @Override
-      public void fromFirst(Collection<Tensor> tensors) {}
+      public void from(int root, Collection<Tensor> tensors) {}
 
       @Override
       public void close() {}

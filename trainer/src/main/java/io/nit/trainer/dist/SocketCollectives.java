@@ -15,15 +15,16 @@ import java.nio.channels.UnresolvedAddressException;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.Collection;
-import jdk.net.ExtendedSocketOptions;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.pytorch.Tensor;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Collectives over TCP, for training on CPUs: every rank is connected to rank 0, which adds in the
- * order of ranks and sends the sums back.
+ * Collectives over TCP, for training on CPUs and for what ranks of any kind have to say to each
+ * other: every rank is connected to rank 0, which adds in the order of ranks and sends the sums
+ * back. libtorch's own way, Gloo, is in its Java bindings without the store over TCP that its ranks
+ * would meet at; it also does not name the rank that is lost.
  *
  * <p>Bytes, little endian. A rank says once {@code "NITR"}, version (int32, 1), its rank and its
  * world size (int32 each); rank 0 answers with one message. Every message is a tag (one byte), a
@@ -40,6 +41,7 @@ public final class SocketCollectives implements Collectives {
   private static final byte VALUES = 0;
   private static final byte END = 1;
   private static final int CHUNK_BYTES = 1 << 22;
+  private static final int CHUNK_FLOATS = CHUNK_BYTES / Float.BYTES;
   private static final int HEADER_BYTES = 5;
   private static final int MOST_WORDS = 4096;
 
@@ -49,7 +51,8 @@ public final class SocketCollectives implements Collectives {
   private final ByteBuffer header = buffer(HEADER_BYTES);
   private final ByteBuffer received = buffer(CHUNK_BYTES);
   private final ByteBuffer summed = buffer(CHUNK_BYTES);
-  private boolean closed;
+  private volatile int awaited = -1;
+  private volatile boolean closed;
 
   private SocketCollectives(Ranks ranks, SocketChannel[] peers) {
     this.ranks = ranks;
@@ -216,15 +219,18 @@ public final class SocketCollectives implements Collectives {
   private static void settle(SocketChannel channel) throws IOException {
     channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
     channel.setOption(StandardSocketOptions.SO_KEEPALIVE, true);
-    set(channel, ExtendedSocketOptions.TCP_KEEPIDLE, 20);
-    set(channel, ExtendedSocketOptions.TCP_KEEPINTERVAL, 10);
-    set(channel, ExtendedSocketOptions.TCP_KEEPCOUNT, 3);
+    set(channel, "TCP_KEEPIDLE", 20);
+    set(channel, "TCP_KEEPINTERVAL", 10);
+    set(channel, "TCP_KEEPCOUNT", 3);
   }
 
-  private static void set(SocketChannel channel, SocketOption<Integer> option, int value)
-      throws IOException {
-    if (channel.supportedOptions().contains(option)) {
-      channel.setOption(option, value);
+  /** By name: the module that has these options' constants is not in every runtime image. */
+  @SuppressWarnings("unchecked")
+  private static void set(SocketChannel channel, String name, int value) throws IOException {
+    for (SocketOption<?> option : channel.supportedOptions()) {
+      if (option.name().equals(name) && option.type() == Integer.class) {
+        channel.setOption((SocketOption<Integer>) option, value);
+      }
     }
   }
 
@@ -243,16 +249,17 @@ public final class SocketCollectives implements Collectives {
   }
 
   @Override
-  public void sum(Collection<Tensor> tensors) throws IOException {
+  public void startSum(Collection<Tensor> tensors) throws IOException {
     open();
     for (Tensor tensor : tensors) {
-      FloatBuffer values = floats(tensor);
-      for (int from = 0; from < values.capacity(); from += CHUNK_BYTES / 4) {
-        int count = Math.min(CHUNK_BYTES / 4, values.capacity() - from);
-        sumFloats(values.slice(from, count));
+      for (long from = 0; from < tensor.numel(); from += CHUNK_FLOATS) {
+        sumFloats(floats(tensor, from));
       }
     }
   }
+
+  @Override
+  public void awaitSums() {}
 
   private void sumFloats(FloatBuffer values) throws IOException {
     int count = values.remaining();
@@ -297,22 +304,46 @@ public final class SocketCollectives implements Collectives {
   }
 
   @Override
-  public void fromFirst(Collection<Tensor> tensors) throws IOException {
+  public void from(int root, Collection<Tensor> tensors) throws IOException {
     open();
     for (Tensor tensor : tensors) {
-      FloatBuffer values = floats(tensor);
-      for (int from = 0; from < values.capacity(); from += CHUNK_BYTES / 4) {
-        int count = Math.min(CHUNK_BYTES / 4, values.capacity() - from);
-        summed.clear().limit(count * 4);
-        if (ranks.leads()) {
-          summed.asFloatBuffer().put(0, values, from, count);
-          sendAll();
-        } else {
-          receive(0, summed);
-          values.put(from, summed.flip().asFloatBuffer(), 0, count);
-        }
+      for (long from = 0; from < tensor.numel(); from += CHUNK_FLOATS) {
+        FloatBuffer values = floats(tensor, from);
+        int count = values.remaining();
+        summed.clear().limit(count * Float.BYTES);
+        summed.asFloatBuffer().put(0, values, 0, count);
+        pass(root);
+        values.put(0, summed.asFloatBuffer(), 0, count);
       }
     }
+  }
+
+  /** The bytes become rank 0's. */
+  void fromFirst(byte[] bytes) throws IOException {
+    open();
+    summed.clear().limit(bytes.length);
+    summed.put(bytes).rewind();
+    pass(0);
+    summed.get(bytes);
+  }
+
+  /** {@code summed} becomes that of {@code root}, by way of rank 0. */
+  private void pass(int root) throws IOException {
+    if (ranks.leads()) {
+      if (root != 0) {
+        receive(root, summed.rewind());
+      }
+      for (int rank = 1; rank < peers.length; rank++) {
+        if (rank != root) {
+          send(rank, VALUES, summed.rewind());
+        }
+      }
+    } else if (ranks.rank() == root) {
+      send(0, VALUES, summed.rewind());
+    } else {
+      receive(0, summed.rewind());
+    }
+    summed.rewind();
   }
 
   /** Sends {@code summed} to every other rank. */
@@ -330,16 +361,14 @@ public final class SocketCollectives implements Collectives {
     summed.rewind();
   }
 
-  private static FloatBuffer floats(Tensor tensor) {
+  /** The next values of a tensor, at most a message of them. */
+  private static FloatBuffer floats(Tensor tensor, long from) {
     if (!tensor.is_contiguous() || tensor.is_cuda()) {
       throw new IllegalArgumentException("collectives: expected a contiguous tensor on the CPU");
     }
-    if (tensor.numel() > Integer.MAX_VALUE / 4) {
-      throw new IllegalArgumentException(
-          "collectives: expected at most 2^29 elements a tensor, found " + tensor.numel());
-    }
-    FloatPointer pointer = new FloatPointer(tensor.data_ptr_float()).capacity(tensor.numel());
-    return pointer.asBuffer();
+    long count = Math.min(CHUNK_FLOATS, tensor.numel() - from);
+    FloatPointer values = new FloatPointer(tensor.data_ptr_float());
+    return values.position(from).limit(from + count).asBuffer();
   }
 
   private void send(int peer, byte tag, ByteBuffer payload) throws IOException {
@@ -363,6 +392,7 @@ public final class SocketCollectives implements Collectives {
 
   /** Fills {@code payload} up to its limit. */
   private void receive(int peer, ByteBuffer payload) throws IOException {
+    awaited = peer;
     try {
       header.clear();
       read(peers[peer], header);
@@ -390,7 +420,23 @@ public final class SocketCollectives implements Collectives {
       throw e;
     } catch (IOException e) {
       throw lost(peer, e);
+    } finally {
+      awaited = -1;
     }
+  }
+
+  /** The rank whose message is waited for now; -1 if none. For other threads. */
+  int awaited() {
+    return awaited;
+  }
+
+  /**
+   * Ends the group for a rank that says nothing more, and tells the others.
+   *
+   * @return the failure, which names the rank
+   */
+  RankLostException giveUp(int peer, String why) {
+    return lost(peer, new IOException(why));
   }
 
   private static void read(SocketChannel channel, ByteBuffer bytes) throws IOException {

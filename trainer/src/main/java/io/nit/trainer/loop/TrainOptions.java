@@ -46,9 +46,21 @@ public record TrainOptions(
    * @param sampleEvery steps between sample grids; 0 for none
    * @param logEvery steps between rows of metrics
    * @param maxMinutes time after which the run ends as if its steps were done; 0 for no bound
+   * @param milestoneEvery checkpoints of multiples of this step are kept beside those; 0 for none
    */
   public record Pace(
-      long checkpointEvery, int keep, long sampleEvery, long logEvery, double maxMinutes) {
+      long checkpointEvery,
+      int keep,
+      long sampleEvery,
+      long logEvery,
+      double maxMinutes,
+      long milestoneEvery) {
+    /** A pace without milestones. */
+    public Pace(
+        long checkpointEvery, int keep, long sampleEvery, long logEvery, double maxMinutes) {
+      this(checkpointEvery, keep, sampleEvery, logEvery, maxMinutes, 0);
+    }
+
     /** Checks every value. */
     public Pace {
       require("--checkpoint-every", checkpointEvery >= 1, "1 or more", checkpointEvery);
@@ -56,6 +68,9 @@ public record TrainOptions(
       require("--sample-every", sampleEvery >= 0, "0 or more", sampleEvery);
       require("--log-every", logEvery >= 1, "1 or more", logEvery);
       require("--max-minutes", maxMinutes >= 0, "0 or more", maxMinutes);
+      boolean reached = milestoneEvery >= 0 && milestoneEvery % checkpointEvery == 0;
+      String multiple = "0 or a multiple of --checkpoint-every " + checkpointEvery;
+      require("--milestone-every", reached, multiple, milestoneEvery);
     }
   }
 

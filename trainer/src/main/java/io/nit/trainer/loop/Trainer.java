@@ -6,36 +6,39 @@ import io.nit.core.image.RgbImage;
 import io.nit.core.rope.Rope2d;
 import io.nit.trainer.checkpoint.Checkpoint;
 import io.nit.trainer.checkpoint.CheckpointStore;
+import io.nit.trainer.checkpoint.CheckpointWriter;
 import io.nit.trainer.checkpoint.ModelFile;
+import io.nit.trainer.checkpoint.Snapshot;
 import io.nit.trainer.checkpoint.TrainingState;
 import io.nit.trainer.data.PackOrder;
 import io.nit.trainer.data.PrefetchingLoader;
 import io.nit.trainer.data.TrainingData;
 import io.nit.trainer.data.TrainingPack;
 import io.nit.trainer.dist.Collectives;
+import io.nit.trainer.dist.Partition;
 import io.nit.trainer.loss.FlowMatchingLoss;
 import io.nit.trainer.metrics.MetricsLog;
 import io.nit.trainer.model.AttentionPath;
 import io.nit.trainer.model.Devices;
+import io.nit.trainer.model.GpuMemory;
 import io.nit.trainer.model.Initializer;
 import io.nit.trainer.model.NitModel;
-import io.nit.trainer.model.PackIndex;
-import io.nit.trainer.model.Weights;
+import io.nit.trainer.model.TrainingCost;
 import io.nit.trainer.optim.AdamW;
 import io.nit.trainer.optim.Ema;
+import io.nit.trainer.optim.FlatParameters;
 import io.nit.trainer.optim.GradNorm;
 import java.io.IOException;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
-import org.bytedeco.pytorch.Tensor;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -50,23 +53,30 @@ import org.slf4j.LoggerFactory;
 public final class Trainer implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(Trainer.class);
   private static final int PACKS_AHEAD = 2;
+  private static final int LOADERS_OF_A_GPU = 3;
 
   private final TrainOptions options;
   private final TrainingData data;
   private final RunFolder folder;
   private final Draws draws;
-  private final CheckpointStore store;
+  private final CheckpointWriter checkpoints;
   private final ModelFile description;
   private final Rope2d rope = new Rope2d();
   private final NitModel model;
   private final NitModel average;
+  private final FlatParameters weights;
   private final Ema ema;
+  private final Partition parts;
+  private final boolean sharded; // whether the optimizer is of this rank's part alone
   private final AdamW optimizer;
+  private final Optional<FusedStep> fused;
   private final Workers workers;
+  private Optional<Checkpoint> restored = Optional.empty();
   private long step;
   private long taken; // packs of all processes together
   private long index; // this process' next pack in its own part of the order
   private final Collectives collectives;
+  private final Throughput throughput = new Throughput();
   private final SkippedSteps skipped = new SkippedSteps("rows");
   private boolean closed;
 
@@ -85,13 +95,25 @@ public final class Trainer implements AutoCloseable {
       RunFolder folder,
       Device device,
       int threads) {
-    this(config, options, data, folder, device, threads, Collectives.alone());
+    this(
+        config,
+        options,
+        data,
+        folder,
+        device,
+        threads,
+        Collectives.alone(),
+        false,
+        StepOptions.AUTO);
   }
 
   /**
    * One of several processes that train the same model.
    *
    * @param collectives the processes; stays the caller's
+   * @param shardOptimizer whether each process keeps the optimizer's moments of its part of the
+   *     parameters only, and changes that part for all
+   * @param how which code computes the steps
    */
   public Trainer(
       NitConfig config,
@@ -100,13 +122,9 @@ public final class Trainer implements AutoCloseable {
       RunFolder folder,
       Device device,
       int threads,
-      Collectives collectives) {
-    if (device.is_cuda() && collectives.ranks().worldSize() > 1) {
-      throw new IllegalArgumentException(
-          "WORLD_SIZE: expected 1 on CUDA, found "
-              + collectives.ranks().worldSize()
-              + "; several processes train on the CPU only, with --device cpu");
-    }
+      Collectives collectives,
+      boolean shardOptimizer,
+      StepOptions how) {
     if (options.labelDropout() > 0 && !config.hasNullClass()) {
       throw new IllegalArgumentException(
           "--label-dropout: expected 0 for a config with class_dropout_prob 0 (no null class), found "
@@ -125,27 +143,62 @@ public final class Trainer implements AutoCloseable {
     this.folder = folder;
     this.collectives = collectives;
     draws = new Draws(options.seed());
-    store = new CheckpointStore(folder.checkpoints(), options.pace().keep());
     description = new ModelFile(config.toNode(), data.codec(), data.labels());
     AttentionPath path = AttentionPath.forDevice(device);
     model = new NitModel(config, align, device, path);
-    NitModel averaged = null;
+    List<AutoCloseable> opened = new ArrayList<>(List.of(model));
     try {
-      averaged = new NitModel(config, align, device, path);
+      average = new NitModel(config, align, device, path);
+      opened.add(0, average);
+      weights = new FlatParameters(model.parameters(), true);
+      opened.add(0, weights);
       Initializer.initialize(model, options.seed());
-      ema = new Ema(averaged);
+      ema = new Ema(average);
       ema.copyFrom(model);
-      optimizer = new AdamW(model.parameters(), options.adamW());
+      parts = new Partition(weights.values().numel(), world());
+      sharded = shardOptimizer && world() > 1;
+      int rank = collectives.ranks().rank();
+      optimizer =
+          sharded
+              ? new AdamW(weights, options.adamW(), parts.from(rank), parts.to(rank))
+              : new AdamW(weights, options.adamW());
+      opened.add(0, optimizer);
+      fused =
+          FusedStep.choose(
+              how,
+              model,
+              average,
+              weights,
+              optimizer,
+              options,
+              collectives,
+              sharded
+                  ? Optional.of("--shard-optimizer: expected none, found it")
+                  : Optional.empty());
+      fused.ifPresent(one -> opened.add(0, one));
+      TrainOptions.Pace pace = options.pace();
+      checkpoints =
+          new CheckpointWriter(
+              new CheckpointStore(folder.checkpoints(), pace.keep(), pace.milestoneEvery()),
+              description,
+              new Snapshot(new Checkpoint.Trained(model, ema, optimizer), collectives),
+              collectives.ranks().leads());
     } catch (RuntimeException e) {
-      model.close();
-      if (averaged != null) {
-        averaged.close();
-      }
+      closeAll(opened);
       throw e;
     }
-    average = averaged;
     Devices.setThreads(1);
     workers = new Workers(device.is_cuda() ? 1 : threads);
+  }
+
+  private static void closeAll(List<AutoCloseable> opened) {
+    for (AutoCloseable one : opened) {
+      try {
+        one.close();
+      } catch (Exception e) {
+        throw new IllegalStateException(e); // none of them throws
+      }
+    }
   }
 
   /**
@@ -171,13 +224,14 @@ public final class Trainer implements AutoCloseable {
           data.packs());
     }
     checkpoint.restore(new Checkpoint.Trained(model, ema, optimizer));
+    restored = Optional.of(checkpoint);
     step = state.step();
     taken = state.position();
     long usual = step * options.accumulate() * world();
     if (taken != usual) {
       LOG.warn(
-          "going on with another number of packs a step than {}: expected {} packs taken at step {},"
-              + " found {}; the data order goes on from there",
+          "going on with another number of processes or --accumulate than {}: expected {} packs taken"
+              + " at step {}, found {}; the data order goes on from there",
           checkpoint.folder(),
           usual,
           step,
@@ -196,23 +250,35 @@ public final class Trainer implements AutoCloseable {
       return;
     }
     boolean leads = collectives.ranks().leads();
-    double[] place = leads ? new double[] {step, taken, optimizer.steps()} : new double[3];
+    double[] place =
+        leads
+            ? new double[] {step, taken, optimizer.steps(), restored.isPresent() ? 1 : 0}
+            : new double[4];
     collectives.sum(place);
     step = (long) place[0];
     taken = (long) place[1];
     optimizer.restoreSteps((long) place[2]);
     try (PointerScope scope = new PointerScope();
         NoGradGuard guard = new NoGradGuard()) {
-      collectives.fromFirst(model.parameters().values());
-      collectives.fromFirst(average.parameters().values());
-      collectives.fromFirst(optimizer.expAvg().values());
-      collectives.fromFirst(optimizer.expAvgSq().values());
+      collectives.from(0, List.of(weights.values()));
+      collectives.from(0, average.parameters().values());
+      AdamW.Part own = optimizer.part().orElseThrow();
+      if (own.whole()) {
+        collectives.from(0, List.of(own.expAvg(), own.expAvgSq()));
+      } else if (place[3] > 0) {
+        Checkpoint.restoreParts(restored, own, collectives);
+      }
     }
   }
 
   /** Steps taken. */
   public long step() {
     return step;
+  }
+
+  /** How fast the last steps were. */
+  public Throughput throughput() {
+    return throughput;
   }
 
   /** The weights that are trained; owned by this trainer. */
@@ -236,12 +302,21 @@ public final class Trainer implements AutoCloseable {
       MetricsLog metrics, Optional<SampleGrid> grid, StopSignal stop, boolean quiet)
       throws IOException {
     shareState();
+    fused.ifPresent(FusedStep::refresh);
     int rank = collectives.ranks().rank();
     PackOrder order = new PackOrder(data.packs(), options.seed(), rank, world());
     // Where another number of processes stopped between two rounds, the round is taken anew.
     index = taken / world();
-    try (PrefetchingLoader loader =
-        new PrefetchingLoader(data, order, index, at -> draws.mirror(place(at)), 1, PACKS_AHEAD)) {
+    boolean cuda = model.device().is_cuda();
+    try (PrefetchingLoader<StepPack> loader =
+        new PrefetchingLoader<>(
+            data,
+            order,
+            index,
+            at -> draws.mirror(place(at)),
+            (pack, at) -> prepare(pack, place(at)),
+            cuda ? LOADERS_OF_A_GPU : 1,
+            cuda ? LOADERS_OF_A_GPU + PACKS_AHEAD : PACKS_AHEAD)) {
       return new TrainingLoop(options.learningRate(), options.pace())
           .run(new Run(loader, grid), metrics, stop, quiet);
     }
@@ -254,11 +329,11 @@ public final class Trainer implements AutoCloseable {
 
   /** One run as the loop sees it. */
   private final class Run implements TrainingLoop.Training {
-    private final PrefetchingLoader loader;
+    private final PrefetchingLoader<StepPack> loader;
     private final Optional<SampleGrid> grid;
-    private final Meter meter = new Meter();
+    private final Meter meter = new Meter(gpu());
 
-    Run(PrefetchingLoader loader, Optional<SampleGrid> grid) {
+    Run(PrefetchingLoader<StepPack> loader, Optional<SampleGrid> grid) {
       this.loader = loader;
       this.grid = grid;
     }
@@ -281,11 +356,48 @@ public final class Trainer implements AutoCloseable {
 
     @Override
     public void take(double rate) throws IOException {
-      meter.add(Trainer.this.step(loader, rate));
+      checkpoints.report();
+      List<StepPack> packs = new ArrayList<>();
+      try {
+        for (int micro = 0; micro < options.accumulate(); micro++) {
+          packs.add(loader.next());
+        }
+        Optional<StepResult> result = Trainer.this.step(packs, rate);
+        result.ifPresent(this::count);
+        settle(false);
+      } catch (RuntimeException e) {
+        throw explained(e, packs);
+      } finally {
+        packs.forEach(StepPack::close);
+      }
+      meter.waited(loader.takeWaited());
+      for (StepPack pack : packs) {
+        meter.computed(
+            TrainingCost.flops(model.config(), pack.shard().layout(), model.hasProjector()));
+      }
+    }
+
+    private void count(StepResult result) {
+      throughput.add(result.tokens());
+      meter.add(result);
+    }
+
+    /** Takes up the numbers of fused steps that are through; of all of them, if it is to wait. */
+    private void settle(boolean all) {
+      if (fused.isEmpty()) {
+        return;
+      }
+      for (FusedStep.Done done : fused.get().done(all)) {
+        count(done.result());
+        judge(done.step(), done.result(), done.rows());
+      }
     }
 
     @Override
     public TrainingLoop.Report report(double rate) {
+      if (meter.isEmpty()) {
+        settle(true);
+      }
       String note = meter.note(rate);
       double epoch = taken / (double) data.packs();
       return new TrainingLoop.Report(meter.take(rate, skipped.total(), epoch), note);
@@ -304,10 +416,8 @@ public final class Trainer implements AutoCloseable {
 
     @Override
     public void save() throws IOException {
-      if (!collectives.ranks().leads()) {
-        return;
-      }
-      TrainingState state =
+      settle(true);
+      checkpoints.save(
           new TrainingState(
               step,
               optimizer.steps(),
@@ -315,9 +425,12 @@ public final class Trainer implements AutoCloseable {
               taken,
               data.packs(),
               model.config().toNode(),
-              options.toNode());
-      Path saved = store.save(new Checkpoint.Trained(model, ema, optimizer), description, state);
-      LOG.debug("checkpoint {}", saved);
+              options.toNode()));
+    }
+
+    @Override
+    public void awaitSaved() throws IOException {
+      checkpoints.finish();
     }
 
     @Override
@@ -338,24 +451,35 @@ public final class Trainer implements AutoCloseable {
     }
   }
 
-  private StepResult step(PrefetchingLoader loader, double rate) throws IOException {
-    List<TrainingPack> packs = new ArrayList<>();
-    double[] counted = {0};
-    for (int micro = 0; micro < options.accumulate(); micro++) {
-      packs.add(loader.next());
-      counted[0] += packs.get(micro).layout().tokens();
-    }
+  /** Takes a step; its numbers, unless they come later by {@link FusedStep#done}. */
+  private Optional<StepResult> step(List<StepPack> packs, double rate) throws IOException {
+    double[] counted = {packs.stream().mapToLong(pack -> pack.shard().layout().tokens()).sum()};
     collectives.sum(counted);
     long tokens = (long) counted[0];
-    for (Tensor parameter : model.parameters().values()) {
-      parameter.mutable_grad().reset();
+    if (fused.isPresent()) {
+      fused.get().take(step + 1, packs, tokens, rate);
+      index += packs.size();
+      taken = index * world();
+      step++;
+      return Optional.empty();
+    }
+    return Optional.of(reference(packs, tokens, rate));
+  }
+
+  private StepResult reference(List<StepPack> packs, long tokens, double rate) throws IOException {
+    try (PointerScope scope = new PointerScope()) {
+      weights.values().grad().zero_();
     }
     List<Callable<double[]>> tasks = new ArrayList<>();
-    for (int micro = 0; micro < packs.size(); micro++) {
-      Shard whole = draw(packs.get(micro), place(index + micro));
-      for (Shard shard : whole.cut(workers.count())) {
-        double share = shard.layout().tokens() / (double) tokens;
-        tasks.add(() -> backward(shard, share));
+    for (StepPack pack : packs) {
+      double share = pack.shard().layout().tokens() / (double) tokens;
+      if (pack.ahead().isPresent()) {
+        tasks.add(() -> backward(pack.ahead().get().inputs(), share));
+        continue;
+      }
+      for (Shard shard : pack.shard().cut(workers.count())) {
+        double part = shard.layout().tokens() / (double) tokens;
+        tasks.add(() -> backward(shard, part));
       }
     }
     double[] sums = new double[3];
@@ -378,32 +502,38 @@ public final class Trainer implements AutoCloseable {
             GradNorm.of(model.parameters()),
             tokens);
     step++;
-    if (!result.finite()) {
-      skip(result, packs);
+    if (!judge(step, result, packs.stream().map(StepPack::rows).toList())) {
       return result;
     }
-    skipped.taken();
     if (options.clip() > 0) {
       GradNorm.clip(model.parameters(), result.gradNorm(), options.clip());
     }
     optimizer.step(rate);
+    if (sharded) {
+      collectives.gather(weights.values(), parts);
+    }
     ema.update(model, options.emaDecay(step));
     return result;
   }
 
   /** Every process' gradients become the sum of all. */
   private void sumGradients() throws IOException {
-    try (PointerScope scope = new PointerScope();
-        NoGradGuard guard = new NoGradGuard()) {
-      List<Tensor> gradients = new ArrayList<>();
-      for (Tensor parameter : model.parameters().values()) {
-        Tensor gradient = parameter.grad();
-        if (gradient.defined()) {
-          gradients.add(gradient);
-        }
-      }
-      collectives.sum(gradients);
+    try (PointerScope scope = new PointerScope()) {
+      collectives.sum(List.of(weights.values().grad()));
     }
+  }
+
+  /** Makes a pack ready for its step; on the loader's threads. */
+  private StepPack prepare(TrainingPack pack, long place) {
+    Shard shard = draw(pack, place);
+    Device device = model.device();
+    return new StepPack(
+        pack.rows(),
+        shard,
+        device.is_cuda()
+            ? Optional.of(
+                new StepInputs.Ahead(shard, model.config(), rope, device, fused.isPresent()))
+            : Optional.empty());
   }
 
   private Shard draw(TrainingPack pack, long place) {
@@ -426,26 +556,17 @@ public final class Trainer implements AutoCloseable {
         draws.dropLabels(place, pack.labels(), options.labelDropout(), classes));
   }
 
-  /** Adds a shard's share of the step's gradient; its share of total, flow and REPA loss. */
   private double[] backward(Shard shard, double share) {
-    NitConfig config = model.config();
-    Device device = model.device();
-    int p = config.patchSize();
-    int tokens = shard.layout().tokens();
-    int images = shard.layout().images();
+    try (PointerScope scope = new PointerScope()) {
+      return backward(StepInputs.of(shard, model.config(), rope, model.device(), false), share);
+    }
+  }
+
+  /** Adds a shard's share of the step's gradient; its share of total, flow and REPA loss. */
+  private double[] backward(StepInputs inputs, double share) {
     try (PointerScope scope = new PointerScope()) {
       FlowMatchingLoss.Terms terms =
-          options
-              .loss()
-              .compute(
-                  model,
-                  new FlowMatchingLoss.Batch(
-                      Weights.tensor(shard.latents(), device, tokens, config.inChannels(), p, p),
-                      Weights.tensor(shard.noise(), device, tokens, config.inChannels(), p, p),
-                      Weights.tensor(shard.times(), device, images),
-                      Weights.indices(shard.labels(), device),
-                      shard.features().map(z -> Weights.tensor(z, device, tokens, config.zDim()))),
-                  PackIndex.of(shard.layout(), config, rope, device));
+          options.loss().compute(model, inputs.batch(), inputs.index().orElseThrow());
       terms.total().mul(new Scalar(share)).backward();
       return new double[] {
         share * terms.total().item_double(),
@@ -455,10 +576,54 @@ public final class Trainer implements AutoCloseable {
     }
   }
 
-  private void skip(StepResult result, List<TrainingPack> packs) {
-    String rows =
-        String.join(", ", packs.stream().map(pack -> Arrays.toString(pack.rows())).toList());
-    skipped.skipped(step, result.loss(), result.gradNorm(), rows);
+  /** Counts a step as taken or skipped; whether it is to be taken. */
+  private boolean judge(long number, StepResult result, List<int[]> rows) {
+    if (result.finite()) {
+      skipped.taken();
+      return true;
+    }
+    String of = String.join(", ", rows.stream().map(Arrays::toString).toList());
+    skipped.skipped(number, result.loss(), result.gradNorm(), of);
+    return false;
+  }
+
+  private Optional<Meter.Gpu> gpu() {
+    if (!model.device().is_cuda()) {
+      return Optional.empty();
+    }
+    return Optional.of(
+        new Meter.Gpu(
+            TrainingCost.peak(GpuMemory.deviceName()),
+            () -> {
+              long most = GpuMemory.peak();
+              GpuMemory.resetPeak();
+              return most;
+            }));
+  }
+
+  /** A failed allocation of the GPU's memory with what helps against it; others as they are. */
+  private RuntimeException explained(RuntimeException e, List<StepPack> packs) {
+    if (!model.device().is_cuda() || !String.valueOf(e.getMessage()).contains("out of memory")) {
+      return e;
+    }
+    String sizes =
+        String.join(", ", packs.stream().map(pack -> pack.shard().layout().toString()).toList());
+    TrainingFailedException failed =
+        new TrainingFailedException(
+            String.format(
+                Locale.ROOT,
+                "step %d: the GPU's memory is used up by packs of %s: %.1f GiB in tensors at most, of"
+                    + " %.1f GiB (%s). Lower --max-tokens (and raise --accumulate), or give%s"
+                    + " --activation-checkpointing%s",
+                step + 1,
+                sizes,
+                GpuMemory.peak() / 0x1p30,
+                GpuMemory.total() / 0x1p30,
+                GpuMemory.deviceName(),
+                fused.isPresent() ? "" : " --step fused and",
+                world() > 1 && !sharded ? " or --shard-optimizer" : ""));
+    failed.initCause(e);
+    return failed;
   }
 
   /** Frees model, average and optimizer. */
@@ -466,10 +631,10 @@ public final class Trainer implements AutoCloseable {
   public void close() {
     if (!closed) {
       closed = true;
+      checkpoints.close();
       workers.close();
-      optimizer.close();
-      average.close();
-      model.close();
+      fused.ifPresent(FusedStep::close);
+      closeAll(List.of(optimizer, weights, average, model));
     }
   }
 }

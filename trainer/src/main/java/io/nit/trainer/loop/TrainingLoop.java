@@ -54,8 +54,11 @@ public final class TrainingLoop {
     /** Draws the sample grid of this step and logs it. */
     void sample(MetricsLog metrics) throws IOException;
 
-    /** Writes a checkpoint of this step. */
+    /** Takes a checkpoint of this step; it may be written beside the steps that follow. */
     void save() throws IOException;
+
+    /** Waits until the last checkpoint is written. */
+    void awaitSaved() throws IOException;
 
     /** Writes what the training was for. */
     void finish() throws IOException;
@@ -129,6 +132,7 @@ public final class TrainingLoop {
       training.save();
     }
     metrics.plot();
+    training.awaitSaved();
     if (outcome != Outcome.STOPPED) {
       if (training.hasSamples()
           && (pace.sampleEvery() == 0 || training.step() % pace.sampleEvery() != 0)) {

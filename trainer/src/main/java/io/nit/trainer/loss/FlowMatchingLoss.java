@@ -62,21 +62,41 @@ public record FlowMatchingLoss(boolean directional, double projCoeff) {
     boolean align = batch.features().isPresent() && projCoeff > 0;
     NitModel.Output out = model.forward(xt, batch.t(), batch.labels(), pack, align);
 
-    Tensor squared = out.v().sub(target).square().flatten(1, -1).mean(1); // [tokens]
-    Tensor flow = finite(squared).mean();
-    if (directional) {
-      Tensor cosine = torch.cosine_similarity(out.v(), target, 1, COSINE_EPS); // [tokens, p, p]
-      Tensor angle = cosine.neg().add(new Scalar(1f)).flatten(1, -1).mean(1); // [tokens]
-      flow = flow.add(finite(angle).mean());
-    }
+    Tensor flow = flow(out.v(), target);
     if (!align) {
       return new Terms(flow, flow, Optional.empty());
     }
-    Tensor cosine =
-        torch.cosine_similarity(batch.features().get(), out.z().orElseThrow(), -1, COSINE_EPS);
-    Tensor projection = finite(cosine.mean().neg().add(new Scalar(1f)));
+    Tensor projection = projection(batch.features().get(), out.z().orElseThrow());
     return new Terms(
         flow.add(projection.mul(new Scalar(projCoeff))), flow, Optional.of(projection));
+  }
+
+  /**
+   * The velocity's loss with the directional term; a scalar, differentiable.
+   *
+   * @param v the model's velocity, [tokens, C, p, p]
+   * @param target ε - x₀, likewise
+   */
+  public Tensor flow(Tensor v, Tensor target) {
+    Tensor squared = v.sub(target).square().flatten(1, -1).mean(1); // [tokens]
+    Tensor flow = finite(squared).mean();
+    if (directional) {
+      Tensor cosine = torch.cosine_similarity(v, target, 1, COSINE_EPS); // [tokens, p, p]
+      Tensor angle = cosine.neg().add(new Scalar(1f)).flatten(1, -1).mean(1); // [tokens]
+      flow = flow.add(finite(angle).mean());
+    }
+    return flow;
+  }
+
+  /**
+   * The REPA term before its weight; a scalar, differentiable.
+   *
+   * @param target z_target, [tokens, zDim]
+   * @param z the REPA head's features, likewise
+   */
+  public static Tensor projection(Tensor target, Tensor z) {
+    Tensor cosine = torch.cosine_similarity(target, z, -1, COSINE_EPS); // [tokens]
+    return finite(cosine.mean().neg().add(new Scalar(1f)));
   }
 
   private static Tensor finite(Tensor values) {

@@ -3,6 +3,7 @@ package io.nit.trainer.model;
 import org.bytedeco.openblas.global.openblas_nolapack;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch_cuda;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -12,31 +13,75 @@ public final class Devices {
 
   private Devices() {}
 
+  /** The device of a {@code --device} spelling, on CUDA the first one. */
+  public static Device choose(String name) {
+    return choose(name, 0);
+  }
+
   /**
-   * The device of a {@code --device} spelling; says in the log which and why.
+   * The device of a {@code --device} spelling; says in the log which and why. A GPU becomes the
+   * calling thread's current one.
    *
    * @param name {@code auto} (CUDA where there is one), {@code cpu} or {@code cuda}
+   * @param localRank which GPU of this host; where a scheduler shows each process one GPU alone, it
+   *     is that one
    * @throws IllegalArgumentException if the spelling is unknown or there is no such device
    */
-  public static Device choose(String name) {
-    boolean cuda = torch.cuda_is_available();
-    switch (name) {
-      case "cpu" -> LOG.info("device: cpu, as asked for");
-      case "auto" ->
-          LOG.info(
-              "device: {}", cuda ? "cuda, as there is one" : "cpu, as no CUDA device was found");
-      case "cuda" -> {
-        if (!cuda) {
-          throw new IllegalArgumentException(
-              "--device cuda: expected a CUDA device and libtorch's CUDA build (mvn -Pgpu), found none");
-        }
-        LOG.info("device: cuda, as asked for");
-      }
-      default ->
-          throw new IllegalArgumentException(
-              "--device: expected one of auto, cpu, cuda; found '" + name + "'");
+  public static Device choose(String name, int localRank) {
+    boolean cuda = wantsCuda(name);
+    boolean asked = !name.equals("auto");
+    if (!cuda) {
+      LOG.info("device: cpu, {}", asked ? "as asked for" : "as no CUDA device was found");
+      return new Device("cpu");
     }
-    return new Device(cuda && !name.equals("cpu") ? "cuda" : "cpu");
+    int gpus = (int) torch.cuda_device_count();
+    int index = gpus == 1 ? 0 : localRank;
+    if (index >= gpus) {
+      throw new IllegalArgumentException(
+          "LOCAL_RANK: expected 0.." + (gpus - 1) + ", one process a GPU, found " + localRank);
+    }
+    LOG.info("device: GPU {} of {}, {}", index, gpus, asked ? "as asked for" : "as there is one");
+    torch_cuda.set_device((byte) index);
+    return new Device("cuda:" + index);
+  }
+
+  /**
+   * Checks that there is a GPU for each process of this host, if they are to run on GPUs.
+   *
+   * @param name as of {@link #choose(String, int)}
+   * @throws IllegalArgumentException if there are fewer GPUs, or no such device
+   */
+  public static void requireGpus(String name, int processes) {
+    if (wantsCuda(name) && torch.cuda_device_count() < processes) {
+      throw new IllegalArgumentException(
+          "--nproc: expected at most "
+              + torch.cuda_device_count()
+              + ", as each process takes a GPU of its own, found "
+              + processes
+              + "; several processes on the CPU: --device cpu");
+    }
+  }
+
+  private static boolean wantsCuda(String name) {
+    boolean found = torch.cuda_is_available();
+    switch (name) {
+      case "cpu":
+        return false;
+      case "auto":
+        if (!found) {
+          // A GPU that cannot be used is worth a word; a machine without one is not.
+          CudaProbe.look().driverTooOld().ifPresent(why -> LOG.warn("{}", why));
+        }
+        return found;
+      case "cuda":
+        if (!found) {
+          throw new IllegalArgumentException("--device cuda: " + CudaProbe.look().absent());
+        }
+        return true;
+      default:
+        throw new IllegalArgumentException(
+            "--device: expected one of auto, cpu, cuda; found '" + name + "'");
+    }
   }
 
   /**

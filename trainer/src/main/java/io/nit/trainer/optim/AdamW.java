@@ -5,10 +5,12 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 
 /**
@@ -18,7 +20,8 @@ import org.bytedeco.pytorch.global.torch;
  * - lr·λ) - lr/(1-β₁ᵏ) · m / (√v/√(1-β₂ᵏ) + ε)}.
  *
  * <p>Over {@link FlatParameters} all of it is a handful of operations on one tensor, however many
- * parameters there are; padding has gradient 0 and stays 0.
+ * parameters there are; padding has gradient 0 and stays 0. It may then be of a part of the
+ * elements alone: each of several processes keeps m and v of its part and changes that.
  *
  * <p>Owns m and v until {@link #close}, which may be called twice.
  */
@@ -55,6 +58,7 @@ public final class AdamW implements AutoCloseable {
   private final List<Slot> slots = new ArrayList<>();
   private final Map<String, Tensor> expAvg;
   private final Map<String, Tensor> expAvgSq;
+  private final Part part; // null without flat parameters
   private final Tensor counted; // steps of step(double, Tensor), float64 scalar on the device
   private final PointerScope owned;
   private long step;
@@ -62,6 +66,22 @@ public final class AdamW implements AutoCloseable {
 
   /** A tensor to change, with its m and v. */
   private record Slot(Tensor parameter, Tensor m, Tensor v) {}
+
+  /**
+   * What an optimizer of flat parameters keeps.
+   *
+   * @param layout where which parameter lies
+   * @param from first element of the flat parameters
+   * @param to the element behind the last one
+   * @param expAvg m, [to - from]; owned by the optimizer
+   * @param expAvgSq v, likewise
+   */
+  public record Part(FlatParameters layout, long from, long to, Tensor expAvg, Tensor expAvgSq) {
+    /** Whether these are all elements. */
+    public boolean whole() {
+      return to - from == layout.values().numel();
+    }
+  }
 
   /**
    * An optimizer at step 0.
@@ -76,6 +96,7 @@ public final class AdamW implements AutoCloseable {
       expAvg = zeros(parameters);
       expAvgSq = zeros(parameters);
       parameters.forEach((name, p) -> slots.add(new Slot(p, expAvg.get(name), expAvgSq.get(name))));
+      part = null;
       counted = counter(parameters.values().iterator().next());
       owned = scope.extend();
     }
@@ -92,6 +113,32 @@ public final class AdamW implements AutoCloseable {
       expAvg = flat.views(m);
       expAvgSq = flat.views(v);
       slots.add(new Slot(flat.values(), m, v));
+      part = new Part(flat, 0, flat.values().numel(), m, v);
+      counted = counter(flat.values());
+      owned = scope.extend();
+    }
+  }
+
+  /**
+   * An optimizer at step 0 of a part of the parameters that lie in one tensor, which must outlive
+   * it; {@link #expAvg} and {@link #expAvgSq} have no entries.
+   *
+   * @param from first element
+   * @param to the element behind the last one
+   */
+  public AdamW(FlatParameters flat, Options options, long from, long to) {
+    this.options = options;
+    try (PointerScope scope = new PointerScope();
+        NoGradGuard guard = new NoGradGuard()) {
+      scope.detach(guard);
+      Tensor values = flat.values().narrow(0, from, to - from);
+      values.mutable_grad().put(flat.values().grad().narrow(0, from, to - from));
+      Tensor m = torch.zeros_like(values);
+      Tensor v = torch.zeros_like(values);
+      expAvg = Map.of();
+      expAvgSq = Map.of();
+      slots.add(new Slot(values, m, v));
+      part = new Part(flat, from, to, m, v);
       counted = counter(flat.values());
       owned = scope.extend();
     }
@@ -172,6 +219,41 @@ public final class AdamW implements AutoCloseable {
     }
   }
 
+  /**
+   * Counts a step where {@code good} is 1, for a caller that changes parameters, {@link #expAvg}
+   * and {@link #expAvgSq} itself, on the device.
+   *
+   * @param good float32 scalar on the parameters' device
+   * @return float32 [3] on the device: {@code lr / (1 - β₁ᵏ)}, {@code √(1 - β₂ᵏ)}, {@code 1 -
+   *     lr·λ}; belongs to the open {@code PointerScope}
+   */
+  public Tensor advance(double learningRate, Tensor good) {
+    open();
+    try (NoGradGuard guard = new NoGradGuard()) {
+      counted.add_(good);
+      Tensor k = counted.add(new Scalar((double) step)).clamp_min(new Scalar(1.0));
+      Tensor stepSize = remaining(k, options.beta1).reciprocal().mul(new Scalar(learningRate));
+      Tensor correction = remaining(k, options.beta2).sqrt();
+      Tensor decay = torch.full_like(k, new Scalar(1 - learningRate * options.weightDecay));
+      return torch.stack(new TensorVector(stepSize, correction, decay)).to(torch.ScalarType.Float);
+    }
+  }
+
+  /** The constants. */
+  public Options options() {
+    return options;
+  }
+
+  /** m of all parameters in one tensor, for an optimizer of {@link FlatParameters}. */
+  public Tensor flatExpAvg() {
+    return slots.get(0).m;
+  }
+
+  /** v of all parameters in one tensor, for an optimizer of {@link FlatParameters}. */
+  public Tensor flatExpAvgSq() {
+    return slots.get(0).v;
+  }
+
   /** 1 - βᵏ, float64; β = 0 gives 1. */
   private static Tensor remaining(Tensor k, double beta) {
     return torch.pow(new Scalar(beta), k).neg().add(new Scalar(1.0));
@@ -206,6 +288,12 @@ public final class AdamW implements AutoCloseable {
   public Map<String, Tensor> expAvgSq() {
     open();
     return expAvgSq;
+  }
+
+  /** What it keeps of flat parameters, all of them or a part; empty without flat parameters. */
+  public Optional<Part> part() {
+    open();
+    return Optional.ofNullable(part);
   }
 
   private void open() {

@@ -70,6 +70,11 @@ public final class FlatParameters implements AutoCloseable {
     return values;
   }
 
+  /** All gradients, [elements] float32; undefined without training. */
+  public Tensor gradients() {
+    return values().grad();
+  }
+
   /**
    * The parts of a tensor laid out as {@link #values}, by checkpoint key, in the parameters'
    * shapes; they belong to the open {@code PointerScope}.
@@ -83,6 +88,17 @@ public final class FlatParameters implements AutoCloseable {
       at += padded(parameter.numel());
     }
     return Collections.unmodifiableMap(views);
+  }
+
+  /** The first element of every parameter, by checkpoint key, in the order of the elements. */
+  public Map<String, Long> starts() {
+    Map<String, Long> starts = new LinkedHashMap<>();
+    long at = 0;
+    for (Map.Entry<String, Tensor> entry : parameters.entrySet()) {
+      starts.put(entry.getKey(), at);
+      at += padded(entry.getValue().numel());
+    }
+    return Collections.unmodifiableMap(starts);
   }
 
   /** Lets go of the two tensors. */

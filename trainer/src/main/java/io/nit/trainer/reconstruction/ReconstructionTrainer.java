@@ -11,12 +11,15 @@ import io.nit.trainer.autoencoder.DcAe;
 import io.nit.trainer.autoencoder.DcAeInitializer;
 import io.nit.trainer.checkpoint.Checkpoint;
 import io.nit.trainer.checkpoint.CheckpointStore;
+import io.nit.trainer.checkpoint.CheckpointWriter;
 import io.nit.trainer.checkpoint.ModelFile;
+import io.nit.trainer.checkpoint.Snapshot;
 import io.nit.trainer.checkpoint.TrainingState;
 import io.nit.trainer.data.PictureSet;
 import io.nit.trainer.data.Prefetcher;
 import io.nit.trainer.loop.RunFolder;
 import io.nit.trainer.loop.SkippedSteps;
+import io.nit.trainer.loop.TrainOptions;
 import io.nit.trainer.loop.TrainingFailedException;
 import io.nit.trainer.loop.TrainingLoop;
 import io.nit.trainer.loop.Workers;
@@ -29,7 +32,6 @@ import io.nit.trainer.optim.FlatParameters;
 import java.io.IOException;
 import java.math.BigDecimal;
 import java.math.MathContext;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -75,8 +77,7 @@ public final class ReconstructionTrainer implements AutoCloseable {
   private final HoldOut split;
   private final RunFolder folder;
   private final int loaders;
-  private final CheckpointStore store;
-  private final ModelFile description;
+  private final CheckpointWriter checkpoints;
   private final Validation validation;
   private final DcAe model;
   private final DcAe average;
@@ -115,8 +116,10 @@ public final class ReconstructionTrainer implements AutoCloseable {
     this.split = split;
     this.folder = folder;
     this.loaders = loaders;
-    store = new CheckpointStore(folder.checkpoints(), options.pace().keep());
-    description = new ModelFile(config.toNode(), Optional.empty(), List.of());
+    TrainOptions.Pace pace = options.pace();
+    CheckpointStore store =
+        new CheckpointStore(folder.checkpoints(), pace.keep(), pace.milestoneEvery());
+    ModelFile description = new ModelFile(config.toNode(), Optional.empty(), List.of());
     boolean heldOut = split.heldOut().length > 0;
     validation = validation(heldOut ? split.heldOut() : split.atLeast(Validation.SHOWN));
     List<AutoCloseable> opened = new ArrayList<>();
@@ -133,6 +136,8 @@ public final class ReconstructionTrainer implements AutoCloseable {
         numbers = torch.zeros(MOST_UNREAD, NUMBERS).to(device, torch.ScalarType.Float);
         numbers.retainReference();
       }
+      Snapshot snapshot = new Snapshot(new Checkpoint.Trained(model, ema, optimizer));
+      checkpoints = new CheckpointWriter(store, description, snapshot, true);
     } catch (RuntimeException e) {
       closeAll(opened);
       throw e;
@@ -258,6 +263,7 @@ public final class ReconstructionTrainer implements AutoCloseable {
 
     @Override
     public void take(double rate) throws IOException {
+      checkpoints.report();
       CropBatch batch = loader.next();
       ReconstructionTrainer.this.step(batch, rate);
       meter.trainedOn(batch.size());
@@ -303,8 +309,12 @@ public final class ReconstructionTrainer implements AutoCloseable {
               split.trained().length,
               model.config().toNode(),
               options.toNode());
-      Path saved = store.save(new Checkpoint.Trained(model, ema, optimizer), description, state);
-      LOG.debug("checkpoint {}", saved);
+      checkpoints.save(state);
+    }
+
+    @Override
+    public void awaitSaved() throws IOException {
+      checkpoints.finish();
     }
 
     @Override
@@ -417,6 +427,7 @@ public final class ReconstructionTrainer implements AutoCloseable {
   public void close() {
     if (!closed) {
       closed = true;
+      checkpoints.close();
       workers.close();
       numbers.close();
       closeAll(List.of(optimizer, averaged, weights, average, model));

@@ -44,6 +44,9 @@ class CheckpointStoreTest {
                   "num_classes",
                   3));
 
+  private static final ModelFile DESCRIPTION =
+      new ModelFile(CONFIG.toNode(), Optional.empty(), List.of("a", "b", "c"));
+
   @TempDir Path folder;
   private NitModel model;
   private NitModel average;
@@ -69,11 +72,16 @@ class CheckpointStoreTest {
   }
 
   private Path save(long step) throws IOException {
-    return store.save(
-        new Checkpoint.Trained(model, new Ema(average), optimizer),
-        new ModelFile(CONFIG.toNode(), Optional.empty(), List.of("a", "b", "c")),
-        new TrainingState(
-            step, 0, -5, step, 9, CONFIG.toNode(), new ObjectMapper().createObjectNode()));
+    try (Snapshot snapshot =
+        new Snapshot(new Checkpoint.Trained(model, new Ema(average), optimizer))) {
+      snapshot.take();
+      return store.save(snapshot.values(), DESCRIPTION, state(step));
+    }
+  }
+
+  static TrainingState state(long step) {
+    return new TrainingState(
+        step, 0, -5, step, 9, CONFIG.toNode(), new ObjectMapper().createObjectNode());
   }
 
   private List<String> names() throws IOException {
@@ -90,6 +98,17 @@ class CheckpointStoreTest {
     assertEquals(12_345_678, state.step());
     assertEquals(-5, state.seed());
     assertEquals(CONFIG, NitConfig.fromNode(state.config(), "state", PositionOrder.AXIAL));
+  }
+
+  @Test
+  void milestonesAreKeptBesideTheLastFew() throws IOException {
+    store = new CheckpointStore(folder, 2, 20);
+    for (long step = 5; step <= 65; step += 5) {
+      save(step);
+    }
+    assertEquals(
+        List.of("step-0000020", "step-0000040", "step-0000055", "step-0000060", "step-0000065"),
+        names());
   }
 
   @Test

@@ -17,11 +17,13 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** nit-train as a process of its own, ended from outside. */
 class KilledRunTest {
   private static final int STEPS = 120;
-  private static final int STEPS_OF_TWO = 60;
+  private static final int STEPS_OF_SEVERAL = 60;
 
   private static final List<String> RESULTS =
       List.of(
@@ -43,10 +45,6 @@ class KilledRunTest {
 
   private Process start(String output) throws IOException {
     return start(output, STEPS);
-  }
-
-  private Process startTwo(String output) throws IOException {
-    return start(output, STEPS_OF_TWO, "--nproc", "2");
   }
 
   private Process start(String output, int steps, String... more) throws IOException {
@@ -153,13 +151,20 @@ class KilledRunTest {
     assertEquals(STEPS, newest(folder.resolve("stopped/checkpoints")));
   }
 
-  @Test
-  void aRankThatIsKilledEndsAllAndTheSameCommandGoesOn() throws IOException, InterruptedException {
-    Process launcher = startTwo("ranks");
+  @ParameterizedTest
+  @CsvSource({"2, 1, false", "3, 0, true"})
+  void aRankThatIsKilledEndsAllAndTheSameCommandGoesOn(int count, int victim, boolean sharded)
+      throws IOException, InterruptedException {
+    List<String> more = new ArrayList<>(List.of("--nproc", String.valueOf(count)));
+    if (sharded) {
+      more.add("--shard-optimizer");
+    }
+    String[] flags = more.toArray(String[]::new);
+    Process launcher = start("ranks", STEPS_OF_SEVERAL, flags);
     letRun(launcher, "ranks", new Random(2));
     List<ProcessHandle> ranks = launcher.children().toList();
-    assertEquals(2, ranks.size());
-    ranks.get(1).destroyForcibly();
+    assertEquals(count, ranks.size());
+    ranks.get(victim).destroyForcibly();
     assertEquals(Cli.FAILED, finish(launcher), () -> read("ranks"));
     for (ProcessHandle rank : ranks) {
       assertFalse(rank.isAlive(), "a rank outlived its peer");
@@ -168,11 +173,11 @@ class KilledRunTest {
     assertTrue(log.contains("is gone: ") && log.contains("was killed (exit code 137)"), log);
     assertTrue(newest(folder.resolve("ranks/checkpoints")) >= 14, log);
 
-    assertEquals(Cli.DONE, finish(startTwo("ranks")), () -> read("ranks"));
-    assertEquals(STEPS_OF_TWO, newest(folder.resolve("ranks/checkpoints")));
+    assertEquals(Cli.DONE, finish(start("ranks", STEPS_OF_SEVERAL, flags)), () -> read("ranks"));
+    assertEquals(STEPS_OF_SEVERAL, newest(folder.resolve("ranks/checkpoints")));
     assertTrue(Files.isRegularFile(folder.resolve("ranks/model.safetensors")));
     List<String> expected = new ArrayList<>();
-    for (int step = 10; step <= STEPS_OF_TWO; step += 10) {
+    for (int step = 10; step <= STEPS_OF_SEVERAL; step += 10) {
       expected.add("{\"step\":" + step);
     }
     assertEquals(expected, rows("ranks"), "one process writes the metrics");

@@ -99,8 +99,9 @@ class PrefetchingLoaderTest {
   void packsComeInOrderWhateverThreadIsFaster() throws IOException {
     PackOrder order = new PackOrder(10, 7, 0, 1);
     Numbered data = new Numbered(pack -> Thread.sleep(pack % 3));
-    try (PrefetchingLoader loader =
-        new PrefetchingLoader(data, order, 4, PrefetchingLoaderTest::choices, 4, 6)) {
+    try (PrefetchingLoader<TrainingPack> loader =
+        new PrefetchingLoader<>(
+            data, order, 4, PrefetchingLoaderTest::choices, (pack, place) -> pack, 4, 6)) {
       for (long place = 4; place < 34; place++) {
         TrainingPack pack = loader.next();
         assertEquals(order.pack(place), pack.rows()[0]);
@@ -112,9 +113,15 @@ class PrefetchingLoaderTest {
   @Test
   void noMorePacksAreReadAheadThanAsked() throws Exception {
     Numbered data = new Numbered(pack -> {});
-    try (PrefetchingLoader loader =
-        new PrefetchingLoader(
-            data, new PackOrder(10, 7, 0, 1), 0, PrefetchingLoaderTest::choices, 4, 3)) {
+    try (PrefetchingLoader<TrainingPack> loader =
+        new PrefetchingLoader<>(
+            data,
+            new PackOrder(10, 7, 0, 1),
+            0,
+            PrefetchingLoaderTest::choices,
+            (pack, place) -> pack,
+            4,
+            3)) {
       loader.next();
       loader.next();
       Thread.sleep(100);
@@ -133,14 +140,60 @@ class PrefetchingLoaderTest {
                 throw new IOException("latents/7.safetensors: truncated");
               }
             });
-    try (PrefetchingLoader loader =
-        new PrefetchingLoader(data, order, 0, PrefetchingLoaderTest::choices, 2, 4)) {
+    try (PrefetchingLoader<TrainingPack> loader =
+        new PrefetchingLoader<>(
+            data, order, 0, PrefetchingLoaderTest::choices, (pack, place) -> pack, 2, 4)) {
       loader.next();
       loader.next();
       assertEquals(
           "latents/7.safetensors: truncated",
           assertThrows(IOException.class, loader::next).getMessage());
     }
+  }
+
+  @Test
+  void theTimeThatTheConsumerWaitsIsCounted() throws Exception {
+    Numbered data = new Numbered(pack -> Thread.sleep(50));
+    try (PrefetchingLoader<Long> loader =
+        new PrefetchingLoader<>(
+            data,
+            new PackOrder(10, 7, 0, 1),
+            5,
+            PrefetchingLoaderTest::choices,
+            (pack, place) -> place,
+            1,
+            1)) {
+      assertEquals(5, loader.next());
+      assertEquals(6, loader.next());
+      long waited = loader.takeWaited();
+      assertTrue(waited > TimeUnit.MILLISECONDS.toNanos(20), "waited " + waited);
+      assertEquals(0, loader.takeWaited());
+    }
+  }
+
+  @Test
+  void whatNobodyTookIsClosed() throws Exception {
+    AtomicInteger made = new AtomicInteger();
+    AtomicInteger closed = new AtomicInteger();
+    Numbered data = new Numbered(pack -> {});
+    try (PrefetchingLoader<AutoCloseable> loader =
+        new PrefetchingLoader<>(
+            data,
+            new PackOrder(10, 7, 0, 1),
+            0,
+            PrefetchingLoaderTest::choices,
+            (pack, place) -> {
+              made.incrementAndGet();
+              return closed::incrementAndGet;
+            },
+            2,
+            3)) {
+      loader.next().close();
+      while (made.get() < 4) {
+        Thread.sleep(5);
+      }
+    }
+    assertEquals(made.get(), closed.get());
   }
 
   @Test
@@ -157,9 +210,15 @@ class PrefetchingLoaderTest {
                 left.countDown();
               }
             });
-    PrefetchingLoader loader =
-        new PrefetchingLoader(
-            data, new PackOrder(10, 7, 0, 1), 0, PrefetchingLoaderTest::choices, 1, 2);
+    PrefetchingLoader<TrainingPack> loader =
+        new PrefetchingLoader<>(
+            data,
+            new PackOrder(10, 7, 0, 1),
+            0,
+            PrefetchingLoaderTest::choices,
+            (pack, place) -> pack,
+            1,
+            2);
     started.await();
     loader.close();
     loader.close();

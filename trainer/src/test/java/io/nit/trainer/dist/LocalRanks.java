@@ -22,7 +22,7 @@ public final class LocalRanks {
   @FunctionalInterface
   public interface Work<T> {
     /** Runs on the rank's own thread; the collectives are closed behind it. */
-    T run(Collectives collectives) throws Exception;
+    T run(SocketCollectives collectives) throws Exception;
   }
 
   /** A port that is free for now. */
@@ -36,7 +36,7 @@ public final class LocalRanks {
   public static <T> Future<T> start(ExecutorService threads, Ranks ranks, Work<T> work) {
     return threads.submit(
         () -> {
-          try (Collectives met = SocketCollectives.meet(ranks, Duration.ofSeconds(20))) {
+          try (SocketCollectives met = SocketCollectives.meet(ranks, Duration.ofSeconds(20))) {
             return work.run(met);
           }
         });

@@ -83,8 +83,14 @@ class SocketCollectivesTest {
                 double[] numbers = {rank, Double.NaN, rank == 1 ? 1e300 : 0};
                 group.sum(numbers);
                 Tensor tensor = Weights.tensor(values(rank, 1000), CPU, 10, 100);
-                group.fromFirst(List.of(tensor));
+                group.from(0, List.of(tensor));
                 assertArrayEquals(values(0, 1000), Weights.floats(tensor));
+                Tensor second = Weights.tensor(values(rank, 1000), CPU, 1000);
+                group.from(2, List.of(second));
+                assertArrayEquals(values(2, 1000), Weights.floats(second));
+                byte[] bytes = {(byte) rank, (byte) (rank + 7)};
+                group.fromFirst(bytes);
+                assertArrayEquals(new byte[] {0, 7}, bytes);
                 return numbers;
               }
             });

@@ -269,12 +269,33 @@ class TrainerTest {
   private List<Trained> together(
       int ranks, SyntheticData data, TrainOptions options, String run, Optional<Path> from)
       throws Exception {
+    return together(ranks, data, options, run, from, false);
+  }
+
+  private List<Trained> together(
+      int ranks,
+      SyntheticData data,
+      TrainOptions options,
+      String run,
+      Optional<Path> from,
+      boolean sharded)
+      throws Exception {
     return LocalRanks.run(
         ranks,
         group -> {
           RunFolder runFolder = new RunFolder(folder.resolve(run));
           boolean leads = group.ranks().leads();
-          try (Trainer trainer = new Trainer(config(), options, data, runFolder, CPU, 1, group);
+          try (Trainer trainer =
+                  new Trainer(
+                      config(),
+                      options,
+                      data,
+                      runFolder,
+                      CPU,
+                      1,
+                      group,
+                      sharded,
+                      StepOptions.AUTO);
               MetricsLog metrics =
                   leads ? MetricsLog.open(folder.resolve(run), 0) : MetricsLog.none()) {
             if (leads && from.isPresent()) {
@@ -345,6 +366,39 @@ class TrainerTest {
       unbroken.model().forEach((n, v) -> assertArrayEquals(v, each.model().get(n), n));
       unbroken.average().forEach((n, v) -> assertArrayEquals(v, each.average().get(n), n));
     }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {2, 3})
+  void aShardedOptimizerReachesTheSameBitsAndWritesTheSameCheckpoints(int ranks) throws Exception {
+    SyntheticData data = new SyntheticData(7, 1);
+    TrainOptions options = options(6, 1, 3);
+    List<Trained> whole = together(ranks, data, options, "whole", Optional.empty(), false);
+    List<Trained> parts = together(ranks, data, options, "parts", Optional.empty(), true);
+    for (Trained each : parts) {
+      assertEquals(6, each.step());
+      whole.get(0).model().forEach((n, v) -> assertArrayEquals(v, each.model().get(n), n));
+      whole.get(0).average().forEach((n, v) -> assertArrayEquals(v, each.average().get(n), n));
+    }
+    for (String step : List.of("step-0000003", "step-0000006")) {
+      for (String file : List.of("model", "ema", "optimizer")) {
+        String name = "checkpoints/" + step + "/" + file + ".safetensors";
+        Path expected = folder.resolve("whole").resolve(name);
+        assertEquals(-1, Files.mismatch(expected, folder.resolve("parts").resolve(name)), name);
+      }
+    }
+    // And goes on from one, as the same number of ranks and as another, sharded or not.
+    Optional<Path> half = Optional.of(folder.resolve("parts/checkpoints/step-0000003"));
+    List<Trained> goneOn = together(ranks, data, options, "on", half, true);
+    for (Trained each : goneOn) {
+      whole.get(0).model().forEach((n, v) -> assertArrayEquals(v, each.model().get(n), n));
+    }
+    List<Trained> asFour = together(4, data, options(4, 1, 100), "four", half, true);
+    List<Trained> asFourWhole = together(4, data, options(4, 1, 100), "four-whole", half, false);
+    asFourWhole
+        .get(0)
+        .model()
+        .forEach((n, v) -> assertArrayEquals(v, asFour.get(3).model().get(n)));
   }
 
   @Test

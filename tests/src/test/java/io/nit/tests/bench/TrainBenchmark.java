@@ -1,0 +1,376 @@
+package io.nit.tests.bench;
+
+import io.nit.core.config.NitConfig;
+import io.nit.core.packing.PackLayout;
+import io.nit.core.rope.Rope2d;
+import io.nit.trainer.dist.GradientReady;
+import io.nit.trainer.fused.CudaOps;
+import io.nit.trainer.fused.FusedNit;
+import io.nit.trainer.fused.FusedOps;
+import io.nit.trainer.fused.FusedPack;
+import io.nit.trainer.fused.FusedUpdate;
+import io.nit.trainer.fused.ReferenceOps;
+import io.nit.trainer.loss.FlowMatchingLoss;
+import io.nit.trainer.model.AttentionPath;
+import io.nit.trainer.model.GpuMemory;
+import io.nit.trainer.model.NitModel;
+import io.nit.trainer.model.PackIndex;
+import io.nit.trainer.model.TrainingCost;
+import io.nit.trainer.optim.AdamW;
+import io.nit.trainer.optim.Ema;
+import io.nit.trainer.optim.FlatParameters;
+import io.nit.trainer.optim.GradNorm;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.Random;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.GeneratorOptional;
+import org.bytedeco.pytorch.NoGradGuard;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.cuda.CUDAEvent;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+
+/**
+ * Training steps with AdamW, clipping at 1 and the moving average, on a GPU; weights and latents
+ * are random, and no step waits for the host. One row for each path and pack: milliseconds a step
+ * between CUDA events, of which forward (with the loss and the last layer's backward), backward and
+ * update; the host's own time to queue a step; tokens a second; model FLOPs utilisation as in
+ * {@link TrainingCost}; the most bytes in tensors.
+ *
+ * <p>Paths: {@code fused}, {@code checkpointing} (fused, with activation checkpointing), {@code
+ * plain} (the fused step's pieces as libtorch operations in bf16), {@code tf32} and {@code f32}
+ * (autograd over the module, products in TF32 or not), {@code pieces} (the time of every piece of
+ * the fused step by itself). Packs: {@code mixed} of 16104 tokens, {@code 256px}, {@code 512px},
+ * {@code 1024px}, {@code 2048px} of 16384, and {@code random}: a new mix of about 16000 tokens
+ * every step.
+ *
+ * <p>Arguments: preset (xl), paths (fused,pieces), packs (mixed,random), steps (30), tokens that a
+ * random mix is cut to (16104).
+ */
+public final class TrainBenchmark {
+  private static final int WARM_UP = 5;
+  private static final FlowMatchingLoss LOSS = new FlowMatchingLoss(true, 0);
+
+  private TrainBenchmark() {}
+
+  /** Runs and prints a table. */
+  public static void main(String[] args) throws Exception {
+    if (!torch.cuda_is_available()) {
+      System.err.println(
+          "bench train: expected a CUDA device and libtorch's CUDA build (-Pgpu), found none");
+      System.exit(1);
+    }
+    NitConfig config = NitConfig.preset(argument(args, 0, "xl"));
+    List<String> paths = List.of(argument(args, 1, "fused,pieces").split(","));
+    List<String> packs = List.of(argument(args, 2, "mixed,random").split(","));
+    int steps = Integer.parseInt(argument(args, 3, "30"));
+    int tokens = Integer.parseInt(argument(args, 4, "16104"));
+    Device device = new Device("cuda");
+    String gpu = GpuMemory.deviceName();
+    System.out.println(gpu + ", NiT-" + argument(args, 0, "xl") + ", medians of " + steps);
+    System.out.printf(
+        "%-14s %-7s %7s %8s %8s %8s %8s %8s %8s %9s %6s %9s%n",
+        "path",
+        "pack",
+        "tokens",
+        "ms",
+        "slowest",
+        "forward",
+        "backward",
+        "update",
+        "host",
+        "tokens/s",
+        "MFU",
+        "peak GiB");
+    for (String path : paths) {
+      try {
+        switch (path) {
+          case "fused" -> fused(config, device, packs, steps, tokens, path, false, false);
+          case "checkpointing" -> fused(config, device, packs, steps, tokens, path, false, true);
+          case "plain" -> fused(config, device, packs, steps, tokens, path, true, false);
+          case "tf32", "f32" -> autograd(config, device, packs, steps, tokens, path);
+          case "pieces" -> PieceTimes.print(config, device, layout(packs.get(0), tokens, 0));
+          default ->
+              throw new IllegalArgumentException(
+                  "path: expected fused, checkpointing, plain, tf32, f32 or pieces, found " + path);
+        }
+      } catch (RuntimeException e) {
+        System.out.println(path + ": " + e.getMessage());
+        e.printStackTrace();
+      }
+    }
+  }
+
+  private static String argument(String[] args, int index, String otherwise) {
+    return args.length > index ? args[index] : otherwise;
+  }
+
+  // ---------------------------------------------------------------- Packs
+
+  private static PackLayout repeated(int[][] groups) {
+    List<int[]> sizes = new ArrayList<>();
+    for (int[] group : groups) {
+      for (int i = 0; i < group[0]; i++) {
+        sizes.add(new int[] {group[1], group[2]});
+      }
+    }
+    return layout(sizes);
+  }
+
+  private static PackLayout layout(List<int[]> sizes) {
+    return PackLayout.of(
+        sizes.stream().mapToInt(s -> s[0]).toArray(), sizes.stream().mapToInt(s -> s[1]).toArray());
+  }
+
+  /** A pack by name; {@code step} makes the random ones differ. */
+  private static PackLayout layout(String name, int tokens, int step) {
+    return switch (name) {
+      case "mixed" ->
+          repeated(new int[][] {{64, 8, 8}, {16, 16, 16}, {4, 32, 32}, {6, 24, 14}, {6, 10, 30}});
+      case "256px" -> repeated(new int[][] {{256, 8, 8}});
+      case "512px" -> repeated(new int[][] {{64, 16, 16}});
+      case "1024px" -> repeated(new int[][] {{16, 32, 32}});
+      case "2048px" -> repeated(new int[][] {{4, 64, 64}});
+      case "random" -> random(tokens, step);
+      default ->
+          throw new IllegalArgumentException(
+              "pack: expected mixed, 256px, 512px, 1024px, 2048px or random, found " + name);
+    };
+  }
+
+  /** Images of 4 to 40 tokens a side until one does not fit, which is cut to what is left. */
+  private static PackLayout random(int tokens, int step) {
+    Random random = new Random(step);
+    List<int[]> sizes = new ArrayList<>();
+    int left = tokens;
+    while (left > 0) {
+      int h = 4 + random.nextInt(37);
+      int w = 4 + random.nextInt(37);
+      if (h * w > left) {
+        h = 1;
+        w = left;
+      }
+      sizes.add(new int[] {h, w});
+      left -= h * w;
+    }
+    return layout(sizes);
+  }
+
+  // ---------------------------------------------------------------- Steps
+
+  private static NitModel model(NitConfig config, Device device) {
+    NitModel model = new NitModel(config, false, device, AttentionPath.forDevice(device));
+    try (NoGradGuard guard = new NoGradGuard()) {
+      model.parameters().values().forEach(p -> p.normal_(0, 0.02, new GeneratorOptional()));
+    }
+    return model;
+  }
+
+  /** Data of any pack: parts of what was drawn once. */
+  private record Data(Tensor latents, Tensor noise, Tensor t, Tensor labels) {
+    static Data of(NitConfig config, Device device, long tokens) {
+      int p = config.patchSize();
+      long[] dims = {tokens, config.inChannels(), p, p};
+      return new Data(
+          torch.randn(dims).to(device, ScalarType.Float),
+          torch.randn(dims).to(device, ScalarType.Float),
+          torch.rand(tokens).to(device, ScalarType.Float),
+          torch.zeros(tokens).to(device, ScalarType.Long));
+    }
+
+    FlowMatchingLoss.Batch batch(PackLayout layout) {
+      return new FlowMatchingLoss.Batch(
+          latents.narrow(0, 0, layout.tokens()),
+          noise.narrow(0, 0, layout.tokens()),
+          t.narrow(0, 0, layout.images()),
+          labels.narrow(0, 0, layout.images()),
+          Optional.empty());
+    }
+  }
+
+  /** Events around a step's parts, for as many steps as are asked for. */
+  private static final class Clock {
+    private final List<CUDAEvent[]> steps = new ArrayList<>();
+    private final List<Double> host = new ArrayList<>();
+    private double flops;
+    private long tokens;
+
+    CUDAEvent[] next() {
+      CUDAEvent[] events = new CUDAEvent[4];
+      for (int i = 0; i < events.length; i++) {
+        events[i] = new CUDAEvent(0); // with timing
+      }
+      steps.add(events);
+      return events;
+    }
+
+    private double median(int from, int to) {
+      double[] times =
+          steps.stream().skip(WARM_UP).mapToDouble(e -> e[from].elapsed_time(e[to])).toArray();
+      Arrays.sort(times);
+      return times[times.length / 2];
+    }
+
+    void row(String path, String pack, OptionalPeak peak) {
+      torch.cuda_synchronize();
+      int counted = steps.size() - WARM_UP;
+      double[] between = new double[counted - 1];
+      for (int i = 0; i < between.length; i++) {
+        between[i] = steps.get(WARM_UP + i)[0].elapsed_time(steps.get(WARM_UP + i + 1)[0]);
+      }
+      double slowest = Arrays.stream(between).max().orElse(0);
+      Arrays.sort(between);
+      double ms = between[between.length / 2];
+      double tokensAStep = (double) tokens / counted;
+      double[] own =
+          host.stream().skip(WARM_UP).mapToDouble(Double::doubleValue).sorted().toArray();
+      System.out.printf(
+          Locale.ROOT,
+          "%-14s %-7s %7.0f %8.1f %8.1f %8.1f %8.1f %8.1f %8.1f %9.0f %6s %9.2f%n",
+          path,
+          pack,
+          tokensAStep,
+          ms,
+          slowest,
+          median(0, 1),
+          median(1, 2),
+          median(2, 3),
+          own[own.length / 2],
+          tokensAStep / ms * 1e3,
+          peak.share(flops / counted / ms * 1e3),
+          GpuMemory.peak() / 0x1p30);
+    }
+  }
+
+  /** What the GPU could do, if its data sheet is known. */
+  private record OptionalPeak(double flops) {
+    static OptionalPeak here() {
+      return new OptionalPeak(TrainingCost.peak(GpuMemory.deviceName()).orElse(0));
+    }
+
+    String share(double rate) {
+      return flops == 0 ? "" : String.format(Locale.ROOT, "%.1f%%", 100 * rate / flops);
+    }
+  }
+
+  private static void fused(
+      NitConfig config,
+      Device device,
+      List<String> packs,
+      int steps,
+      int tokens,
+      String path,
+      boolean plain,
+      boolean checkpointing)
+      throws IOException {
+    try (PointerScope scope = new PointerScope();
+        NitModel model = model(config, device);
+        NitModel averaged = model(config, device);
+        FlatParameters flat = new FlatParameters(model.parameters(), true);
+        FlatParameters average = new FlatParameters(averaged.parameters(), false);
+        AdamW optimizer = new AdamW(flat, AdamW.Options.STANDARD);
+        FusedOps ops = plain ? new ReferenceOps() : new CudaOps(device);
+        FusedNit fused = new FusedNit(model, flat, ops, ScalarType.BFloat16, checkpointing)) {
+      FusedUpdate update =
+          new FusedUpdate(flat, Optional.of(average), optimizer, fused.copy(), ops);
+      Data data = Data.of(config, device, 16384);
+      Rope2d rope = new Rope2d();
+      for (String name : packs) {
+        GpuMemory.resetPeak();
+        Clock clock = new Clock();
+        PackLayout layout = layout(name, tokens, 0);
+        FusedPack fixed = FusedPack.of(layout, config, rope, device);
+        for (int step = 0; step < WARM_UP + steps; step++) {
+          try (PointerScope each = new PointerScope()) {
+            CUDAEvent[] events = clock.next();
+            for (CUDAEvent event : events) {
+              event.retainReference();
+            }
+            long began = System.nanoTime();
+            events[0].record();
+            FusedPack pack = fixed;
+            if (name.equals("random")) {
+              layout = layout(name, tokens, step);
+              pack = FusedPack.of(layout, config, rope, device);
+            }
+            if (step >= WARM_UP) {
+              clock.flops += TrainingCost.flops(config, layout, false);
+              clock.tokens += layout.tokens();
+            }
+            boolean[] turned = {false};
+            GradientReady turn =
+                (from, to) -> {
+                  if (!turned[0]) {
+                    turned[0] = true;
+                    events[1].record();
+                  }
+                };
+            Tensor loss = fused.backward(LOSS, data.batch(layout), pack, 1, true, turn).total();
+            events[2].record();
+            update.step(5e-5, 1, 0.9999, loss);
+            events[3].record();
+            clock.host.add((System.nanoTime() - began) / 1e6);
+          }
+          if (step % 4 == 3) {
+            torch.cuda_synchronize(); // the host stays a few steps ahead at most
+          }
+        }
+        clock.row(path, name, OptionalPeak.here());
+      }
+    }
+  }
+
+  private static void autograd(
+      NitConfig config, Device device, List<String> packs, int steps, int tokens, String path) {
+    boolean tf32 = path.equals("tf32");
+    torch.globalContext().setAllowTF32CuBLAS(tf32);
+    try (PointerScope scope = new PointerScope();
+        NitModel model = model(config, device);
+        NitModel averaged = model(config, device);
+        AdamW optimizer = new AdamW(model.parameters(), AdamW.Options.STANDARD)) {
+      Ema ema = new Ema(averaged);
+      Data data = Data.of(config, device, 16384);
+      Rope2d rope = new Rope2d();
+      for (String name : packs) {
+        GpuMemory.resetPeak();
+        Clock clock = new Clock();
+        for (int step = 0; step < WARM_UP + steps; step++) {
+          try (PointerScope each = new PointerScope()) {
+            CUDAEvent[] events = clock.next();
+            for (CUDAEvent event : events) {
+              event.retainReference();
+            }
+            PackLayout layout = layout(name, tokens, step);
+            long began = System.nanoTime();
+            events[0].record();
+            if (step >= WARM_UP) {
+              clock.flops += TrainingCost.flops(config, layout, false);
+              clock.tokens += layout.tokens();
+            }
+            model.parameters().values().forEach(p -> p.mutable_grad().reset());
+            PackIndex pack = PackIndex.of(layout, config, rope, device);
+            Tensor total = LOSS.compute(model, data.batch(layout), pack).total();
+            events[1].record();
+            total.backward();
+            events[2].record();
+            double norm = GradNorm.of(model.parameters());
+            GradNorm.clip(model.parameters(), norm, 1);
+            optimizer.step(5e-5);
+            ema.update(model, 0.9999);
+            events[3].record();
+            clock.host.add((System.nanoTime() - began) / 1e6);
+          }
+        }
+        clock.row(path, name, OptionalPeak.here());
+      }
+    } finally {
+      torch.globalContext().setAllowTF32CuBLAS(false);
+    }
+  }
+}

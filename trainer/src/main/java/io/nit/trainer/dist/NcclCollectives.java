@@ -1,0 +1,380 @@
+package io.nit.trainer.dist;
+
+import java.io.IOException;
+import java.time.Duration;
+import java.util.Collection;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.ReentrantLock;
+import org.bytedeco.cuda.cudart.CUevent_st;
+import org.bytedeco.cuda.cudart.CUstream_st;
+import org.bytedeco.cuda.global.cudart;
+import org.bytedeco.cuda.global.nccl;
+import org.bytedeco.cuda.nccl.ncclComm;
+import org.bytedeco.cuda.nccl.ncclUniqueId;
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.IntPointer;
+import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.cuda.CUDAStream;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch_cuda;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Collectives over NCCL, one GPU a rank, on a stream of their own: a sum that was begun runs beside
+ * the work that the current stream has meanwhile, and what follows {@link #awaitSums} waits for it
+ * on the GPU. Plain numbers, and the id at which NCCL meets, go over {@link SocketCollectives}.
+ *
+ * <p>A kernel of NCCL waits without end for a rank that is gone. So a {@link Watchdog} looks on;
+ * when a rank is lost it names it, aborts NCCL, which lets this process' own threads come to their
+ * ends, and ends the process with code 1 if they do not within {@value #GRACE_SECONDS} seconds.
+ *
+ * <p>Of {@link #startSum} and its like one thread is the caller.
+ */
+public final class NcclCollectives implements Collectives {
+  private static final Logger LOG = LoggerFactory.getLogger(NcclCollectives.class);
+  private static final int GRACE_SECONDS = 20;
+  private static final int LOCK_SECONDS = 5;
+  private static final int FAILED = 1;
+  private static final Duration SIGN_EVERY = Duration.ofSeconds(1);
+  private static final Duration SILENCE = Duration.ofSeconds(40);
+
+  private final SocketCollectives control;
+  private final byte device;
+  private final ReentrantLock lock = new ReentrantLock();
+  private Watchdog watchdog;
+  private ncclComm comm; // null before and after its life; under the lock
+  private CUDAStream pooled; // owns the stream
+  private CUstream_st stream;
+  private CUevent_st before;
+  private CUevent_st after;
+  private boolean pending;
+  private volatile RankLostException lost;
+  private volatile boolean leaving;
+  private volatile boolean closed;
+
+  private NcclCollectives(SocketCollectives control, Device device) {
+    this.control = control;
+    this.device = device.index();
+  }
+
+  /**
+   * Meets the other ranks.
+   *
+   * @param ranks more than one
+   * @param device {@code cuda:index}, another one for every rank of a host
+   * @param patience how long to wait for all of them
+   * @throws IOException if they do not come, or NCCL refuses
+   */
+  public static NcclCollectives meet(Ranks ranks, Device device, Duration patience)
+      throws IOException {
+    if (!device.is_cuda() || !device.has_index()) {
+      throw new IllegalArgumentException(
+          "NCCL: expected a device cuda:INDEX, found " + device.str().getString());
+    }
+    NcclCollectives met = new NcclCollectives(SocketCollectives.meet(ranks, patience), device);
+    try {
+      SocketCollectives signs = SocketCollectives.meet(ranks, patience);
+      met.watchdog = new Watchdog(signs, SIGN_EVERY, SILENCE, met::onLoss);
+      met.open(ranks);
+      return met;
+    } catch (IOException | RuntimeException e) {
+      met.close();
+      throw e;
+    } catch (LinkageError e) {
+      met.close();
+      throw new IOException(
+          "NCCL: expected libnccl.so.2 and JavaCPP's CUDA classes and natives on the class path or"
+              + " LD_LIBRARY_PATH (mvn -Pgpu has them), found: "
+              + e.getMessage(),
+          e);
+    }
+  }
+
+  private void open(Ranks ranks) throws IOException {
+    cuda(cudart.cudaSetDevice(device), "GPU " + device);
+    byte[] bytes = new byte[nccl.NCCL_UNIQUE_ID_BYTES];
+    try (PointerScope scope = new PointerScope()) {
+      ncclUniqueId id = new ncclUniqueId();
+      BytePointer raw = new BytePointer(id).capacity(bytes.length);
+      if (ranks.leads()) {
+        checkNccl(nccl.ncclGetUniqueId(id), "an id to meet at");
+        raw.get(bytes);
+      }
+      control.fromFirst(bytes);
+      raw.put(bytes);
+      ncclComm made = new ncclComm();
+      int result = nccl.ncclCommInitRank(made, ranks.worldSize(), id, ranks.rank());
+      throwIfLost();
+      checkNccl(result, "rank " + ranks.rank() + " on GPU " + device);
+      comm = made;
+      before = event();
+      after = event();
+      pooled = torch_cuda.getStreamFromPool(true, device);
+      pooled.retainReference();
+      stream = pooled.stream();
+      IntPointer version = new IntPointer(1);
+      nccl.ncclGetVersion(version);
+      LOG.info(
+          "rank {} of {}: NCCL {} on GPU {}",
+          ranks.rank(),
+          ranks.worldSize(),
+          version.get(),
+          device);
+    }
+  }
+
+  private static CUevent_st event() throws IOException {
+    CUevent_st event = new CUevent_st();
+    cuda(cudart.cudaEventCreateWithFlags(event, cudart.cudaEventDisableTiming), "an event");
+    return event;
+  }
+
+  /** On the watchdog's thread. */
+  private void onLoss(RankLostException loss) {
+    if (leaving || closed) {
+      return;
+    }
+    lost = loss;
+    LOG.error("{}", loss.getMessage());
+    try {
+      // Held for long only by a call that waits for the lost rank.
+      if (lock.tryLock(LOCK_SECONDS, TimeUnit.SECONDS)) {
+        try {
+          abort();
+        } finally {
+          lock.unlock();
+        }
+      }
+      TimeUnit.SECONDS.sleep(GRACE_SECONDS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+    if (closed) {
+      return; // it has come to its end by itself
+    }
+    LOG.error("ended, as this rank's work does not end by itself: {}", loss.getMessage());
+    Runtime.getRuntime().halt(FAILED);
+  }
+
+  /** With the lock. */
+  private void abort() {
+    if (comm != null) {
+      cudart.cudaSetDevice(device);
+      nccl.ncclCommAbort(comm);
+      comm = null;
+    }
+  }
+
+  @Override
+  public Ranks ranks() {
+    return control.ranks();
+  }
+
+  private interface Calls {
+    void make(CUstream_st compute) throws IOException;
+  }
+
+  /** Puts NCCL's calls, as one group, on its stream behind what the current stream has so far. */
+  private void group(String what, Calls calls) throws IOException {
+    lock.lock();
+    try (PointerScope scope = new PointerScope()) {
+      requireOpen();
+      CUstream_st compute = torch_cuda.getCurrentCUDAStream(device).stream();
+      cuda(cudart.cudaEventRecord(before, compute), what);
+      cuda(cudart.cudaStreamWaitEvent(stream, before, 0), what);
+      checkNccl(nccl.ncclGroupStart(), what);
+      try {
+        calls.make(compute);
+      } finally {
+        checkNccl(nccl.ncclGroupEnd(), what);
+      }
+      pending = true;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  @Override
+  public void startSum(Collection<Tensor> tensors) throws IOException {
+    group(
+        "a sum",
+        compute -> {
+          for (Tensor tensor : tensors) {
+            Pointer values = values(tensor);
+            checkNccl(
+                nccl.ncclAllReduce(
+                    values, values, tensor.numel(), nccl.ncclFloat32, nccl.ncclSum, comm, stream),
+                "a sum");
+          }
+        });
+  }
+
+  @Override
+  public void awaitSums() throws IOException {
+    lock.lock();
+    try (PointerScope scope = new PointerScope()) {
+      requireOpen();
+      if (pending) {
+        CUstream_st compute = torch_cuda.getCurrentCUDAStream(device).stream();
+        cuda(cudart.cudaEventRecord(after, stream), "the end of a sum");
+        cuda(cudart.cudaStreamWaitEvent(compute, after, 0), "the end of a sum");
+        pending = false;
+      }
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  @Override
+  public void sum(double[] values) throws IOException {
+    throwIfLost();
+    control.sum(values);
+  }
+
+  @Override
+  public void from(int root, Collection<Tensor> tensors) throws IOException {
+    group(
+        "a broadcast",
+        compute -> {
+          for (Tensor tensor : tensors) {
+            broadcast(values(tensor), tensor.numel(), root);
+          }
+        });
+    awaitSums();
+  }
+
+  private void broadcast(Pointer values, long count, int root) throws IOException {
+    checkNccl(
+        nccl.ncclBroadcast(values, values, count, nccl.ncclFloat32, root, comm, stream),
+        "a broadcast");
+  }
+
+  @Override
+  public void gather(Tensor whole, Partition parts) throws IOException {
+    group(
+        "a gathering",
+        compute -> {
+          Pointer values = values(whole);
+          long size = parts.size();
+          if (size > 0) {
+            checkNccl(
+                nccl.ncclAllGather(
+                    at(values, parts.from(ranks().rank())),
+                    values,
+                    size,
+                    nccl.ncclFloat32,
+                    comm,
+                    stream),
+                "a gathering");
+          }
+          int last = parts.parts() - 1;
+          long rest = parts.from(last) + size;
+          if (rest < parts.elements()) {
+            broadcast(at(values, rest), parts.elements() - rest, last);
+          }
+        });
+    awaitSums();
+  }
+
+  private static Pointer at(Pointer values, long element) {
+    return new BytePointer(values).position(element * Float.BYTES);
+  }
+
+  private Pointer values(Tensor tensor) {
+    if (!tensor.is_contiguous()
+        || !tensor.is_cuda()
+        || tensor.device().index() != device
+        || tensor.scalar_type().intern() != torch.ScalarType.Float) {
+      throw new IllegalArgumentException(
+          "collectives: expected a contiguous float32 tensor on GPU " + device);
+    }
+    return tensor.data_ptr();
+  }
+
+  @Override
+  public void requireAll() throws RankLostException {
+    throwIfLost();
+  }
+
+  private void throwIfLost() throws RankLostException {
+    RankLostException loss = lost;
+    if (loss != null) {
+      throw new RankLostException(loss.getMessage(), loss);
+    }
+  }
+
+  private void requireOpen() throws RankLostException {
+    throwIfLost();
+    if (closed) {
+      throw new IllegalStateException("NcclCollectives is closed");
+    }
+  }
+
+  @Override
+  public void leave() throws IOException {
+    throwIfLost();
+    cuda(cudart.cudaStreamSynchronize(stream), "the last sums");
+    leaving = true;
+    control.sum(new double[1]);
+  }
+
+  private void checkNccl(int result, String what) throws IOException {
+    if (result == nccl.ncclSuccess) {
+      return;
+    }
+    throwIfLost();
+    BytePointer text = nccl.ncclGetErrorString(result);
+    BytePointer more = nccl.ncclGetLastError(comm);
+    throw new IOException(
+        "NCCL: "
+            + what
+            + ": "
+            + (text == null ? "error " + result : text.getString())
+            + (more == null || more.getString().isEmpty() ? "" : ", " + more.getString()));
+  }
+
+  private static void cuda(int error, String what) throws IOException {
+    if (error != cudart.cudaSuccess) {
+      throw new IOException("CUDA: " + what + ": " + cudart.cudaGetErrorString(error).getString());
+    }
+  }
+
+  @Override
+  public void close() {
+    if (closed) {
+      return;
+    }
+    closed = true;
+    // The others are told first: what follows may wait for them.
+    if (watchdog != null) {
+      watchdog.close();
+    }
+    control.close();
+    lock.lock();
+    try {
+      if (leaving && comm != null) {
+        nccl.ncclCommDestroy(comm);
+        comm = null;
+      }
+      abort();
+      if (before != null) {
+        cudart.cudaEventDestroy(before);
+        before = null;
+      }
+      if (after != null) {
+        cudart.cudaEventDestroy(after);
+        after = null;
+      }
+      if (pooled != null) {
+        pooled.close();
+        pooled = null;
+      }
+    } finally {
+      lock.unlock();
+    }
+  }
+}

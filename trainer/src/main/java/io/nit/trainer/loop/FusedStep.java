@@ -1,0 +1,230 @@
+package io.nit.trainer.loop;
+
+import io.nit.core.rope.Rope2d;
+import io.nit.trainer.dist.BucketedAllReduce;
+import io.nit.trainer.dist.Collectives;
+import io.nit.trainer.dist.GradientReady;
+import io.nit.trainer.fused.CudaOps;
+import io.nit.trainer.fused.FusedNit;
+import io.nit.trainer.fused.FusedOps;
+import io.nit.trainer.fused.FusedUpdate;
+import io.nit.trainer.fused.ReferenceOps;
+import io.nit.trainer.model.NitModel;
+import io.nit.trainer.optim.AdamW;
+import io.nit.trainer.optim.FlatParameters;
+import java.io.IOException;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.List;
+import java.util.Optional;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.NoGradGuard;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * A trainer's steps by {@link FusedNit} and {@link FusedUpdate}. The host queues a step and goes
+ * on; a step's numbers are read while the next one runs.
+ *
+ * <p>Owns the fused step and the flat average until {@link #close}, which may be called twice.
+ */
+final class FusedStep implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(FusedStep.class);
+
+  /**
+   * A step that is through.
+   *
+   * @param step its number, from 1
+   * @param rows the packs' rows in the data set, for reports
+   */
+  record Done(long step, Trainer.StepResult result, List<int[]> rows) {}
+
+  private record Pending(long step, LateNumbers numbers, long tokens, List<int[]> rows) {}
+
+  private final NitModel model;
+  private final TrainOptions options;
+  private final Collectives collectives;
+  private final FusedOps ops;
+  private final FlatParameters weights;
+  private final FlatParameters average;
+  private final FusedNit fused;
+  private final FusedUpdate update;
+  private final Rope2d rope = new Rope2d();
+  private final Deque<Pending> pending = new ArrayDeque<>();
+  private boolean closed;
+
+  /**
+   * The fused path, if it is asked for or fits; says in the log which path and why.
+   *
+   * @param why a reason of the trainer's own against it, if there is one
+   * @throws IllegalArgumentException if it is asked for and does not fit
+   */
+  static Optional<FusedStep> choose(
+      StepOptions how,
+      NitModel model,
+      NitModel averaged,
+      FlatParameters weights,
+      AdamW optimizer,
+      TrainOptions options,
+      Collectives collectives,
+      Optional<String> why) {
+    boolean cuda = model.device().is_cuda();
+    boolean asked = how.path() == StepOptions.Path.FUSED;
+    if (how.path() == StepOptions.Path.REFERENCE || !cuda && !asked) {
+      if (how.checkpointing()) {
+        throw new IllegalArgumentException(
+            "--activation-checkpointing: expected with the fused step, found the reference step"
+                + (cuda ? "" : "; on a CPU name it with --step fused"));
+      }
+      LOG.info("step: reference, {}", cuda ? "as asked for" : "autograd in float32");
+      return Optional.empty();
+    }
+    Optional<String> refusal = why.isPresent() || !cuda ? why : FusedNit.refusal(model.config());
+    FusedOps ops = null;
+    if (refusal.isEmpty()) {
+      try {
+        ops = cuda ? new CudaOps(model.device()) : new ReferenceOps();
+      } catch (IOException e) {
+        refusal = Optional.of("the kernels' library: " + e.getMessage());
+      }
+    }
+    if (refusal.isPresent()) {
+      if (asked) {
+        throw new IllegalArgumentException("--step fused: " + refusal.get());
+      }
+      LOG.warn("step: reference and not fused: {}", refusal.get());
+      return Optional.empty();
+    }
+    LOG.info(
+        "step: fused, {}{}",
+        cuda ? "our kernels in bfloat16 over float32 weights" : "plain operations in float32",
+        how.checkpointing() ? ", with activation checkpointing" : "");
+    try {
+      return Optional.of(
+          new FusedStep(
+              model, averaged, weights, optimizer, options, collectives, ops, how.checkpointing()));
+    } catch (RuntimeException e) {
+      ops.close();
+      throw e;
+    }
+  }
+
+  private FusedStep(
+      NitModel model,
+      NitModel averaged,
+      FlatParameters weights,
+      AdamW optimizer,
+      TrainOptions options,
+      Collectives collectives,
+      FusedOps ops,
+      boolean checkpointing) {
+    this.model = model;
+    this.options = options;
+    this.collectives = collectives;
+    this.ops = ops;
+    this.weights = weights;
+    average = new FlatParameters(averaged.parameters(), false);
+    ScalarType type = model.device().is_cuda() ? ScalarType.BFloat16 : ScalarType.Float;
+    fused = new FusedNit(model, weights, ops, type, checkpointing);
+    update = new FusedUpdate(weights, Optional.of(average), optimizer, fused.copy(), ops);
+  }
+
+  /** Takes over weights that were changed by others than a step. */
+  void refresh() {
+    fused.refresh();
+  }
+
+  /**
+   * Queues a step.
+   *
+   * @param step its number, from 1
+   * @param packs stay the caller's, who may close them when this returns
+   * @param tokens of all packs of all processes
+   */
+  void take(long step, List<StepPack> packs, long tokens, double rate) throws IOException {
+    boolean many = collectives.ranks().worldSize() > 1;
+    List<int[]> rows = packs.stream().map(StepPack::rows).toList();
+    try (PointerScope scope = new PointerScope();
+        NoGradGuard guard = new NoGradGuard()) {
+      BucketedAllReduce sums =
+          new BucketedAllReduce(
+              weights.gradients(), collectives, BucketedAllReduce.BUCKET_ELEMENTS);
+      Tensor losses = null;
+      for (int i = 0; i < packs.size(); i++) {
+        StepPack pack = packs.get(i);
+        boolean last = i == packs.size() - 1;
+        Tensor ofPack = backward(pack, tokens, i == 0, many && last ? sums : GradientReady.NOBODY);
+        losses = losses == null ? ofPack : losses.add_(ofPack);
+      }
+      if (many) {
+        sums.finish();
+        collectives.sum(List.of(losses));
+      }
+      Tensor result =
+          update.step(rate, options.clip(), options.emaDecay(step), losses.select(0, 0));
+      LateNumbers numbers = new LateNumbers(torch.cat(new TensorVector(losses, result)));
+      pending.add(new Pending(step, numbers, tokens, rows));
+    }
+  }
+
+  /** Total, flow and REPA loss of a pack by its share; [3] on the device. */
+  private Tensor backward(StepPack pack, long tokens, boolean first, GradientReady listener) {
+    double share = pack.shard().layout().tokens() / (double) tokens;
+    StepInputs inputs =
+        pack.ahead().isPresent()
+            ? pack.ahead().get().inputs()
+            : StepInputs.of(pack.shard(), model.config(), rope, model.device(), true);
+    FusedNit.Losses losses =
+        fused.backward(
+            options.loss(), inputs.batch(), inputs.fused().orElseThrow(), share, first, listener);
+    Tensor projection = losses.projection().orElseGet(() -> torch.zeros_like(losses.total()));
+    return torch.stack(new TensorVector(losses.total(), losses.flow(), projection));
+  }
+
+  /**
+   * The steps whose numbers are here, in order. One step may stay under way, unless all are asked
+   * for, which waits.
+   */
+  List<Done> done(boolean all) {
+    List<Done> done = new ArrayList<>();
+    while (!pending.isEmpty() && (all || pending.size() > 1 || pending.peek().numbers.arrived())) {
+      Pending next = pending.remove();
+      float[] values;
+      try (LateNumbers numbers = next.numbers) {
+        values = numbers.get();
+      }
+      boolean taken = values[4] > 0;
+      // A step that was not taken is told by its loss or norm; both are what the device had.
+      double norm = taken || !Double.isFinite(values[0]) ? values[3] : Double.NaN;
+      done.add(
+          new Done(
+              next.step,
+              new Trainer.StepResult(
+                  values[0],
+                  values[1],
+                  model.hasProjector() ? Optional.of((double) values[2]) : Optional.empty(),
+                  norm,
+                  next.tokens),
+              next.rows));
+    }
+    return done;
+  }
+
+  /** Frees the fused step; the weights stay. */
+  @Override
+  public void close() {
+    if (!closed) {
+      closed = true;
+      pending.forEach(one -> one.numbers.close());
+      pending.clear();
+      fused.close();
+      average.close();
+      ops.close();
+    }
+  }
+}

@@ -1,0 +1,398 @@
+package io.nit.trainer.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import io.nit.core.cli.Cli;
+import io.nit.core.safetensors.SafetensorsFile;
+import io.nit.core.safetensors.TensorSource;
+import io.nit.testing.Errors;
+import io.nit.trainer.data.Pictures;
+import io.nit.trainer.dist.LocalRanks;
+import io.nit.trainer.dist.NcclWork;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.bytedeco.pytorch.global.torch;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/**
+ * nit-train on GPUs, as processes: one, and two of one host over NCCL. The tests of two skip where
+ * there are fewer; two ranks on one GPU are what NCCL refuses.
+ */
+@Tag("gpu")
+class RanksGpuTest {
+  private static final int STEPS = 40;
+  private static final int LONG_STEPS = 4000;
+
+  /** Sums in another order, and libtorch's atomic additions, over so many steps of AdamW. */
+  private static final double BOUND = 2e-3;
+
+  @TempDir static Path folder;
+
+  private static long gpus;
+
+  @BeforeAll
+  static void makeData() throws IOException {
+    gpus = torch.cuda_is_available() ? torch.cuda_device_count() : 0;
+    if (gpus == 0) {
+      System.out.println("RanksGpuTest skipped: libtorch finds no CUDA device");
+    }
+    assumeTrue(gpus > 0, "libtorch finds no CUDA device");
+    Pictures.folder(folder.resolve("data"), 24);
+    for (int i = 0; i < 24; i++) {
+      Pictures.png(
+          folder.resolve("large").resolve("class" + i % 3 + "/" + i + ".png"), 128, 128, i);
+    }
+    write("tiny.json", 64, 2);
+    write("base.json", 768, 12);
+  }
+
+  private static void write(String file, int width, int depth) throws IOException {
+    String config =
+        "{\"hidden_size\": %d, \"depth\": %d, \"num_heads\": %d, \"in_channels\": 48, "
+            + "\"num_classes\": 3, \"qk_norm\": true, \"encoder_depth\": 1}";
+    Files.writeString(
+        folder.resolve(file), String.format(Locale.ROOT, config, width, depth, width / 64));
+  }
+
+  private static void needsTwo(String test) {
+    if (gpus < 2) {
+      System.out.println("RanksGpuTest." + test + " skipped: expected 2 GPUs, found " + gpus);
+    }
+    assumeTrue(gpus >= 2, "expected 2 GPUs, found " + gpus);
+  }
+
+  private static ProcessBuilder java(Class<?> main, Path log, List<String> arguments) {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.add("-Djava.awt.headless=true");
+    command.add("-Dorg.bytedeco.javacpp.maxphysicalbytes=0");
+    for (String property : List.of("java.library.path", "org.bytedeco.javacpp.pathsFirst")) {
+      if (System.getProperty(property) != null) {
+        command.add("-D" + property + "=" + System.getProperty(property));
+      }
+    }
+    command.add(main.getName());
+    command.addAll(arguments);
+    ProcessBuilder builder = new ProcessBuilder(command).directory(folder.toFile());
+    builder.environment().put("CLASSPATH", System.getProperty("java.class.path"));
+    builder.redirectErrorStream(true);
+    builder.redirectOutput(ProcessBuilder.Redirect.appendTo(log.toFile()));
+    return builder;
+  }
+
+  private static ProcessBuilder train(String output, int steps, String... more) {
+    List<String> arguments =
+        new ArrayList<>(
+            List.of("--device", "cuda", "--output", output, "--steps", String.valueOf(steps)));
+    if (!List.of(more).contains("--config")) {
+      arguments.addAll(List.of("--config", "tiny.json", "--data", "data", "--max-tokens", "40"));
+    }
+    arguments.addAll(List.of("--lr", "1e-3", "--log-every", "1", "--sample-every", "0"));
+    arguments.addAll(List.of(more));
+    return java(Train.class, log(output), arguments);
+  }
+
+  private static Path log(String output) {
+    return folder.resolve(output + ".log");
+  }
+
+  private static String read(String output) {
+    try {
+      return Files.readString(log(output));
+    } catch (IOException e) {
+      return e.toString();
+    }
+  }
+
+  private static void done(Process process, String output) throws InterruptedException {
+    assertTrue(process.waitFor(3, TimeUnit.MINUTES), () -> "did not end: " + read(output));
+    assertEquals(Cli.DONE, process.exitValue(), () -> read(output));
+  }
+
+  private static void run(String output, int steps, String... more)
+      throws IOException, InterruptedException {
+    done(train(output, steps, more).start(), output);
+  }
+
+  private static double[] losses(String output) throws IOException {
+    return rows(output).stream().mapToDouble(row -> row.get("loss").asDouble()).toArray();
+  }
+
+  private static List<JsonNode> rows(String output) throws IOException {
+    List<JsonNode> rows = new ArrayList<>();
+    for (String line : Files.readAllLines(folder.resolve(output).resolve("metrics.jsonl"))) {
+      rows.add(new ObjectMapper().readTree(line));
+    }
+    return rows;
+  }
+
+  /** The larger of the relative errors of losses and of all weights of a file together. */
+  private static double difference(String expected, String found, String file) throws IOException {
+    double[] a = losses(expected);
+    double[] b = losses(found);
+    assertEquals(a.length, b.length, "rows of metrics");
+    double worst = 0;
+    for (int i = 0; i < a.length; i++) {
+      worst = Math.max(worst, Math.abs(a[i] - b[i]) / Math.abs(a[i]));
+    }
+    double weights = 0;
+    try (TensorSource one = SafetensorsFile.open(folder.resolve(expected).resolve(file));
+        TensorSource other = SafetensorsFile.open(folder.resolve(found).resolve(file))) {
+      double squares = 0;
+      double all = 0;
+      for (String name : one.specs().keySet()) {
+        float[] x = one.tensor(name).toFloats();
+        float[] y = other.tensor(name).toFloats();
+        double error = Errors.relative(y, x);
+        double norm = norm(x);
+        squares += error * error * norm * norm;
+        all += norm * norm;
+      }
+      weights = Math.sqrt(squares / all);
+    }
+    System.out.printf(
+        Locale.ROOT,
+        "%s and %s: losses differ by at most %.1e, weights of %s by %.1e%n",
+        expected,
+        found,
+        worst,
+        file,
+        weights);
+    return Math.max(worst, weights);
+  }
+
+  private static double norm(float[] values) {
+    double sum = 0;
+    for (float value : values) {
+      sum += (double) value * value;
+    }
+    return Math.sqrt(sum);
+  }
+
+  private static final String LAST =
+      String.format(Locale.ROOT, "checkpoints/step-%07d/model.safetensors", STEPS);
+
+  @Test
+  void oneGpuResumesFromACheckpointThatWasWrittenBesideTheSteps()
+      throws IOException, InterruptedException {
+    run("unbroken", STEPS);
+    run("broken", STEPS / 2);
+    run("broken", STEPS);
+    assertTrue(difference("unbroken", "broken", LAST) < BOUND);
+    JsonNode last = rows("unbroken").get(STEPS - 1);
+    System.out.println("one GPU, last row: " + last);
+    assertTrue(last.get("data_wait").asDouble() >= 0);
+  }
+
+  @Test
+  void moreProcessesThanGpusAreBadUsage() throws IOException, InterruptedException {
+    ProcessBuilder builder = train("toomany", 1, "--nproc", "2");
+    builder.environment().put("CUDA_VISIBLE_DEVICES", "0");
+    Process process = builder.start();
+    assertTrue(process.waitFor(1, TimeUnit.MINUTES));
+    assertEquals(Cli.BAD_USAGE, process.exitValue(), () -> read("toomany"));
+    assertTrue(
+        read("toomany").contains("--nproc: expected at most 1, as each process takes a GPU"),
+        () -> read("toomany"));
+  }
+
+  @Test
+  void hiddenGpusAreNamed() throws IOException, InterruptedException {
+    ProcessBuilder builder = train("hidden", 1);
+    builder.environment().put("CUDA_VISIBLE_DEVICES", "");
+    Process process = builder.start();
+    assertTrue(process.waitFor(1, TimeUnit.MINUTES));
+    System.out.println("hidden GPUs: " + read("hidden").strip());
+    assertEquals(Cli.BAD_USAGE, process.exitValue(), () -> read("hidden"));
+    assertTrue(read("hidden").contains("--device cpu"), () -> read("hidden"));
+  }
+
+  private static List<Process> work(
+      String name, int world, Map<String, String> more, String... arguments) throws IOException {
+    int port = LocalRanks.freePort();
+    List<Process> ranks = new ArrayList<>();
+    for (int rank = 0; rank < world; rank++) {
+      ProcessBuilder builder = java(NcclWork.class, log(name + rank), List.of(arguments));
+      Map<String, String> environment = builder.environment();
+      environment.put("RANK", String.valueOf(rank));
+      environment.put("LOCAL_RANK", String.valueOf(rank));
+      environment.put("WORLD_SIZE", String.valueOf(world));
+      environment.put("MASTER_ADDR", "127.0.0.1");
+      environment.put("MASTER_PORT", String.valueOf(port));
+      environment.putAll(more);
+      ranks.add(builder.start());
+    }
+    return ranks;
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2})
+  void everyCollectiveIsRightOverNccl(int world) throws IOException, InterruptedException {
+    if (world > 1) {
+      needsTwo("everyCollectiveIsRightOverNccl");
+    }
+    String name = "collectives-of-" + world + "-rank-";
+    List<Process> ranks = work(name, world, Map.of());
+    for (int rank = 0; rank < world; rank++) {
+      String log = name + rank;
+      assertTrue(ranks.get(rank).waitFor(2, TimeUnit.MINUTES), () -> "did not end: " + read(log));
+      System.out.println(read(log).strip());
+      assertEquals(0, ranks.get(rank).exitValue(), () -> read(log));
+    }
+  }
+
+  @Test
+  void twoRanksOnOneGpuAreRefusedAndBothEnd() throws IOException, InterruptedException {
+    List<Process> ranks = work("crowded", 2, Map.of("CUDA_VISIBLE_DEVICES", "0"));
+    for (int rank = 0; rank < 2; rank++) {
+      String log = "crowded" + rank;
+      boolean ended = ranks.get(rank).waitFor(2, TimeUnit.MINUTES);
+      ranks.get(rank).destroyForcibly().waitFor();
+      System.out.println("two ranks on one GPU: " + read(log).strip());
+      assertTrue(ended, () -> "did not end: " + read(log));
+      assertEquals(1, ranks.get(rank).exitValue(), () -> read(log));
+    }
+  }
+
+  @Test
+  void aRankThatWaitsOnTheGpuForADeadOneEndsWithinAMinute()
+      throws IOException, InterruptedException {
+    needsTwo("aRankThatWaitsOnTheGpuForADeadOneEndsWithinAMinute");
+    List<Process> ranks = work("dead", 2, Map.of(), "die");
+    assertTrue(ranks.get(1).waitFor(2, TimeUnit.MINUTES), () -> read("dead1"));
+    long start = System.nanoTime();
+    boolean ended = ranks.get(0).waitFor(1, TimeUnit.MINUTES);
+    double seconds = (System.nanoTime() - start) / 1e9;
+    ranks.get(0).destroyForcibly().waitFor();
+    System.out.printf(Locale.ROOT, "a rank died; the other ended after %.1f s%n", seconds);
+    System.out.println(read("dead0").strip());
+    assertTrue(ended, () -> read("dead0"));
+    assertTrue(read("dead0").contains("rank 1 of 2 is gone"), () -> read("dead0"));
+    assertEquals(1, ranks.get(0).exitValue());
+  }
+
+  @Test
+  void twoGpusReachWhatOneReachesWithTheirPacksShardedOrNot()
+      throws IOException, InterruptedException {
+    needsTwo("twoGpusReachWhatOneReachesWithTheirPacksShardedOrNot");
+    run("one", STEPS, "--accumulate", "2");
+    run("two", STEPS, "--nproc", "2");
+    run("sharded", STEPS, "--nproc", "2", "--shard-optimizer", "--checkpoint-every", "20");
+    double plain = difference("one", "two", LAST);
+    double moments = difference("one", "two", LAST.replace("model", "optimizer"));
+    double sharded = difference("two", "sharded", LAST);
+    double shardedMoments = difference("two", "sharded", LAST.replace("model", "optimizer"));
+    // The halves of a sharded run go on in one process, and the other way round.
+    Path half = folder.resolve("sharded/checkpoints/step-0000020");
+    run("from-two", STEPS, "--accumulate", "2", "--resume", half.toString());
+    run(
+        "from-one",
+        STEPS + 10,
+        "--nproc",
+        "2",
+        "--shard-optimizer",
+        "--resume",
+        folder.resolve("one").resolve(LAST).getParent().toString());
+    double[] losses = losses("one");
+    double[] goneOn = losses("from-two");
+    double[] tail = Arrays.copyOfRange(losses, losses.length - goneOn.length, losses.length);
+    for (int i = 0; i < tail.length; i++) {
+      assertEquals(tail[i], goneOn[i], BOUND * tail[i]);
+    }
+    assertEquals(10, losses("from-one").length);
+    for (double error : new double[] {plain, sharded, moments / 10, shardedMoments / 10}) {
+      assertTrue(error < BOUND, "relative error " + error);
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {0, 1})
+  void aKilledRankEndsTheJobWithinAMinuteAndTheSameCommandGoesOn(int victim)
+      throws IOException, InterruptedException {
+    needsTwo("aKilledRankEndsTheJobWithinAMinuteAndTheSameCommandGoesOn");
+    String output = "killed" + victim;
+    String[] more = {"--nproc", "2", "--checkpoint-every", "20"};
+    Process launcher = train(output, LONG_STEPS, more).start();
+    while (launcher.isAlive() && checkpoints(output) == 0) {
+      Thread.sleep(20);
+    }
+    List<ProcessHandle> ranks = launcher.children().toList();
+    assertEquals(2, ranks.size(), () -> read(output));
+    long start = System.nanoTime();
+    ranks.get(victim).destroyForcibly();
+    boolean ended = launcher.waitFor(1, TimeUnit.MINUTES);
+    System.out.printf(
+        Locale.ROOT,
+        "rank %d was killed; the job ended after %.1f s%n",
+        victim,
+        (System.nanoTime() - start) / 1e9);
+    launcher.destroyForcibly();
+    assertTrue(ended, () -> read(output));
+    assertEquals(Cli.FAILED, launcher.exitValue(), () -> read(output));
+    assertTrue(read(output).contains("rank " + victim + " of 2 is gone"), () -> read(output));
+    ranks.forEach(rank -> assertFalse(rank.isAlive(), "a rank outlived its peer"));
+    long kept = checkpoints(output);
+    run(output, (int) (rows(output).size() + 60), more);
+    assertTrue(kept > 0 && checkpoints(output) > 0);
+  }
+
+  private static long checkpoints(String output) throws IOException {
+    Path checkpoints = folder.resolve(output).resolve("checkpoints");
+    if (!Files.isDirectory(checkpoints)) {
+      return 0;
+    }
+    try (Stream<Path> entries = Files.list(checkpoints)) {
+      return entries.filter(path -> path.getFileName().toString().startsWith("step-")).count();
+    }
+  }
+
+  @Test
+  void aTableOfTokensPerSecond() throws IOException, InterruptedException {
+    String[] more = {"--config", "base.json", "--data", "large", "--max-tokens", "8192"};
+    List<String[]> rows = new ArrayList<>();
+    rows.add(new String[] {"bench1", "1"});
+    if (gpus >= 2) {
+      rows.add(new String[] {"bench2", "2"});
+      rows.add(new String[] {"bench2s", "2", "--shard-optimizer"});
+    }
+    for (String[] row : rows) {
+      List<String> all = new ArrayList<>(List.of(more));
+      all.addAll(List.of("--nproc", row[1]));
+      all.addAll(List.of(row).subList(2, row.length));
+      run(row[0], 30, all.toArray(String[]::new));
+      List<JsonNode> metrics = rows(row[0]);
+      double sum = 0;
+      double wait = 0;
+      int counted = 20;
+      for (JsonNode each : metrics.subList(metrics.size() - counted, metrics.size())) {
+        sum += each.get("tokens_per_second").asDouble() / counted;
+        wait += each.get("data_wait").asDouble() / counted;
+      }
+      System.out.printf(
+          Locale.ROOT,
+          "%s GPU(s)%s: %.0f tokens/s, data wait %.2f %%%n",
+          row[1],
+          row.length > 2 ? ", " + row[2] : "",
+          sum,
+          wait * 100);
+    }
+  }
+}
