@@ -72,7 +72,7 @@ final class PieceTimes {
     double us = median(piece);
     System.out.printf(
         Locale.ROOT,
-        "%-34s %9.1f us %9.1f MB %8.0f GB/s%n",
+        "%-48s %9.1f us %9.1f MB %8.0f GB/s%n",
         name,
         us,
         bytes / 1e6,
@@ -83,7 +83,7 @@ final class PieceTimes {
     double us = median(piece);
     System.out.printf(
         Locale.ROOT,
-        "%-34s %9.1f us %9.1f GF %8.0f TFLOP/s%n",
+        "%-48s %9.1f us %9.1f GF %8.0f TFLOP/s%n",
         name,
         us,
         flops / 1e9,
@@ -97,6 +97,35 @@ final class PieceTimes {
         FusedOps ops = new CudaOps(device)) {
       FusedPack pack = FusedPack.of(layout, config, new Rope2d(), device);
       new PieceTimes(device, layout.tokens()).print(ops, config, pack);
+      for (int side : new int[] {8, 16, 32, 64}) {
+        int[] sides = new int[16384 / (side * side)];
+        Arrays.fill(sides, side);
+        PackLayout same = PackLayout.of(sides, sides);
+        FusedPack uniform = FusedPack.of(same, config, new Rope2d(), device);
+        new PieceTimes(device, same.tokens())
+            .attention(ops, config, uniform, ", " + side * side + " tokens an image");
+      }
+    }
+  }
+
+  private void attention(FusedOps ops, NitConfig config, FusedPack pack, String which) {
+    try (PointerScope scope = new PointerScope()) {
+      Tensor qk = random(n, 2, config.numHeads(), config.headDim());
+      Tensor q = qk.select(1, 0);
+      Tensor k = qk.select(1, 1);
+      Tensor v = random(n, 3, config.numHeads(), config.headDim()).select(1, 2);
+      Tensor dOut = random(n, config.numHeads(), config.headDim());
+      double pairs = 0;
+      for (int i = 0; i < pack.images(); i++) {
+        pairs += (double) pack.layout().tokens(i) * pack.layout().tokens(i);
+      }
+      double flops = 4 * pairs * config.hiddenSize();
+      multiplied("attention" + which, flops, () -> ops.attend(q, k, v, pack));
+      Attended attended = ops.attend(q, k, v, pack);
+      multiplied(
+          "attention, backward" + which,
+          2.5 * flops,
+          () -> ops.attendBackward(dOut, q, k, v, attended, pack));
     }
   }
 
@@ -173,18 +202,9 @@ final class PieceTimes {
     Tensor q = qk.select(1, 0);
     Tensor k = qk.select(1, 1);
     Tensor v = qkv.select(1, 2);
-    double pairs = 0;
-    for (int i = 0; i < pack.images(); i++) {
-      pairs += (double) pack.layout().tokens(i) * pack.layout().tokens(i);
-    }
-    double attention = 4 * pairs * d;
-    multiplied("attention", attention, () -> ops.attend(q, k, v, pack));
-    Attended attended = ops.attend(q, k, v, pack);
+    attention(ops, config, pack, "");
     Tensor dOut = random(n, heads, headDim);
-    multiplied(
-        "attention, backward",
-        2.5 * attention,
-        () -> ops.attendBackward(dOut, q, k, v, attended, pack));
+    Attended attended = ops.attend(q, k, v, pack);
     Tensor[] gradients = ops.attendBackward(dOut, q, k, v, attended, pack);
     moved(
         "rotateBackward",
