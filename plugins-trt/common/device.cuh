@@ -251,4 +251,12 @@ NIT_DEVICE void multiplyAdd<Fp16>(float (&d)[4], uint32_t const (&a)[4], uint32_
 
 } // namespace nit
 
+//! Waits until the kernel that this one depends on is over, where it may have begun before (launchAfter).
+NIT_DEVICE void waitForPrerequisites()
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 #endif // NIT_EMULATE

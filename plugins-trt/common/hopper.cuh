@@ -130,12 +130,6 @@ NIT_DEVICE void allowDependents()
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 }
 
-//! Waits until the kernel that this one depends on is over; at once where there is none.
-NIT_DEVICE void waitForPrerequisites()
-{
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-}
-
 template <int kRegisters>
 NIT_DEVICE void takeRegisters()
 {

@@ -34,6 +34,26 @@ int multiprocessors();
 //! Compute capability of the current device, major * 10 + minor; 0 where there is none.
 int computeCapability();
 
+//! Launches a kernel whose blocks may take their places while the kernel before it on the stream ends: it calls
+//! waitForPrerequisites() before it reads or writes. GPUs older than Hopper launch it as any other.
+template <typename Params>
+int launchAfter(
+    char const* name, void (*kernel)(Params), unsigned blocks, int threads, int sharedBytes, cudaStream_t stream,
+    Params const& params)
+{
+    cudaLaunchAttribute early{};
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config{};
+    config.gridDim = dim3(blocks);
+    config.blockDim = dim3(static_cast<unsigned>(threads));
+    config.dynamicSmemBytes = static_cast<size_t>(sharedBytes);
+    config.stream = stream;
+    config.attrs = &early;
+    config.numAttrs = computeCapability() >= 90 ? 1 : 0;
+    return check(cudaLaunchKernelEx(&config, kernel, params), name);
+}
+
 //! Lets a kernel have more than 48 KiB of dynamic shared memory: once a kernel and device.
 class SharedMemoryGrant
 {

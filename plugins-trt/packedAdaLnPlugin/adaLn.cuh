@@ -5,6 +5,9 @@
 //
 // One warp a token; the row stays in registers between the two passes of the norm, so that each of x, y, residual and
 // out crosses the memory bus once. The modulation rows of an image come from the L2 cache for all tokens but the first.
+//
+// Few tokens do not fill the GPU, and what counts is how long one takes: there a block takes a token, a thread holds
+// one vector of each row, and all of them are on their way at once.
 #pragma once
 
 #include "api/nitKernels.h"
@@ -14,7 +17,8 @@
 namespace nit
 {
 
-constexpr int kAdaLnWarps = 4; // tokens a block
+constexpr int kAdaLnWarps = 4;            // tokens a block
+constexpr int64_t kFewAdaLnTokens = 2048; // at most so many: a block a token
 
 NIT_DEVICE float warpSum(float value)
 {
@@ -31,6 +35,7 @@ template <typename T, int kVectors, bool kGated, bool kNormed>
 NIT_KERNEL(kAdaLnWarps * 32, kVectors <= 5 ? 8 : 5)
 adaLnKernel(NitAdaLnParams const p)
 {
+    waitForPrerequisites();
     int const lane = static_cast<int>(threadIndex()) % 32;
     int64_t const token = static_cast<int64_t>(blockIndex()) * kAdaLnWarps + threadIndex() / 32;
     if (token >= p.tokens)
@@ -144,11 +149,127 @@ adaLnKernel(NitAdaLnParams const p)
     }
 }
 
+//! Sum over a block of kWarps warps; every thread gets it, in the same order of additions. Each sum has its own place.
+template <int kWarps>
+NIT_DEVICE float blockSum(float value, float* place)
+{
+    value = warpSum(value);
+    if (threadIndex() % 32 == 0)
+    {
+        place[threadIndex() / 32] = value;
+    }
+    syncBlock();
+    float sum = 0.0f;
+#pragma unroll
+    for (int i = 0; i < kWarps; ++i)
+    {
+        sum += place[i];
+    }
+    return sum;
+}
+
+//! Of the two sums over a row.
+NIT_HOST_DEVICE constexpr int adaLnRowSharedBytes(int warps)
+{
+    return 2 * warps * static_cast<int>(sizeof(float));
+}
+
+//! A block a token; hidden is a multiple of 8 and at most kWarps * 256.
+template <typename T, int kWarps, bool kGated, bool kNormed>
+NIT_KERNEL(kWarps * 32, 1)
+adaLnRowKernel(NitAdaLnParams const p)
+{
+    waitForPrerequisites();
+    NIT_SHARED_MEMORY(shared);
+    float* const places = reinterpret_cast<float*>(shared);
+    int64_t const token = blockIndex();
+    int const column = static_cast<int>(threadIndex()) * 8;
+    bool const works = column < p.hidden;
+    int64_t const at = token * p.hidden + column;
+
+    float values[8] = {};
+    float shift[8] = {};
+    float scale[8] = {};
+    if (works)
+    {
+        Vector16 const x = loadVector(static_cast<T const*>(p.x) + at);
+        Vector16 y{};
+        if (kGated)
+        {
+            y = loadVector(static_cast<T const*>(p.y) + at);
+        }
+        int64_t const modulation = static_cast<int64_t>(p.imageIndex[token]) * p.modulationStride + column;
+        Vector16 gates{};
+        Vector16 shifts{};
+        Vector16 scales{};
+        if (kGated)
+        {
+            gates = loadVector(static_cast<T const*>(p.gate) + modulation);
+        }
+        if (kNormed)
+        {
+            shifts = loadVector(static_cast<T const*>(p.shift) + modulation);
+            scales = loadVector(static_cast<T const*>(p.scale) + modulation);
+        }
+        unpack<T>(x, values);
+        if (kGated)
+        {
+            float branch[8];
+            float gate[8];
+            unpack<T>(y, branch);
+            unpack<T>(gates, gate);
+#pragma unroll
+            for (int j = 0; j < 8; ++j)
+            {
+                values[j] += gate[j] * branch[j];
+            }
+            Vector16 const residual = packVector<T>(values);
+            storeVector(static_cast<T*>(p.residual) + at, residual);
+            unpack<T>(residual, values); // the norm is that of what was stored
+        }
+        if (kNormed)
+        {
+            unpack<T>(shifts, shift);
+            unpack<T>(scales, scale);
+        }
+    }
+    if (!kNormed)
+    {
+        return;
+    }
+    float sum = 0.0f;
+#pragma unroll
+    for (int j = 0; j < 8; ++j)
+    {
+        sum += values[j];
+    }
+    float const mean = blockSum<kWarps>(sum, places) / static_cast<float>(p.hidden);
+    float squares = 0.0f;
+#pragma unroll
+    for (int j = 0; j < 8; ++j)
+    {
+        float const centred = values[j] - mean;
+        squares += works ? centred * centred : 0.0f;
+    }
+    float const variance = blockSum<kWarps>(squares, places + kWarps) / static_cast<float>(p.hidden);
+    float const inverse = inverseSqrt(variance + p.epsilon);
+    if (works)
+    {
+#pragma unroll
+        for (int j = 0; j < 8; ++j)
+        {
+            values[j] = (values[j] - mean) * inverse * (1.0f + scale[j]) + shift[j];
+        }
+        storeVector(static_cast<T*>(p.out) + at, packVector<T>(values));
+    }
+}
+
 //! Any hidden size, any alignment: one warp a token, element by element, the row read again for each pass.
 template <typename T, bool kGated, bool kNormed>
 NIT_KERNEL(kAdaLnWarps * 32, 1)
 adaLnAnyKernel(NitAdaLnParams const p)
 {
+    waitForPrerequisites();
     int const lane = static_cast<int>(threadIndex()) % 32;
     int64_t const token = static_cast<int64_t>(blockIndex()) * kAdaLnWarps + threadIndex() / 32;
     if (token >= p.tokens)

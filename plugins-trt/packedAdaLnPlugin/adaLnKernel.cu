@@ -14,27 +14,37 @@ int launch(NitAdaLnParams const& p, cudaStream_t stream)
     vectors = vectors && (!kGated || (aligned16(p.y) && aligned16(p.gate) && aligned16(p.residual)));
     vectors = vectors && (!kNormed || (aligned16(p.shift) && aligned16(p.scale) && aligned16(p.out)));
     int constexpr kThreads = kAdaLnWarps * 32;
+    auto const run = [&](void (*kernel)(NitAdaLnParams))
+    { return launchAfter("adaLn", kernel, blocks, kThreads, 0, stream, p); };
     if (!vectors)
     {
-        adaLnAnyKernel<T, kGated, kNormed><<<blocks, kThreads, 0, stream>>>(p);
+        return run(adaLnAnyKernel<T, kGated, kNormed>);
     }
-    else if (p.hidden <= 512)
+    if (p.tokens <= kFewAdaLnTokens)
     {
-        adaLnKernel<T, 2, kGated, kNormed><<<blocks, kThreads, 0, stream>>>(p);
+        unsigned const rows = static_cast<unsigned>(p.tokens);
+        int constexpr kFew = 5;
+        int constexpr kMany = 8;
+        return p.hidden <= kFew * 256 ? launchAfter(
+                                            "adaLn", adaLnRowKernel<T, kFew, kGated, kNormed>, rows, kFew * 32,
+                                            adaLnRowSharedBytes(kFew), stream, p)
+                                      : launchAfter(
+                                            "adaLn", adaLnRowKernel<T, kMany, kGated, kNormed>, rows, kMany * 32,
+                                            adaLnRowSharedBytes(kMany), stream, p);
     }
-    else if (p.hidden <= 768)
+    if (p.hidden <= 512)
     {
-        adaLnKernel<T, 3, kGated, kNormed><<<blocks, kThreads, 0, stream>>>(p);
+        return run(adaLnKernel<T, 2, kGated, kNormed>);
     }
-    else if (p.hidden <= 1280)
+    if (p.hidden <= 768)
     {
-        adaLnKernel<T, 5, kGated, kNormed><<<blocks, kThreads, 0, stream>>>(p);
+        return run(adaLnKernel<T, 3, kGated, kNormed>);
     }
-    else
+    if (p.hidden <= 1280)
     {
-        adaLnKernel<T, 8, kGated, kNormed><<<blocks, kThreads, 0, stream>>>(p);
+        return run(adaLnKernel<T, 5, kGated, kNormed>);
     }
-    return check(cudaGetLastError(), "adaLn");
+    return run(adaLnKernel<T, 8, kGated, kNormed>);
 }
 
 template <bool kGated, bool kNormed>

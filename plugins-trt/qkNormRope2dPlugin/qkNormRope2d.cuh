@@ -6,6 +6,8 @@
 // and k of all of them, so that no warp is left with a part of a token. A head's row of d / 8 vectors is shared by
 // kLanes neighbouring lanes, kLanes a divisor of d / 8, so that no lane idles within a head whatever d is: 72 = 9
 // vectors = 3 lanes x 3, 64 = 4 lanes x 2. What is left of the warp (32 modulo kLanes lanes) stays idle.
+//
+// Few tokens do not fill the GPU, and what counts is how long one takes: there a block takes one token.
 #pragma once
 
 #include "api/nitKernels.h"
@@ -16,13 +18,15 @@ namespace nit
 {
 
 constexpr int kRopeWarps = 8;
-constexpr int kRopeBlocks = 4; //!< resident on a multiprocessor
-constexpr int kRopeTokens = 5; //!< 160 heads at 16 a token: two whole rounds of eight warps with ten heads each
+constexpr int kRopeThreads = 1024; //!< resident on a multiprocessor
+constexpr int kRopeTokens = 5;     //!< 160 heads at 16 a token: two whole rounds of eight warps with ten heads each
+constexpr int64_t kFewRopeTokens = 2048; //!< at most so many: a block a token
+constexpr int kFewRopeWarps = 4;         //!< 40 heads at once, of 32
 
 //! Of the block's angles: cosine and sine of each token's pairs.
-NIT_HOST_DEVICE constexpr int ropeSharedBytes(int headDim)
+NIT_HOST_DEVICE constexpr int ropeSharedBytes(int headDim, int tokens)
 {
-    return kRopeTokens * headDim * static_cast<int>(sizeof(float));
+    return tokens * headDim * static_cast<int>(sizeof(float));
 }
 
 //! Sum over the kLanes lanes that share a head; each of them gets it, in the same order of additions.
@@ -49,26 +53,47 @@ NIT_DEVICE void loadShared(uint32_t address, float (&values)[4])
     values[3] = bitsToFloat(words.w);
 }
 
-//! kLanes * kVectors * 8 = headDim. kTables: cosine and sine are given, else positions and frequencies. kLeaveV: v is
-//! not copied.
-template <typename T, int kLanes, int kVectors, bool kTables, bool kLeaveV = false>
-NIT_KERNEL(kRopeWarps * 32, kRopeBlocks)
+//! kLanes * kVectors * 8 = headDim. kTables: cosine and sine are given, else positions and frequencies. kTokens tokens
+//! a block of kWarps warps. kLeaveV: v is not copied.
+template <typename T, int kLanes, int kVectors, bool kTables, int kTokens, int kWarps, bool kLeaveV = false>
+NIT_KERNEL(kWarps * 32, kRopeThreads / (kWarps * 32))
 qkNormRope2dKernel(NitQkNormRope2dParams const p)
 {
+    waitForPrerequisites();
     constexpr int kHeadDim = kLanes * kVectors * 8;
     constexpr int kHeadsAtOnce = 32 / kLanes;
     constexpr int kPairs = kHeadDim / 2;
-    NIT_SHARED_MEMORY(shared); // [kRopeTokens, 2, kPairs] fp32
+    NIT_SHARED_MEMORY(shared); // [kTokens, 2, kPairs] fp32
     int const thread = static_cast<int>(threadIndex());
     int const lane = thread % 32;
     int const part = lane % kLanes;          // which lane of the head
     int const group = lane / kLanes;         // which head of the warp's
     bool const works = group < kHeadsAtOnce; // the rest of the warp
-    int64_t const firstToken = static_cast<int64_t>(blockIndex()) * kRopeTokens;
-    int const tokens = p.tokens - firstToken < kRopeTokens ? static_cast<int>(p.tokens - firstToken) : kRopeTokens;
+    int64_t const firstToken = static_cast<int64_t>(blockIndex()) * kTokens;
+    int const tokens = p.tokens - firstToken < kTokens ? static_cast<int>(p.tokens - firstToken) : kTokens;
+    T const* const source = static_cast<T const*>(p.qkv) + firstToken * p.qkvTokenStride;
+    T* const target = static_cast<T*>(p.out) + firstToken * p.outTokenStride;
+    int const heads = 2 * p.heads; // q's, then k's
+
+    // A lane's columns of a head: vectors part, part + kLanes, ...: neighbouring lanes read neighbouring vectors. They
+    // stay packed between the passes: more heads are under way at a time.
+    Vector16 vectors[kVectors];
+    auto const load = [&](int item)
+    {
+        bool const mine = works && item < tokens * heads;
+        T const* const row =
+            source + item / heads * p.qkvTokenStride + item % heads * kHeadDim + static_cast<int64_t>(part) * 8;
+#pragma unroll
+        for (int i = 0; i < kVectors; ++i)
+        {
+            vectors[i] = mine ? loadVector(row + i * kLanes * 8) : Vector16{0, 0, 0, 0};
+        }
+    };
+    int const begin = thread / 32 * kHeadsAtOnce;
+    load(begin + group); // on its way while the angles come
 
     float* const angles = reinterpret_cast<float*>(shared);
-    for (int i = thread; i < tokens * kPairs; i += kRopeWarps * 32)
+    for (int i = thread; i < tokens * kPairs; i += kWarps * 32)
     {
         int64_t const token = firstToken + i / kPairs;
         int const pair = i % kPairs;
@@ -92,22 +117,15 @@ qkNormRope2dKernel(NitQkNormRope2dParams const p)
     }
     syncBlock();
 
-    T const* const source = static_cast<T const*>(p.qkv) + firstToken * p.qkvTokenStride;
-    T* const target = static_cast<T*>(p.out) + firstToken * p.outTokenStride;
-    int const heads = 2 * p.heads; // q's, then k's
-    for (int first = thread / 32 * kHeadsAtOnce; first < tokens * heads; first += kRopeWarps * kHeadsAtOnce)
+    for (int first = begin; first < tokens * heads; first += kWarps * kHeadsAtOnce)
     {
         int const item = first + group;
         bool const mine = works && item < tokens * heads;
         int const token = item / heads;
         int const head = item % heads;
-        // This lane's columns: vectors part, part + kLanes, ...: neighbouring lanes read neighbouring vectors.
-        T const* const row = source + token * p.qkvTokenStride + head * kHeadDim + part * 8;
-        Vector16 vectors[kVectors]; // packed between the passes: more heads are under way at a time
-#pragma unroll
-        for (int i = 0; i < kVectors; ++i)
+        if (first != begin)
         {
-            vectors[i] = mine ? loadVector(row + i * kLanes * 8) : Vector16{0, 0, 0, 0};
+            load(item);
         }
         float mean = 0.0f;
         float inverse = 1.0f;
@@ -184,12 +202,12 @@ qkNormRope2dKernel(NitQkNormRope2dParams const p)
     }
     if (!kLeaveV && p.out != p.qkv)
     {
-        int const vectors = p.heads * (kHeadDim / 8);
+        int const columns = p.heads * (kHeadDim / 8);
         int const v = heads * kHeadDim;
-        for (int i = thread; i < tokens * vectors; i += kRopeWarps * 32)
+        for (int i = thread; i < tokens * columns; i += kWarps * 32)
         {
-            int const token = i / vectors;
-            int const column = v + i % vectors * 8;
+            int const token = i / columns;
+            int const column = v + i % columns * 8;
             storeVector(
                 target + token * p.outTokenStride + column, loadVector(source + token * p.qkvTokenStride + column));
         }
@@ -201,6 +219,7 @@ template <typename T>
 NIT_KERNEL(kRopeWarps * 32, 1)
 qkNormRope2dAnyKernel(NitQkNormRope2dParams const p)
 {
+    waitForPrerequisites();
     int const lane = static_cast<int>(threadIndex()) % 32;
     int64_t const row = static_cast<int64_t>(blockIndex()) * kRopeWarps + threadIndex() / 32;
     int64_t const token = row / (3 * p.heads);

@@ -6,22 +6,21 @@ namespace nit
 namespace
 {
 
-constexpr int kThreads = kRopeWarps * 32;
+template <typename T, int kLanes, int kVectors, int kTokens, int kWarps>
+int launchTokens(NitQkNormRope2dParams const& p, cudaStream_t stream)
+{
+    unsigned const blocks = static_cast<unsigned>((p.tokens + kTokens - 1) / kTokens);
+    auto const kernel = p.cosine != nullptr ? qkNormRope2dKernel<T, kLanes, kVectors, true, kTokens, kWarps>
+                                            : qkNormRope2dKernel<T, kLanes, kVectors, false, kTokens, kWarps>;
+    int constexpr kAngles = ropeSharedBytes(kLanes * kVectors * 8, kTokens);
+    return launchAfter("qkNormRope2d", kernel, blocks, kWarps * 32, kAngles, stream, p);
+}
 
 template <typename T, int kLanes, int kVectors>
 int launchVectors(NitQkNormRope2dParams const& p, cudaStream_t stream)
 {
-    unsigned const blocks = static_cast<unsigned>((p.tokens + kRopeTokens - 1) / kRopeTokens);
-    int constexpr kAngles = ropeSharedBytes(kLanes * kVectors * 8);
-    if (p.cosine != nullptr)
-    {
-        qkNormRope2dKernel<T, kLanes, kVectors, true><<<blocks, kThreads, kAngles, stream>>>(p);
-    }
-    else
-    {
-        qkNormRope2dKernel<T, kLanes, kVectors, false><<<blocks, kThreads, kAngles, stream>>>(p);
-    }
-    return check(cudaGetLastError(), "qkNormRope2d");
+    return p.tokens <= kFewRopeTokens ? launchTokens<T, kLanes, kVectors, 1, kFewRopeWarps>(p, stream)
+                                      : launchTokens<T, kLanes, kVectors, kRopeTokens, kRopeWarps>(p, stream);
 }
 
 template <typename T>
@@ -40,8 +39,7 @@ int launch(NitQkNormRope2dParams const& p, cudaStream_t stream)
     }
     int64_t const rows = p.tokens * 3 * p.heads;
     unsigned const blocks = static_cast<unsigned>((rows + kRopeWarps - 1) / kRopeWarps);
-    qkNormRope2dAnyKernel<T><<<blocks, kThreads, 0, stream>>>(p);
-    return check(cudaGetLastError(), "qkNormRope2d");
+    return launchAfter("qkNormRope2d", qkNormRope2dAnyKernel<T>, blocks, kRopeWarps * 32, 0, stream, p);
 }
 
 } // namespace

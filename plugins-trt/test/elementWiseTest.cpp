@@ -59,19 +59,29 @@ void adaLnAgrees(int hidden, int modulationStride, bool inPlace = false)
     p.modulationStride = modulationStride;
     p.epsilon = 1e-6f;
     unsigned const blocks = static_cast<unsigned>((tokens + kAdaLnWarps - 1) / kAdaLnWarps);
-    emulator::launch(
-        blocks, kAdaLnWarps * 32, 0, {},
-        [&]
-        {
-            if constexpr (kVectors == 0)
+    if constexpr (kVectors < 0)
+    {
+        constexpr int kWarps = -kVectors;
+        emulator::launch(
+            static_cast<unsigned>(tokens), kWarps * 32, adaLnRowSharedBytes(kWarps), {},
+            [&] { adaLnRowKernel<T, kWarps, kGated, kNormed>(p); });
+    }
+    else
+    {
+        emulator::launch(
+            blocks, kAdaLnWarps * 32, 0, {},
+            [&]
             {
-                adaLnAnyKernel<T, kGated, kNormed>(p);
-            }
-            else
-            {
-                adaLnKernel<T, kVectors, kGated, kNormed>(p);
-            }
-        });
+                if constexpr (kVectors == 0)
+                {
+                    adaLnAnyKernel<T, kGated, kNormed>(p);
+                }
+                else
+                {
+                    adaLnKernel<T, kVectors, kGated, kNormed>(p);
+                }
+            });
+    }
 
     std::vector<double> sums;
     std::vector<double> normed;
@@ -155,7 +165,21 @@ struct Rope
     bool tables = true;
     bool inPlace = false;
     int pad = 0;
+    bool few = false; //!< a block a token
 };
+
+template <typename T, int kLanes, int kVectors, int kTokens, int kWarps>
+void ropeKernel(bool tables, NitQkNormRope2dParams const& p)
+{
+    if (tables)
+    {
+        qkNormRope2dKernel<T, kLanes, kVectors, true, kTokens, kWarps>(p);
+    }
+    else
+    {
+        qkNormRope2dKernel<T, kLanes, kVectors, false, kTokens, kWarps>(p);
+    }
+}
 
 //! kLanes 0: the kernel for any size.
 template <typename T, int kLanes, int kVectors>
@@ -221,20 +245,22 @@ void ropeAgrees(int heads, int headDim, Rope const& options)
     }
     else
     {
-        unsigned const blocks = static_cast<unsigned>((tokens + kRopeTokens - 1) / kRopeTokens);
-        emulator::launch(
-            blocks, kRopeWarps * 32, static_cast<size_t>(ropeSharedBytes(headDim)), {},
-            [&]
-            {
-                if (options.tables)
-                {
-                    qkNormRope2dKernel<T, kLanes, kVectors, true>(p);
-                }
-                else
-                {
-                    qkNormRope2dKernel<T, kLanes, kVectors, false>(p);
-                }
-            });
+        auto const launch = [&](int tokensOfBlock, int warpsOfBlock, auto const& kernel)
+        {
+            emulator::launch(
+                static_cast<unsigned>((tokens + tokensOfBlock - 1) / tokensOfBlock), warpsOfBlock * 32,
+                static_cast<size_t>(ropeSharedBytes(headDim, tokensOfBlock)), {}, kernel);
+        };
+        if (options.few)
+        {
+            launch(1, kFewRopeWarps, [&] { ropeKernel<T, kLanes, kVectors, 1, kFewRopeWarps>(options.tables, p); });
+        }
+        else
+        {
+            launch(
+                kRopeTokens, kRopeWarps,
+                [&] { ropeKernel<T, kLanes, kVectors, kRopeTokens, kRopeWarps>(options.tables, p); });
+        }
     }
 
     std::vector<double> expected;
@@ -291,6 +317,15 @@ int all()
     run("packed AdaLN, hidden 1152", [] { adaLnAgrees<Bf16, 5, false, true>(1152, 6 * 1152); });
     run("packed AdaLN, half-filled vectors", [] { adaLnAgrees<Fp16, 2, false, true>(264, 2 * 264); });
     run("packed AdaLN, any size", [] { adaLnAgrees<Bf16, 0, false, true>(37, 3 * 37); });
+    run("AdaLN, a block a token",
+        []
+        {
+            adaLnAgrees<Bf16, -5, false, true>(1152, 6 * 1152);
+            adaLnAgrees<Fp16, -5, true, false>(264, 2 * 264);
+            adaLnAgrees<Bf16, -5, true, true>(1152, 6 * 1152);
+            adaLnAgrees<Bf16, -5, true, true>(1280, 170 * 1280, true);
+            adaLnAgrees<Fp16, -8, true, true>(2048, 3 * 2048);
+        });
     run("packed AdaLN keeps its digits", [] { adaLnKeepsDigits(); });
     run("gated residual",
         []
@@ -340,6 +375,14 @@ int all()
         {
             ropeAgrees<Bf16, 3, 3>(16, 72, {true, true, true, 16});
             ropeAgrees<Bf16, 0, 0>(2, 40, {true, true, true, 5});
+        });
+    run("rope, a block a token",
+        []
+        {
+            ropeAgrees<Bf16, 3, 3>(16, 72, {true, true, false, 0, true});
+            ropeAgrees<Fp16, 4, 2>(21, 64, {true, false, false, 8, true}); // more heads than at once
+            ropeAgrees<Bf16, 3, 3>(16, 72, {true, true, true, 16, true});
+            ropeAgrees<Fp16, 4, 2>(6, 64, {false, true, false, 0, true});
         });
     run("rope without norm",
         []

@@ -335,11 +335,13 @@ int all()
         });
     run("portable, padded rows", [] { agrees<Bf16>({33, 70}, 2, 72, Path::kPortable, {}, 24); });
     run("portable, many images", [] { manyImages<Bf16>(32, Path::kPortable); });
+    run("portable, images without tokens", [] { agrees<Bf16>({33, 0, 70, 0, 0}, 2, 72, Path::kPortable); });
     run("portable, no attention across images", [] { noAttentionAcrossImages<Bf16>(72, Path::kPortable); });
     run("portable, deterministic", [] { deterministic<Bf16>(72, Path::kPortable); });
     run("portable, large scores", [] { largeScores<Bf16>(72, Path::kPortable); });
 
     run("hopper, ragged, bf16, headDim 72", [] { agrees<Bf16>(kRagged, 3, 72, Path::kHopper); });
+    run("hopper, images without tokens", [] { agrees<Bf16>({33, 0, 70, 0, 0}, 2, 72, Path::kHopper); });
     run("hopper, ragged, fp16, headDim 72", [] { agrees<Fp16>(kRagged, 2, 72, Path::kHopper); });
     run("hopper, ragged, bf16, headDim 64", [] { agrees<Bf16>(kRagged, 3, 64, Path::kHopper); });
     run("hopper, ragged, fp16, headDim 64", [] { agrees<Fp16>(kRagged, 2, 64, Path::kHopper); });

@@ -233,11 +233,13 @@ int nitRotate(NitQkNormRope2dParams const* p, void* stream)
     cudaStream_t const queue = static_cast<cudaStream_t>(stream);
     if (p->headDim == 64)
     {
-        qkNormRope2dKernel<Bf16, 4, 2, true, true><<<blocks, kRopeWarps * 32, ropeSharedBytes(64), queue>>>(*p);
+        qkNormRope2dKernel<Bf16, 4, 2, true, kRopeTokens, kRopeWarps, true>
+            <<<blocks, kRopeWarps * 32, ropeSharedBytes(64, kRopeTokens), queue>>>(*p);
     }
     else
     {
-        qkNormRope2dKernel<Bf16, 3, 3, true, true><<<blocks, kRopeWarps * 32, ropeSharedBytes(72), queue>>>(*p);
+        qkNormRope2dKernel<Bf16, 3, 3, true, kRopeTokens, kRopeWarps, true>
+            <<<blocks, kRopeWarps * 32, ropeSharedBytes(72, kRopeTokens), queue>>>(*p);
     }
     return check(cudaGetLastError(), name);
 }

@@ -139,14 +139,14 @@ final class SamplingLoop implements Runnable {
       if (!next.future.isDone()) {
         try {
           begin(next);
-        } catch (RuntimeException | OutOfMemoryError e) {
+        } catch (EngineException | RuntimeException | OutOfMemoryError e) {
           next.fail("it could not be started: " + e.getMessage(), e);
         }
       }
     }
   }
 
-  private void begin(Ticket ticket) {
+  private void begin(Ticket ticket) throws EngineException {
     ImageRequest request = ticket.request;
     int elements = Math.multiplyExact(ticket.h * ticket.w, config.tokenSize());
     ticket.admitted = System.nanoTime();
@@ -162,6 +162,7 @@ final class SamplingLoop implements Runnable {
                 request.guidance(),
                 Seeds.start(request.seed(), elements),
                 Seeds.sde(request.seed(), elements)));
+    sampler.announce(ticket.image);
     activeTokens += ticket.forwardTokens;
     active.add(ticket);
   }

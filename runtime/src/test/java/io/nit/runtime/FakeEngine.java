@@ -5,6 +5,7 @@ import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.ForwardInputs;
 import io.nit.runtime.engine.VelocityEngine;
 import java.nio.FloatBuffer;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
@@ -18,7 +19,12 @@ import java.util.concurrent.Semaphore;
 final class FakeEngine implements VelocityEngine {
   record Pack(int images, int tokens, List<Long> labels) {}
 
+  /** What the model is told or asked for one image: its time and label. */
+  record Condition(float t, long label) {}
+
   final List<Pack> packs = new CopyOnWriteArrayList<>();
+  final List<Condition> announced = new CopyOnWriteArrayList<>();
+  final List<Condition> asked = new CopyOnWriteArrayList<>();
   volatile Semaphore permits;
   volatile long nanLabel = -1;
   volatile String failure;
@@ -59,6 +65,19 @@ final class FakeEngine implements VelocityEngine {
   }
 
   @Override
+  public void announce(float[] t, long[] y) {
+    announced.addAll(conditions(t, y));
+  }
+
+  private static List<Condition> conditions(float[] t, long[] y) {
+    List<Condition> all = new ArrayList<>();
+    for (int i = 0; i < t.length; i++) {
+      all.add(new Condition(t[i], y[i]));
+    }
+    return all;
+  }
+
+  @Override
   public void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
     if (closed) {
       throw new IllegalStateException("FakeEngine: used after close");
@@ -66,6 +85,7 @@ final class FakeEngine implements VelocityEngine {
     packs.add(
         new Pack(
             in.layout().images(), in.layout().tokens(), Arrays.stream(in.y()).boxed().toList()));
+    asked.addAll(conditions(in.t(), in.y()));
     if (permits != null) {
       permits.acquireUninterruptibly();
     }

@@ -28,6 +28,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
@@ -125,6 +126,36 @@ class NitPipelineTest {
     List<List<Long>> labels = engine.packs.stream().map(FakeEngine.Pack::labels).toList();
     // t = 1, 0.75, 0.5, 0.25
     assertEquals(List.of(List.of(1L), List.of(1L, 4L), List.of(1L, 4L), List.of(1L)), labels);
+  }
+
+  @Test
+  void theModelIsToldAheadOfExactlyTheForwardsThatFollow() throws Exception {
+    for (SamplerKind sampler : SamplerKind.values()) {
+      ImageRequest request =
+          request()
+              .label(1)
+              .size(4, 4)
+              .steps(5)
+              .sampler(sampler)
+              .guidance(new Guidance(3, 0.3, 0.7))
+              .build();
+      engine.announced.clear();
+      engine.asked.clear();
+      pipeline(64).submit(request).get();
+      assertEquals(Set.copyOf(engine.announced), Set.copyOf(engine.asked), sampler.name());
+      assertEquals(engine.announced.size(), engine.asked.size(), sampler.name());
+    }
+    FakeEngine weak = new FakeEngine(CONFIG, 0.5f);
+    ImageRequest guided =
+        request().label(2).size(4, 4).steps(4).guidance(new Guidance(2, 0, 0.6)).build();
+    engine.announced.clear();
+    engine.asked.clear();
+    keep(new NitPipeline(bundle(64, CONFIG), engine, Optional.of(weak), codec(), 0))
+        .submit(guided)
+        .get();
+    assertEquals(engine.announced, engine.asked);
+    assertEquals(weak.announced, weak.asked);
+    assertTrue(weak.asked.stream().allMatch(condition -> condition.label() == 4));
   }
 
   @Test

@@ -3,7 +3,10 @@ package io.nit.testing;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.config.NitConfig;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 
@@ -41,5 +44,24 @@ public final class PlainBundle {
         files,
         JsonNodeFactory.instance.arrayNode(),
         JsonNodeFactory.instance.objectNode());
+  }
+
+  /**
+   * Writes the bundle of a model file that is there, with its data file where it has one.
+   *
+   * @param model an ONNX file with weights in single precision
+   * @return the bundle, in the file's folder
+   */
+  public static Bundle write(Path model, NitConfig config, int maxTokens) throws IOException {
+    List<Bundle.FileEntry> files = new ArrayList<>();
+    files.add(Bundle.describe(model));
+    Path data = model.resolveSibling(model.getFileName() + ".data");
+    if (Files.exists(data)) {
+      files.add(Bundle.describe(data));
+    }
+    Bundle bundle =
+        of(model.getParent(), config, model.getFileName().toString(), "F32", maxTokens, files);
+    bundle.write();
+    return bundle;
   }
 }

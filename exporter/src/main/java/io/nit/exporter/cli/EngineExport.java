@@ -13,11 +13,12 @@ import io.nit.core.tensor.DType;
 import io.nit.core.trt.Gpu;
 import io.nit.core.trt.TensorRt;
 import io.nit.core.trt.TensorRtException;
-import io.nit.exporter.onnx.OnnxFile;
 import io.nit.exporter.trt.BuildOptions;
 import io.nit.exporter.trt.EngineBuilder;
+import io.nit.exporter.trt.EngineRefitter;
 import io.nit.exporter.trt.OnnxWeights;
 import io.nit.exporter.trt.TrtModel;
+import io.nit.exporter.trt.TrtNetwork;
 import io.nit.exporter.verify.EngineVerifier;
 import io.nit.runtime.engine.EngineException;
 import java.io.FileNotFoundException;
@@ -38,8 +39,7 @@ import org.slf4j.LoggerFactory;
  * Builds an engine with its manifest. Everything is made in a temporary folder beside the plan,
  * verified there, and moved into place, the manifest last.
  *
- * @param bundle the model
- * @param precision type of the arithmetic
+ * @param source what it is built from
  * @param plan the file to make or replace
  * @param options how TensorRT builds
  * @param command the line that builds the same again, for the manifest
@@ -47,8 +47,7 @@ import org.slf4j.LoggerFactory;
  * @param quiet whether to show no progress
  */
 record EngineExport(
-    Bundle bundle,
-    DType precision,
+    EngineSource source,
     Path plan,
     BuildOptions options,
     String command,
@@ -64,7 +63,7 @@ record EngineExport(
    * @throws IOException if a file cannot be read or written, or the verification fails
    */
   void run() throws IOException, EngineException {
-    requireTensorRt();
+    requireTensorRt(options.device());
     Path folder = plan.toAbsolutePath().getParent();
     Files.createDirectories(folder);
     Path staging = Files.createTempDirectory(folder, "." + plan.getFileName() + ".tmp-");
@@ -77,8 +76,9 @@ record EngineExport(
     }
   }
 
-  private void requireTensorRt() throws EngineException {
-    Optional<String> refusal = TensorRt.refusal(options.device());
+  /** Refuses a machine that has no such GPU or no TensorRT. */
+  static void requireTensorRt(int device) throws EngineException {
+    Optional<String> refusal = TensorRt.refusal(device);
     if (refusal.isPresent()) {
       throw new EngineException("no engine can be built here: " + refusal.get());
     }
@@ -91,7 +91,7 @@ record EngineExport(
    * @throws IOException if a file cannot be read
    */
   boolean fits() throws IOException, EngineException {
-    requireTensorRt();
+    requireTensorRt(options.device());
     EngineManifest found;
     try {
       found = EngineManifest.read(plan);
@@ -103,67 +103,92 @@ record EngineExport(
     try {
       mismatches =
           found.mismatches(
-              Gpu.open(options.device()).host(plugins()),
+              Gpu.open(options.device()).host(source.plugins()),
               plan.toAbsolutePath().getParent(),
-              EngineManifest.modelHash(bundle));
+              source.hash());
     } catch (TensorRtException e) {
       throw new EngineException(e.getMessage(), e);
     }
-    mismatches.addAll(found.differences(precision.name(), profiles()));
+    mismatches.addAll(
+        found.differences(source.precision().name(), source.subject(options), options.traits()));
     if (!mismatches.isEmpty()) {
       say(found.refusal(mismatches));
     }
     return mismatches.isEmpty();
   }
 
-  private List<EngineManifest.Profile> profiles() {
-    return options.buckets().stream()
-        .map(bucket -> new EngineManifest.Profile(bucket, options.images(bucket)))
-        .toList();
-  }
-
   private void build(Path folder, Path staging)
       throws IOException, EngineException, TensorRtException {
-    Optional<PluginLibrary> plugins = plugins();
+    Optional<PluginLibrary> plugins = source.plugins();
     plugins.ifPresent(library -> say(library.toString()));
-    TrtModel model =
-        TrtModel.write(
-            bundle.model(),
-            precision,
-            staging.resolve("model.onnx"),
-            OnnxFile.EXTERNAL_DATA_ABOVE,
-            bytes -> {});
+    TrtNetwork model = source.write(staging.resolve("model.onnx"));
     Path staged = staging.resolve(plan.getFileName());
     EngineBuilder.Built built = EngineBuilder.build(model, plugins, options, staged, this::say);
     say(
         String.format(
             Locale.ROOT,
-            "engine of %d layers, plugins %s; opens in %.1f s",
+            "%s of %d layers, plugins %s; opens in %.1f s",
+            plan.getFileName(),
             built.layers().layers(),
             built.layers().plugins(),
             built.openSeconds()));
     String hash = Sha256.of(staged);
-    EngineManifest unverified =
-        manifest(built, hash, plugins, JsonNodeFactory.instance.arrayNode());
-    unverified.write(staging);
+    manifest(built, hash, plugins, JsonNodeFactory.instance.arrayNode()).write(staging);
     ArrayNode verification = JsonNodeFactory.instance.arrayNode();
     if (verify) {
-      try (OnnxWeights weights = OnnxWeights.open(bundle.model())) {
-        VerificationResults.take(
-            EngineVerifier.verify(
-                bundle,
-                staging,
-                TrtModel.inCheckpointShapes(weights, bundle.config()),
-                precision,
-                options),
-            verification);
-      }
+      source.verify(filled(staged, model, plugins), options, verification);
     }
     Files.move(staged, plan, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
     manifest(built, hash, plugins, verification).write(folder);
   }
 
-  private Optional<PluginLibrary> plugins() throws IOException, EngineException {
+  /** The folder of the engine as it runs: of one without weights, of a copy that has them. */
+  private Path filled(Path staged, TrtNetwork model, Optional<PluginLibrary> plugins)
+      throws IOException, TensorRtException {
+    Path staging = staged.getParent();
+    if (options.traits().weights() != EngineManifest.Weights.STRIPPED) {
+      return staging;
+    }
+    Path folder = Files.createDirectories(staging.resolve("filled"));
+    Path target = folder.resolve(plan.getFileName());
+    EngineRefitter.Refitted made =
+        EngineRefitter.refit(
+            staged, plugins, options.device(), options.traits().versionCompatible(), model, target);
+    say(
+        String.format(
+            Locale.ROOT,
+            "for the verification: %d weights put in within %.1f s, %d MiB",
+            made.weights(),
+            made.seconds(),
+            made.bytes() >> 20));
+    EngineManifest.read(staged)
+        .withPlan(target, Sha256.of(target), EngineManifest.Weights.REFITTABLE)
+        .write(folder);
+    return folder;
+  }
+
+  /**
+   * Compares the engine of a folder with the bundle's weights.
+   *
+   * @throws IOException also if it is too far from them
+   */
+  static void verify(
+      Bundle bundle, Path folder, DType precision, BuildOptions options, ArrayNode into)
+      throws IOException, EngineException {
+    try (OnnxWeights weights = OnnxWeights.open(bundle.model())) {
+      VerificationResults.take(
+          EngineVerifier.verify(
+              bundle,
+              folder,
+              TrtModel.inCheckpointShapes(weights, bundle.config()),
+              precision,
+              options),
+          into);
+    }
+  }
+
+  /** The library that an engine of a precision needs, if it needs one. */
+  static Optional<PluginLibrary> plugins(DType precision) throws IOException, EngineException {
     if (precision == DType.F32) {
       return Optional.empty();
     }
@@ -191,11 +216,11 @@ record EngineExport(
         plan.getFileName().toString(),
         built.bytes(),
         hash,
-        EngineManifest.modelHash(bundle).orElse("unknown"),
-        bundle.config(),
-        precision.name(),
-        profiles(),
+        source.hash().orElse("unknown"),
+        source.subject(options),
+        source.precision().name(),
         built.gpu().host(plugins),
+        options.traits(),
         verification,
         command,
         provenance);

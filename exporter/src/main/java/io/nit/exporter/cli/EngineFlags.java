@@ -1,5 +1,8 @@
 package io.nit.exporter.cli;
 
+import io.nit.core.bundle.EngineManifest.Hardware;
+import io.nit.core.bundle.EngineManifest.Traits;
+import io.nit.core.bundle.EngineManifest.Weights;
 import io.nit.core.tensor.DType;
 import io.nit.exporter.trt.BuildOptions;
 import java.nio.file.Path;
@@ -53,6 +56,38 @@ final class EngineFlags {
   private Path timingCache;
 
   @Option(
+      names = "--refittable",
+      description =
+          "Keep the weights open, so that nit-export refit puts those of a fine-tuned checkpoint in"
+              + " their place in seconds. Costs what TensorRT would have folded into the weights.")
+  private boolean refittable;
+
+  @Option(
+      names = "--weight-stripped",
+      description =
+          "A plan without weights, a few megabytes for any number of checkpoints of the shape;"
+              + " nit-export refit puts weights in before it runs. Implies --refittable.")
+  private boolean weightStripped;
+
+  @Option(
+      names = "--hardware-compatible",
+      description =
+          "Runs on every GPU of compute capability 8.0 or newer that our kernels hold code for, not"
+              + " only on this model. Costs speed: TensorRT keeps to what all of them have, so that"
+              + " a Hopper GPU's own kernels are left out. Our plugins still take the best code"
+              + " for each.")
+  private boolean hardwareCompatible;
+
+  @Option(
+      names = "--version-compatible",
+      description =
+          "Later minor versions of TensorRT run it too. The plan then holds a lean runtime, some 30"
+              + " MiB of code that opening it runs, which needs NVIDIA's libnvinfer_lean.so here;"
+              + " -Dnit.tensorrt.lean=FILE names it. Kernels of libraries outside TensorRT are left"
+              + " out, which costs speed.")
+  private boolean versionCompatible;
+
+  @Option(
       names = "--device",
       paramLabel = "N",
       defaultValue = "0",
@@ -73,8 +108,18 @@ final class EngineFlags {
         tokens,
         maxImages == null ? BuildOptions.MAX_IMAGES : maxImages,
         workspace == null ? BuildOptions.WORKSPACE : (long) workspace << 20,
-        optimizationLevel == null ? 3 : optimizationLevel,
-        Optional.of(timingCache == null ? plan.resolveSibling("engine-timings.bin") : timingCache));
+        optimizationLevel == null ? BuildOptions.OPTIMIZATION_LEVEL : optimizationLevel,
+        Optional.of(timingCache == null ? plan.resolveSibling("engine-timings.bin") : timingCache),
+        traits());
+  }
+
+  /** What the engine is to be able to do. */
+  Traits traits() {
+    Weights weights = refittable ? Weights.REFITTABLE : Weights.FIXED;
+    return new Traits(
+        versionCompatible,
+        hardwareCompatible ? Hardware.AMPERE_PLUS : Hardware.SAME,
+        weightStripped ? Weights.STRIPPED : weights);
   }
 
   /** The standard buckets below a limit, and the limit. */
@@ -104,6 +149,18 @@ final class EngineFlags {
     }
     if (timingCache != null) {
       words.add("--timing-cache " + ShellWord.of(timingCache.toString()));
+    }
+    if (refittable) {
+      words.add("--refittable");
+    }
+    if (weightStripped) {
+      words.add("--weight-stripped");
+    }
+    if (hardwareCompatible) {
+      words.add("--hardware-compatible");
+    }
+    if (versionCompatible) {
+      words.add("--version-compatible");
     }
     if (device != 0) {
       words.add("--device " + device);

@@ -18,7 +18,7 @@ import picocli.CommandLine.Option;
     name = "nit-export",
     mixinStandardHelpOptions = true,
     sortOptions = false,
-    subcommands = {ExportAutoencoder.class, ExportEngine.class},
+    subcommands = {ExportAutoencoder.class, ExportEngine.class, RefitEngine.class},
     description = {
       "Turns a NiT checkpoint into a bundle that nit-run serves: an ONNX file whose token count,"
           + " image count and image sizes are all dynamic, and a manifest.",

@@ -10,9 +10,13 @@ import io.nit.core.config.DcAeConfig.Stage;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.DType;
 import io.nit.core.tensor.DcAeTensors;
+import io.nit.core.tensor.TensorDifferences;
+import io.nit.core.tensor.TensorSpec;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import org.bytedeco.onnx.ModelProto;
 
 /**
@@ -36,6 +40,8 @@ import org.bytedeco.onnx.ModelProto;
  * normalisations, and the attention from its ReLU to its division, whose 1e-15 half precision does
  * not have. Inputs and outputs are float then too.
  *
+ * <p>{@link #forTensorRt} lays the same network out for engines.
+ *
  * <p>Legend: B batch, C channels, H and W the stage's size, N = H·W, d headDim, P pseudo-heads.
  */
 public final class DcAeGraph extends OnnxGraph {
@@ -52,12 +58,16 @@ public final class DcAeGraph extends OnnxGraph {
     }
   }
 
+  /** The first operator set whose convolutions and pooling have bf16, in which only engines are. */
+  private static final int BF16_OPSET = 22;
+
   private static final float NORM_EPSILON = 1e-5f;
   private static final float ATTENTION_EPSILON = 1e-15f;
 
   private final DcAeConfig config;
   private final Part part;
   private final DType compute;
+  private final boolean forTensorRt;
 
   /**
    * Lays the graph out.
@@ -69,8 +79,37 @@ public final class DcAeGraph extends OnnxGraph {
    * @throws IllegalArgumentException if a type is another
    */
   public DcAeGraph(DcAeConfig config, Part part, DType storage, DType compute) {
-    super(
-        storage, part == Part.ENCODER ? DcAeTensors.encoder(config) : DcAeTensors.decoder(config));
+    this(config, part, storage, required(part, compute), false);
+  }
+
+  private DcAeGraph(
+      DcAeConfig config, Part part, DType storage, DType compute, boolean forTensorRt) {
+    super(storage, tensors(config, part));
+    this.config = config;
+    this.part = part;
+    this.compute = compute;
+    this.forTensorRt = forTensorRt;
+    if (part == Part.ENCODER) {
+      encoder();
+    } else {
+      decoder();
+    }
+  }
+
+  /**
+   * The same network with the same input and output, laid out for TensorRT's strongly typed
+   * networks, where a value has the type that the graph gives it and the weights of a convolution
+   * are weights, never something computed: each is stored in the type that it is used in, and those
+   * of queries, keys and values as one. In 16 bits both halves keep normalisations and attention in
+   * single precision, as a decoder in half precision does.
+   *
+   * @param precision type of the arithmetic and of the weights: F32, F16 or BF16
+   */
+  public static DcAeGraph forTensorRt(DcAeConfig config, Part part, DType precision) {
+    return new DcAeGraph(config, part, precision, precision, true);
+  }
+
+  private static DType required(Part part, DType compute) {
     if (compute != DType.F32 && (compute != DType.F16 || part == Part.ENCODER)) {
       throw new IllegalArgumentException(
           part.key()
@@ -79,14 +118,11 @@ public final class DcAeGraph extends OnnxGraph {
               + ", found "
               + compute);
     }
-    this.config = config;
-    this.part = part;
-    this.compute = compute;
-    if (part == Part.ENCODER) {
-      encoder();
-    } else {
-      decoder();
-    }
+    return compute;
+  }
+
+  private static Map<String, TensorSpec> tensors(DcAeConfig config, Part part) {
+    return part == Part.ENCODER ? DcAeTensors.encoder(config) : DcAeTensors.decoder(config);
   }
 
   /** Type of the arithmetic. */
@@ -94,9 +130,32 @@ public final class DcAeGraph extends OnnxGraph {
     return compute;
   }
 
+  /** For TensorRT none is cast: a convolution's must be weights and nothing computed. */
+  @Override
+  DType stored(DType compute) {
+    return forTensorRt ? compute : super.stored(compute);
+  }
+
   @Override
   void require(TensorSource checkpoint) {
-    DcAeTensors.require(config, checkpoint.specs(), checkpoint.where());
+    if (!forTensorRt) {
+      DcAeTensors.require(config, checkpoint.specs(), checkpoint.where());
+      return;
+    }
+    // One half alone may be there: an exported file has its own weights only, and no counters.
+    Map<String, TensorSpec> expected = tensors(config, part);
+    expected.keySet().removeIf(name -> name.endsWith(".num_batches_tracked"));
+    Map<String, TensorSpec> found = new LinkedHashMap<>(checkpoint.specs());
+    found
+        .keySet()
+        .removeIf(name -> !name.startsWith(part.key()) || name.endsWith(".num_batches_tracked"));
+    TensorDifferences.require(
+        TensorDifferences.of(expected, found, checkpoint.where()), checkpoint.where());
+  }
+
+  @Override
+  TensorSource weightsOf(TensorSource checkpoint) {
+    return forTensorRt ? new JoinedProjections(checkpoint) : checkpoint;
   }
 
   @Override
@@ -104,7 +163,9 @@ public final class DcAeGraph extends OnnxGraph {
     return new Message()
         .number(ModelProto.kIrVersionFieldNumber, IR_VERSION)
         .text(ModelProto.kProducerNameFieldNumber, "nit-export")
-        .message(ModelProto.kOpsetImportFieldNumber, Onnx.opset("", OPSET))
+        .message(
+            ModelProto.kOpsetImportFieldNumber,
+            Onnx.opset("", compute == DType.BF16 ? BF16_OPSET : OPSET))
         .message(
             ModelProto.kMetadataPropsFieldNumber,
             Onnx.entry("dc-ae.config", config.toNode().toString()))
@@ -139,11 +200,11 @@ public final class DcAeGraph extends OnnxGraph {
   private void encoder() {
     List<Stage> stages = config.encoder();
     int first = config.firstEncoderStage();
+    String rgb = computed("rgb.compute", "rgb");
     String x =
         first == 0
-            ? conv("encoder.conv_in", "rgb", 1, 1) // [B, C, H, W]
-            : down(
-                "encoder.conv_in", "rgb", DcAeConfig.IN_CHANNELS, stages.get(1).channels(), false);
+            ? conv("encoder.conv_in", rgb, 1, 1) // [B, C, H, W]
+            : down("encoder.conv_in", rgb, DcAeConfig.IN_CHANNELS, stages.get(1).channels(), false);
     for (int i = first; i < stages.size(); i++) {
       Stage stage = stages.get(i);
       String name = "encoder.down_blocks." + i + ".";
@@ -161,7 +222,7 @@ public final class DcAeGraph extends OnnxGraph {
       String mean = groupMeans("encoder.out_shortcut", x, x, config.latentChannels(), group);
       latent = nodes.add("encoder.out", "Add", List.of(latent, mean));
     }
-    nodes.add("latent", "Identity", List.of(latent));
+    output("latent", latent);
   }
 
   private void decoder() {
@@ -194,11 +255,16 @@ public final class DcAeGraph extends OnnxGraph {
         first == 0
             ? conv("decoder.conv_out", x, 1, 1)
             : up("decoder.conv_out", x, width, DcAeConfig.IN_CHANNELS, false);
-    nodes.add(
-        "rgb",
-        compute == DType.F32 ? "Identity" : "Cast",
-        List.of(x),
-        compute == DType.F32 ? new Message[0] : new Message[] {to(DType.F32)});
+    output("rgb", x);
+  }
+
+  /** The graph's output, in single precision. */
+  private void output(String name, String x) {
+    if (compute == DType.F32) {
+      nodes.add(name, "Identity", List.of(x));
+    } else {
+      nodes.add(name, "Cast", List.of(x), to(DType.F32));
+    }
   }
 
   // ------------------------------------------------------------------ blocks
@@ -224,12 +290,7 @@ public final class DcAeGraph extends OnnxGraph {
   private String attention(String name, String x, Stage stage) {
     long c = stage.channels();
     long d = config.attentionHeadDim();
-    List<String> parts = new ArrayList<>();
-    for (String part : List.of(".to_q", ".to_k", ".to_v")) {
-      parts.add(weight(name + part + ".weight", compute, c, c, 1, 1));
-    }
-    // Joined when the model is loaded: one product instead of three, and no copy of activations.
-    String joined = nodes.add(name + ".to_qkv.weight", "Concat", parts, axis(0));
+    String joined = projections(name, c); // [3·C, C, 1, 1]
     String qkv = nodes.add(name + ".to_qkv", "Conv", List.of(x, joined)); // [B, 3·C, H, W]
     List<String> scales = new ArrayList<>(List.of(qkv));
     for (int i = 0; i < stage.multiscales().size(); i++) {
@@ -274,6 +335,21 @@ public final class DcAeGraph extends OnnxGraph {
             "Conv",
             List.of(attended, weight(name + ".to_out.weight", compute, c, out, 1, 1)));
     return nodes.add(name, "Add", List.of(x, norm(name + ".norm_out", y, Norm.RMS_NORM)));
+  }
+
+  /**
+   * The weights of queries, keys and values as one: one product instead of three, and no copy of
+   * activations. Joined when the model is loaded, or, for TensorRT, when it is written.
+   */
+  private String projections(String name, long c) {
+    if (forTensorRt) {
+      return weight(name + JoinedProjections.SUFFIX, compute, 3 * c, c, 1, 1);
+    }
+    List<String> parts = new ArrayList<>();
+    for (String part : JoinedProjections.PARTS) {
+      parts.add(weight(name + part, compute, c, c, 1, 1));
+    }
+    return nodes.add(name + JoinedProjections.SUFFIX, "Concat", parts, axis(0));
   }
 
   /** The gated convolution; the second half of its channels is the gate. */

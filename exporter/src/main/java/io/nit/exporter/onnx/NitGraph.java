@@ -48,6 +48,8 @@ public final class NitGraph extends OnnxGraph {
   private static final float QK_NORM_EPSILON = 1e-5f;
   private static final int TIME_FREQUENCIES = 128;
   private static final double MAX_PERIOD = 10_000;
+  private static final String MODULATION = "modulation";
+  private static final String FINAL_MODULATION = "final_layer.adaLN_modulation.1";
 
   /** Whom the graph is laid out for. */
   private enum Target {
@@ -55,48 +57,53 @@ public final class NitGraph extends OnnxGraph {
     ONNX,
     /** TensorRT with our plugins: arithmetic in 16 bits, no bodies, the fused node. */
     PLUGINS,
+    /** The modulations alone, which {@link #PLUGINS} takes as an input. */
+    MODULATIONS,
     /** TensorRT without plugins: single precision, standard operators only. */
     STANDARD
   }
 
-  /** A modulation [B, K·D] and the names of its K parts. */
+  /** Shifts, scales and gates of a place in the network: some of the parts of a tensor. */
   private final class Modulation {
-    private final String name;
-    private final String values;
+    private final int first;
     private final List<String> parts;
-    private boolean cut;
+    private final List<String> values;
 
-    Modulation(String name, String values, String... parts) {
-      this.name = name;
-      this.values = values;
+    /** The whole of {@code modulation} [B, K·D], as K values of their own. */
+    Modulation(String name, String modulation, String... parts) {
+      this.first = 0;
       this.parts = List.of(parts);
+      this.values = this.parts.stream().map(part -> name + ".modulation." + part).toList();
+      nodes.add(
+          values,
+          "Split",
+          List.of(modulation),
+          axis(1),
+          Onnx.attribute("num_outputs", parts.length));
+    }
+
+    /** Parts {@code first} and on of the network's input. */
+    Modulation(int first, String... parts) {
+      this.first = first;
+      this.parts = List.of(parts);
+      this.values = List.of();
     }
 
     Part part(String part) {
       return new Part(this, parts.indexOf(part));
     }
-
-    /** The parts as values of their own, [B, D]. */
-    private String cut(int part) {
-      List<String> outputs = parts.stream().map(p -> name + ".modulation." + p).toList();
-      if (!cut) {
-        nodes.add(
-            outputs,
-            "Split",
-            List.of(values),
-            axis(1),
-            Onnx.attribute("num_outputs", parts.size()));
-        cut = true;
-      }
-      return outputs.get(part);
-    }
   }
 
   /** A shift, a scale or a gate. */
   private record Part(Modulation of, int index) {
+    /** Where it stands in the network's input, in units of D columns. */
+    long column() {
+      return of.first + index;
+    }
+
     /** As a value of its own, [B, D]. */
     String value() {
-      return of.cut(index);
+      return of.values.get(index);
     }
   }
 
@@ -127,16 +134,30 @@ public final class NitGraph extends OnnxGraph {
     this.target = target;
     this.compute = compute;
     this.functions = new NitFunctions(config, OPSET);
-    forward();
+    if (target == Target.MODULATIONS) {
+      modulations();
+    } else {
+      forward();
+    }
   }
 
   /**
-   * The same network with the same inputs and output, laid out for TensorRT's strongly typed
-   * networks, where a value has the type that the graph gives it. In 16 bits our nodes stand
-   * without bodies and with the attributes that make plugins of them, and each gated residual is
-   * one node with the norm that follows ({@link NitOps#GATED_ADALN}); the embedding of times and
-   * labels stays in single precision. In single precision, which the plugins do not compute, there
-   * are standard operators only, and attention works on all pairs of the pack's tokens.
+   * The same network laid out for TensorRT's strongly typed networks, where a value has the type
+   * that the graph gives it.
+   *
+   * <p>In 16 bits our nodes stand without bodies and with the attributes that make plugins of them,
+   * and each gated residual is one node with the norm that follows ({@link NitOps#GATED_ADALN}).
+   * What depends on time and label alone is a network of its own, {@link #modulations}: in place of
+   * {@code t}, {@code y} and {@code image_index} there are
+   *
+   * <pre>
+   * modulation      T [rows, (6·depth + 2)·D]   a table of modulations
+   * modulation_row  int32 [tokens]              each token's row of it
+   * </pre>
+   *
+   * <p>In single precision, which the plugins do not compute, inputs and output are those of the
+   * exported file, there are standard operators only, and attention works on all pairs of the
+   * pack's tokens.
    *
    * @param compute type of the arithmetic and of the weights: F32, F16 or BF16
    * @throws IllegalArgumentException if {@code compute} is another type
@@ -144,6 +165,24 @@ public final class NitGraph extends OnnxGraph {
   public static NitGraph forTensorRt(NitConfig config, DType compute) {
     return new NitGraph(
         config, compute, compute, compute == DType.F32 ? Target.STANDARD : Target.PLUGINS);
+  }
+
+  /**
+   * The modulations of every block and of the final layer, for a 16-bit network of {@link
+   * #forTensorRt}: from {@code t} float [rows] and {@code y} int64 [rows] to {@code modulation}
+   * [rows, (6·depth + 2)·D]. A third of the weights of NiT-XL stand here; times and labels are
+   * known before a picture's first step, so that one pass over these weights serves all of its
+   * steps. The embedding of times and labels is computed in single precision.
+   *
+   * @param compute F16 or BF16
+   */
+  public static NitGraph modulations(NitConfig config, DType compute) {
+    return new NitGraph(config, compute, compute, Target.MODULATIONS);
+  }
+
+  /** Whether the network takes the table that {@link #modulations} fills. */
+  public boolean takesModulations() {
+    return target == Target.PLUGINS;
   }
 
   /** How many nodes of each plugin a TensorRT engine of this graph must hold; may be empty. */
@@ -154,6 +193,12 @@ public final class NitGraph extends OnnxGraph {
   /** The network. */
   public NitConfig config() {
     return config;
+  }
+
+  /** A cast of weights would be folded into an engine, and they could not be exchanged later. */
+  @Override
+  DType stored(DType compute) {
+    return target == Target.ONNX ? super.stored(compute) : compute;
   }
 
   @Override
@@ -180,18 +225,36 @@ public final class NitGraph extends OnnxGraph {
   @Override
   Message graph() {
     Object[] latent = {"tokens", config.inChannels(), config.patchSize(), config.patchSize()};
+    Object[] modulation = {"rows", (long) config.modulationParts() * config.hiddenSize()};
+    boolean table = target == Target.PLUGINS;
+    if (target == Target.MODULATIONS) {
+      return Onnx.graph(
+          "NiT modulations",
+          nodes,
+          List.of(
+              Onnx.value("t", TensorProto_DataType_FLOAT, "rows"),
+              Onnx.value("y", TensorProto_DataType_INT64, "rows")),
+          List.of(Onnx.value(MODULATION, Onnx.elementType(compute), modulation)));
+    }
+    List<Message> inputs = new ArrayList<>();
+    inputs.add(Onnx.value("x", TensorProto_DataType_FLOAT, latent));
+    if (table) {
+      inputs.add(Onnx.value(MODULATION, Onnx.elementType(compute), modulation));
+    } else {
+      inputs.add(Onnx.value("t", TensorProto_DataType_FLOAT, "images"));
+      inputs.add(Onnx.value("y", TensorProto_DataType_INT64, "images"));
+    }
+    inputs.add(Onnx.value("cu_seqlens", TensorProto_DataType_INT32, "images_plus_1"));
+    inputs.add(Onnx.value(rowOfToken(), TensorProto_DataType_INT32, "tokens"));
+    inputs.add(Onnx.value("rope_cos", TensorProto_DataType_FLOAT, "tokens", config.headDim()));
+    inputs.add(Onnx.value("rope_sin", TensorProto_DataType_FLOAT, "tokens", config.headDim()));
     return Onnx.graph(
-        "NiT",
-        nodes,
-        List.of(
-            Onnx.value("x", TensorProto_DataType_FLOAT, latent),
-            Onnx.value("t", TensorProto_DataType_FLOAT, "images"),
-            Onnx.value("y", TensorProto_DataType_INT64, "images"),
-            Onnx.value("cu_seqlens", TensorProto_DataType_INT32, "images_plus_1"),
-            Onnx.value("image_index", TensorProto_DataType_INT32, "tokens"),
-            Onnx.value("rope_cos", TensorProto_DataType_FLOAT, "tokens", config.headDim()),
-            Onnx.value("rope_sin", TensorProto_DataType_FLOAT, "tokens", config.headDim())),
-        List.of(Onnx.value("v", TensorProto_DataType_FLOAT, latent)));
+        "NiT", nodes, inputs, List.of(Onnx.value("v", TensorProto_DataType_FLOAT, latent)));
+  }
+
+  /** The input that says which row of the modulations a token takes. */
+  private String rowOfToken() {
+    return target == Target.PLUGINS ? "modulation_row" : "image_index";
   }
 
   private void forward() {
@@ -199,11 +262,22 @@ public final class NitGraph extends OnnxGraph {
       sameImage(); // [N, N]
     }
     stream = patchEmbedding(); // [N, D]
-    String c = as(compute, silu("c", conditioning())); // [B, D]
+    String c = target == Target.PLUGINS ? "" : silu("c", conditioning()); // [B, D]
     for (int i = 0; i < config.depth(); i++) {
-      block("blocks." + i, c); // [N, D]
+      block(i, c); // [N, D]
     }
     finalLayer(c); // [N, C, p, p]
+  }
+
+  /** All that {@link #forward} takes from a table where it has one. */
+  private void modulations() {
+    String c = as(compute, silu("c", conditioning())); // [B, D]
+    List<String> all = new ArrayList<>();
+    for (int i = 0; i < config.depth(); i++) {
+      all.add(blockModulation("blocks." + i, c)); // [B, 6·D]
+    }
+    all.add(linear(FINAL_MODULATION, c)); // [B, 2·D]
+    nodes.add(MODULATION, "Concat", all, axis(1));
   }
 
   /** The convolution with kernel = stride = p, as one product over the flattened token. */
@@ -246,18 +320,23 @@ public final class NitGraph extends OnnxGraph {
     return nodes.add("conditioning", "Add", List.of(time, label));
   }
 
-  private void block(String name, String c) {
-    String m = c;
-    m = linear(name + ".adaLN_modulation.1", m);
-    if (config.useAdaLnLora()) {
-      m = linear(name + ".adaLN_modulation.2", m);
-    }
-    Modulation cut = modulation(name, m, "shift1", "scale1", "gate1", "shift2", "scale2", "gate2");
+  private void block(int i, String c) {
+    String name = "blocks." + i;
+    String[] parts = {"shift1", "scale1", "gate1", "shift2", "scale2", "gate2"};
+    Modulation cut =
+        target == Target.PLUGINS
+            ? new Modulation(i * parts.length, parts)
+            : new Modulation(name, blockModulation(name, c), parts);
     String attended =
         attention(name + ".attn", adaLn(name + ".norm1", cut.part("shift1"), cut.part("scale1")));
     gated(name + ".residual1", attended, cut.part("gate1"));
     String mlp = mlp(name + ".mlp", adaLn(name + ".norm2", cut.part("shift2"), cut.part("scale2")));
     gated(name + ".residual2", mlp, cut.part("gate2"));
+  }
+
+  private String blockModulation(String name, String c) {
+    String m = linear(name + ".adaLN_modulation.1", c);
+    return config.useAdaLnLora() ? linear(name + ".adaLN_modulation.2", m) : m;
   }
 
   private String attention(String name, String x) {
@@ -309,8 +388,11 @@ public final class NitGraph extends OnnxGraph {
   }
 
   private void finalLayer(String c) {
-    String m = linear("final_layer.adaLN_modulation.1", c);
-    Modulation cut = modulation("final_layer", m, "shift", "scale");
+    String[] parts = {"shift", "scale"};
+    Modulation cut =
+        target == Target.PLUGINS
+            ? new Modulation(config.modulationParts() - parts.length, parts)
+            : new Modulation("final_layer", linear(FINAL_MODULATION, c), parts);
     String out =
         linear(
             "final_layer.linear", adaLn("final_layer.norm", cut.part("shift"), cut.part("scale")));
@@ -321,35 +403,48 @@ public final class NitGraph extends OnnxGraph {
   /** The residual stream's norm, together with the branch that waits for it, if there is one. */
   private String adaLn(String name, Part shift, Part scale) {
     Message epsilon = Onnx.attribute("epsilon", LAYER_NORM_EPSILON);
+    String row = rowOfToken();
+    if (target != Target.PLUGINS) {
+      return own(
+          name,
+          NitOps.PACKED_ADALN,
+          List.of(stream, shift.value(), scale.value(), row),
+          LAYER_NORM_EPSILON,
+          epsilon);
+    }
     if (branch == null) {
       return own(
           name,
           NitOps.PACKED_ADALN,
-          List.of(stream, shift.value(), scale.value(), "image_index"),
+          List.of(stream, column(name + ".shift", shift), column(name + ".scale", scale), row),
           LAYER_NORM_EPSILON,
           epsilon);
     }
-    // Read straight from the modulations, where those are of one width: no slices in between.
-    Part gate = branch.gate;
-    boolean whole = gate.of.parts.size() == shift.of.parts.size();
     nodes.add(
         List.of(branch.name, name),
         NitOps.GATED_ADALN,
-        List.of(
-            stream,
-            branch.y,
-            whole ? gate.of.values : gate.value(),
-            whole ? shift.of.values : shift.value(),
-            whole ? scale.of.values : scale.value(),
-            "image_index"),
+        List.of(stream, branch.y, MODULATION, MODULATION, MODULATION, row),
         pluginAttributes(
             epsilon,
-            Onnx.attribute("gate_at", whole ? gate.index : 0L),
-            Onnx.attribute("shift_at", whole ? shift.index : 0L),
-            Onnx.attribute("scale_at", whole ? scale.index : 0L)));
+            Onnx.attribute("gate_at", branch.gate.column()),
+            Onnx.attribute("shift_at", shift.column()),
+            Onnx.attribute("scale_at", scale.column())));
     stream = branch.name;
     branch = null;
     return name;
+  }
+
+  /** A part of the table as a tensor of its own: only the first norm, which no branch joins. */
+  private String column(String name, Part part) {
+    long from = part.column() * config.hiddenSize();
+    return nodes.add(
+        name,
+        "Slice",
+        List.of(
+            MODULATION,
+            nodes.longs(name + ".from", from),
+            nodes.longs(name + ".to", from + config.hiddenSize()),
+            nodes.longs(name + ".axis", 1)));
   }
 
   /** Adds {@code gate·y} to the residual stream: now, or together with the norm that follows. */
@@ -357,7 +452,7 @@ public final class NitGraph extends OnnxGraph {
     if (target == Target.PLUGINS) {
       branch = new Branch(name, y, gate);
     } else {
-      stream = own(name, NitOps.GATED_RESIDUAL, List.of(stream, y, gate.value(), "image_index"), 0);
+      stream = own(name, NitOps.GATED_RESIDUAL, List.of(stream, y, gate.value(), rowOfToken()), 0);
     }
   }
 
@@ -385,15 +480,6 @@ public final class NitGraph extends OnnxGraph {
       all.add(Onnx.attribute("plugin_namespace", NitOps.DOMAIN));
     }
     return all;
-  }
-
-  /** A modulation; in parts at once where no node reads it whole. */
-  private Modulation modulation(String name, String values, String... parts) {
-    Modulation modulation = new Modulation(name, values, parts);
-    if (target != Target.PLUGINS) {
-      modulation.cut(0);
-    }
-    return modulation;
   }
 
   private String silu(String name, String x) {

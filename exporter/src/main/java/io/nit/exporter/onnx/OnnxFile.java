@@ -76,7 +76,7 @@ public record OnnxFile(Path model, Optional<Path> data) {
       Path model = staging.resolve(target.getFileName());
       Path data = staging.resolve(target.getFileName() + ".data");
       boolean external = graph.weightBytes() > externalDataAbove;
-      Writer writer = new Writer(graph, checkpoint, progress);
+      Writer writer = new Writer(graph, graph.weightsOf(checkpoint), progress);
       if (external) {
         writer.writeData(data);
       }

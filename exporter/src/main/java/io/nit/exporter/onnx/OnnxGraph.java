@@ -43,7 +43,7 @@ public abstract sealed class OnnxGraph permits NitGraph, DcAeGraph {
     this.checkpoint = checkpoint;
   }
 
-  /** Type that weights are stored in. */
+  /** Type that weights are stored in; {@link #stored} may name another for some. */
   public final DType storage() {
     return storage;
   }
@@ -65,6 +65,11 @@ public abstract sealed class OnnxGraph permits NitGraph, DcAeGraph {
    */
   abstract void require(TensorSource checkpoint);
 
+  /** Where the values of the weights come from, for a checkpoint that {@link #require} takes. */
+  TensorSource weightsOf(TensorSource checkpoint) {
+    return checkpoint;
+  }
+
   /** Everything of the model but its graph: versions, functions, metadata. */
   abstract Message model();
 
@@ -81,6 +86,11 @@ public abstract sealed class OnnxGraph permits NitGraph, DcAeGraph {
     return checkpoint.containsKey(key);
   }
 
+  /** Type that a weight is stored in which is used as {@code compute}. */
+  DType stored(DType compute) {
+    return storage;
+  }
+
   /** A weight with the checkpoint's extents, as {@code compute}; returns its name. */
   final String weight(String key, DType compute) {
     return weight(key, compute, shape(key).dims());
@@ -88,8 +98,9 @@ public abstract sealed class OnnxGraph permits NitGraph, DcAeGraph {
 
   /** A weight with other extents for the same values, as {@code compute}; returns its name. */
   final String weight(String key, DType compute, long... dims) {
-    weights.put(key, Weight.of(key, storage, dims));
-    if (storage == compute) {
+    DType stored = stored(compute);
+    weights.put(key, Weight.of(key, stored, dims));
+    if (stored == compute) {
       return key;
     }
     String cast = key + "." + compute.name().toLowerCase(Locale.ROOT);

@@ -1,5 +1,8 @@
 package io.nit.exporter.trt;
 
+import io.nit.core.bundle.EngineManifest.Traits;
+import io.nit.core.bundle.EngineManifest.Weights;
+import io.nit.core.config.NitConfig;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -13,6 +16,7 @@ import java.util.Optional;
  * @param workspaceBytes device memory that TensorRT may use beside activations
  * @param optimizationLevel 0 to 5: how long TensorRT looks for fast kernels; 3 is its default
  * @param timingCache a file of kernel timings that is read where it exists, and written
+ * @param traits where else the engine is to run, and whether its weights can be exchanged
  */
 public record BuildOptions(
     int device,
@@ -20,12 +24,29 @@ public record BuildOptions(
     int maxImages,
     long workspaceBytes,
     int optimizationLevel,
-    Optional<Path> timingCache) {
+    Optional<Path> timingCache,
+    Traits traits) {
   /** The most images of a pack unless another number is asked for. */
   public static final int MAX_IMAGES = 1024;
 
+  /** How long TensorRT looks for fast kernels unless another level is asked for. */
+  public static final int OPTIMIZATION_LEVEL = 3;
+
   /** Device memory for TensorRT's own use unless another size is asked for. */
   public static final long WORKSPACE = 2L << 30;
+
+  private static final long MODULATION_BYTES = 1L << 30;
+
+  /** For one GPU and version, with its weights. */
+  public BuildOptions(
+      int device,
+      List<Integer> buckets,
+      int maxImages,
+      long workspaceBytes,
+      int optimizationLevel,
+      Optional<Path> timingCache) {
+    this(device, buckets, maxImages, workspaceBytes, optimizationLevel, timingCache, Traits.NONE);
+  }
 
   /** Checks the values. */
   public BuildOptions {
@@ -54,9 +75,31 @@ public record BuildOptions(
     }
   }
 
+  /** The same for an engine that keeps its weights. */
+  public BuildOptions withFixedWeights() {
+    return new BuildOptions(
+        device,
+        buckets,
+        maxImages,
+        workspaceBytes,
+        optimizationLevel,
+        timingCache,
+        traits.with(Weights.FIXED));
+  }
+
   /** The most images of a profile: no more than it has tokens. */
   public int images(int bucket) {
     return Math.min(bucket, maxImages);
+  }
+
+  /**
+   * Rows of the table of modulations that an engine keeps on the device: what 1 GiB holds, 256 to
+   * 4096, and at least one for every image of a pack.
+   */
+  public int modulationRows(NitConfig config) {
+    long rowBytes = 2L * config.modulationParts() * config.hiddenSize();
+    long rows = Math.max(256, Math.min(4096, MODULATION_BYTES / rowBytes));
+    return (int) Math.max(maxImages, rows);
   }
 
   /** Images of the pack that a profile is tuned for: 256 tokens each, as in a 512² picture. */

@@ -1,15 +1,21 @@
 package io.nit.exporter.trt;
 
+import io.nit.core.bundle.EngineManifest;
+import io.nit.core.bundle.EngineManifest.Hardware;
+import io.nit.core.bundle.EngineManifest.Traits;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.io.AtomicFile;
 import io.nit.core.tensor.DType;
+import io.nit.core.tensor.Shape;
 import io.nit.core.trt.Gpu;
 import io.nit.core.trt.NativeOwners;
+import io.nit.core.trt.PlanFile;
 import io.nit.core.trt.PlanLayers;
 import io.nit.core.trt.TensorRt;
 import io.nit.core.trt.TensorRtException;
 import io.nit.core.trt.TensorRtLogger;
 import io.nit.core.trt.TensorRtPlan;
+import io.nit.exporter.onnx.OnnxFile;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -17,6 +23,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
@@ -54,7 +62,7 @@ public final class EngineBuilder {
   private static final Logger LOG = LoggerFactory.getLogger(EngineBuilder.class);
   private static final int CHUNK = 1 << 28;
 
-  private final TrtModel model;
+  private final TrtNetwork model;
   private final Optional<PluginLibrary> plugins;
   private final BuildOptions options;
   private final Consumer<String> progress;
@@ -66,7 +74,7 @@ public final class EngineBuilder {
   private ITimingCache timings;
 
   private EngineBuilder(
-      TrtModel model,
+      TrtNetwork model,
       Optional<PluginLibrary> plugins,
       BuildOptions options,
       Consumer<String> progress) {
@@ -102,7 +110,7 @@ public final class EngineBuilder {
    * @throws IOException if a file cannot be read or written; {@code plan} is then as it was
    */
   public static Built build(
-      TrtModel model,
+      TrtNetwork model,
       Optional<PluginLibrary> plugins,
       BuildOptions options,
       Path plan,
@@ -123,58 +131,96 @@ public final class EngineBuilder {
     Gpu gpu = Gpu.open(options.device());
     if (plugins.isPresent()) {
       TensorRtPlan.requireArchitecture(plugins.get(), gpu);
+      requirePortable(plugins.get(), options.traits());
     }
     progress.accept("TensorRT " + TensorRt.version() + " on " + gpu);
+    if (options.traits().versionCompatible()) {
+      progress.accept("lean runtime " + LeanRuntime.load(TensorRt.version()));
+    }
     Files.createDirectories(plan.getParent());
-    Path temporary =
-        plan.resolveSibling("." + plan.getFileName() + ".tmp-" + ProcessHandle.current().pid());
+    List<Path> temporary = new ArrayList<>();
     try {
       long start = System.nanoTime();
-      serialize(temporary);
+      for (int i = 0; i < model.files().size(); i++) {
+        serialize(i, temporaryFile(plan, temporary));
+      }
+      if (temporary.size() > 1) {
+        PlanFile.join(List.copyOf(temporary), temporaryFile(plan, temporary));
+      }
       final double buildSeconds = seconds(start);
       start = System.nanoTime();
+      Path whole = temporary.get(temporary.size() - 1);
       PlanLayers layers;
       try (TensorRtPlan opened =
           TensorRtPlan.open(
-              temporary,
+              PlanFile.read(whole),
+              0,
               model.plugins().isEmpty() ? Optional.empty() : plugins,
-              options.device())) {
+              options.device(),
+              options.traits().versionCompatible())) {
         final double openSeconds = seconds(start);
         layers = opened.layers();
         layers.requirePlugins(model.plugins());
-        long bytes = Files.size(temporary);
+        long bytes = Files.size(whole);
         Files.move(
-            temporary, plan, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+            whole, plan, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
         return new Built(plan, bytes, gpu, layers, buildSeconds, openSeconds);
       }
     } finally {
-      Files.deleteIfExists(temporary);
+      for (Path file : temporary) {
+        Files.deleteIfExists(file);
+      }
     }
+  }
+
+  /** Refuses a library whose kernels end before the GPUs that a plan is built for. */
+  static void requirePortable(PluginLibrary plugins, Traits traits) throws TensorRtException {
+    if (traits.hardware() == Hardware.AMPERE_PLUS && plugins.architectureFor(8, 0).isEmpty()) {
+      throw new TensorRtException(
+          "--hardware-compatible: expected our kernels for sm_80 and newer, found "
+              + String.join(", ", plugins.architectures())
+              + " in "
+              + plugins.file()
+              + "; a build of plugins-trt without -Dnit.architectures holds all");
+    }
+  }
+
+  private static Path temporaryFile(Path plan, List<Path> all) {
+    String name =
+        "." + plan.getFileName() + "-" + all.size() + ".tmp-" + ProcessHandle.current().pid();
+    all.add(plan.resolveSibling(name));
+    return all.get(all.size() - 1);
   }
 
   private static double seconds(long since) {
     return (System.nanoTime() - since) / 1e9;
   }
 
-  private void serialize(Path target) throws IOException, TensorRtException {
+  private void serialize(int number, Path target) throws IOException, TensorRtException {
+    OnnxFile file = model.files().get(number);
     logger.errors(); // of something else
     IHostMemory plan = null;
     try {
       builder =
           required(NativeOwners.owned(nvinfer.createInferBuilder(logger)), "TensorRT's builder");
-      if (!model.plugins().isEmpty()) {
-        String file = plugins.orElseThrow().file().toString();
-        required(builder.getPluginRegistry().loadLibrary(file), "library " + file);
+      if (number == 0 && !model.plugins().isEmpty()) { // the others hold none
+        String library = plugins.orElseThrow().file().toString();
+        required(builder.getPluginRegistry().loadLibrary(library), "library " + library);
       }
-      parse();
+      parse(file.model().toAbsolutePath().toString());
+      markWeights(file);
       config = required(NativeOwners.owned(builder.createBuilderConfig()), "builder config");
       configure();
+      for (InputSizes sizes : model.profiles(number, options)) {
+        addProfile(sizes);
+      }
       plan = timed();
       write(plan, target);
     } finally {
       NativeOwners.close(plan);
       NativeOwners.close(config);
       NativeOwners.close(timings);
+      timings = null;
       NativeOwners.close(network);
       NativeOwners.close(builder);
     }
@@ -187,14 +233,13 @@ public final class EngineBuilder {
     return object;
   }
 
-  private void parse() throws TensorRtException {
+  private void parse(String file) throws TensorRtException {
     int stronglyTyped = 1 << nvinfer.NetworkDefinitionCreationFlag.kSTRONGLY_TYPED.value;
     network =
         required(NativeOwners.owned(builder.createNetworkV2(stronglyTyped)), "network definition");
     // Keeps the weights that the network refers to, and stays until the process ends: see
     // NativeOwners.
     IParser parser = required(nvonnxparser.createParser(network, logger), "ONNX parser");
-    String file = model.file().model().toAbsolutePath().toString();
     if (!parser.parseFromFile(file, ILogger.Severity.kWARNING.value)) {
       StringJoiner errors = new StringJoiner("; ");
       for (int i = 0; i < parser.getNbErrors(); i++) {
@@ -218,9 +263,29 @@ public final class EngineBuilder {
             + " layers, "
             + network.getNbInputs()
             + " inputs, "
-            + model.precision().name().toLowerCase(Locale.ROOT)
-            + ", plugins "
-            + model.plugins());
+            + model.precision().name().toLowerCase(Locale.ROOT));
+  }
+
+  /** Leaves the checkpoint's weights open to a refit; the graph's constants are folded as ever. */
+  private void markWeights(OnnxFile file) throws IOException, TensorRtException {
+    if (options.traits().weights() == EngineManifest.Weights.FIXED) {
+      return;
+    }
+    StringJoiner refused = new StringJoiner(", ");
+    int count = 0;
+    try (OnnxWeights weights = OnnxWeights.open(file.model())) {
+      for (String name : weights.specs().keySet()) {
+        count++;
+        if (!network.markWeightsRefittable(name)) {
+          refused.add(name);
+        }
+      }
+    }
+    if (refused.length() > 0) {
+      throw new TensorRtException(
+          "weights that TensorRT cannot exchange later: " + refused + "; " + logger.errors());
+    }
+    progress.accept(count + " weights can be exchanged without a build");
   }
 
   private void configure() throws IOException, TensorRtException {
@@ -234,49 +299,52 @@ public final class EngineBuilder {
     if (model.precision() == DType.F32) {
       config.clearFlag(nvinfer.BuilderFlag.kTF32); // true single precision
     }
-    for (int bucket : options.buckets()) {
-      addProfile(bucket);
-    }
+    configureTraits();
     readTimingCache();
   }
 
-  private void addProfile(int tokens) throws TensorRtException {
+  private void configureTraits() {
+    Traits traits = options.traits();
+    if (traits.hardware() == Hardware.AMPERE_PLUS) {
+      config.setHardwareCompatibilityLevel(nvinfer.HardwareCompatibilityLevel.kAMPERE_PLUS);
+    }
+    if (traits.versionCompatible()) {
+      config.setFlag(nvinfer.BuilderFlag.kVERSION_COMPATIBLE);
+    }
+    if (traits.weights() != EngineManifest.Weights.FIXED) {
+      config.setFlag(nvinfer.BuilderFlag.kREFIT_INDIVIDUAL);
+    }
+    if (traits.weights() == EngineManifest.Weights.STRIPPED) {
+      config.setFlag(nvinfer.BuilderFlag.kSTRIP_PLAN);
+    }
+  }
+
+  private void addProfile(InputSizes sizes) throws TensorRtException {
     IOptimizationProfile profile =
         required(builder.createOptimizationProfile(), "optimization profile");
-    int images = options.images(tokens);
-    int typical = options.typicalImages(tokens);
-    long p = model.config().patchSize();
-    dimensions(profile, "x", 1, tokens, tokens, model.config().inChannels(), p, p);
-    dimensions(profile, "image_index", 1, tokens, tokens);
-    dimensions(profile, "rope_cos", 1, tokens, tokens, model.config().headDim());
-    dimensions(profile, "rope_sin", 1, tokens, tokens, model.config().headDim());
-    dimensions(profile, "t", 1, typical, images);
-    dimensions(profile, "y", 1, typical, images);
-    dimensions(profile, "cu_seqlens", 2, typical + 1, images + 1);
+    for (Map.Entry<String, InputSizes.Range> input : sizes.inputs().entrySet()) {
+      InputSizes.Range range = input.getValue();
+      dimensions(profile, input.getKey(), nvinfer.OptProfileSelector.kMIN, range.least());
+      dimensions(profile, input.getKey(), nvinfer.OptProfileSelector.kOPT, range.typical());
+      dimensions(profile, input.getKey(), nvinfer.OptProfileSelector.kMAX, range.most());
+    }
     if (!profile.isValid() || config.addOptimizationProfile(profile) < 0) {
       throw new TensorRtException(
-          "profile of " + tokens + " tokens: TensorRT refused: " + logger.errors());
+          "profile of " + sizes.name() + ": TensorRT refused: " + logger.errors());
     }
   }
 
   private void dimensions(
-      IOptimizationProfile profile, String input, int least, int typical, int most, long... rest)
+      IOptimizationProfile profile, String input, nvinfer.OptProfileSelector end, Shape shape)
       throws TensorRtException {
-    Map<nvinfer.OptProfileSelector, Integer> firsts =
-        Map.of(
-            nvinfer.OptProfileSelector.kMIN, least,
-            nvinfer.OptProfileSelector.kOPT, typical,
-            nvinfer.OptProfileSelector.kMAX, most);
-    for (Map.Entry<nvinfer.OptProfileSelector, Integer> first : firsts.entrySet()) {
-      try (Dims64 dims = new Dims64()) {
-        dims.nbDims(1 + rest.length).d(0, first.getValue());
-        for (int i = 0; i < rest.length; i++) {
-          dims.d(i + 1, rest[i]);
-        }
-        if (!profile.setDimensions(input, first.getKey(), dims)) {
-          throw new TensorRtException(
-              "profile: " + input + " of " + first + " refused: " + logger.errors());
-        }
+    try (Dims64 dims = new Dims64()) {
+      dims.nbDims(shape.rank());
+      for (int i = 0; i < shape.rank(); i++) {
+        dims.d(i, shape.dim(i));
+      }
+      if (!profile.setDimensions(input, end, dims)) {
+        throw new TensorRtException(
+            "profile: " + input + " of " + shape + " refused: " + logger.errors());
       }
     }
   }
@@ -356,7 +424,7 @@ public final class EngineBuilder {
     }
   }
 
-  private static void write(IHostMemory memory, Path target) throws IOException {
+  static void write(IHostMemory memory, Path target) throws IOException {
     long bytes = memory.size();
     BytePointer view = new BytePointer(memory.data()).capacity(bytes);
     try (FileChannel out =

@@ -3,17 +3,17 @@ package io.nit.exporter.trt;
 import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
 import io.nit.core.safetensors.TensorSource;
-import io.nit.core.safetensors.TensorView;
 import io.nit.core.tensor.DType;
-import io.nit.core.tensor.HostTensor;
 import io.nit.core.tensor.NitTensors;
-import io.nit.core.tensor.TensorSpec;
+import io.nit.core.tensor.Shape;
 import io.nit.exporter.onnx.NitGraph;
 import io.nit.exporter.onnx.OnnxFile;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.LongConsumer;
 
 /**
@@ -23,12 +23,22 @@ import java.util.function.LongConsumer;
  * parser takes a node for a plugin only where no local function of its name stands in the file.
  *
  * @param file the ONNX file for TensorRT
+ * @param modulations the network that computes the modulations which {@code file} takes as an
+ *     input, if it does
  * @param config the network
  * @param precision type of its arithmetic
  * @param plugins how many nodes of each plugin it holds
  */
 public record TrtModel(
-    OnnxFile file, NitConfig config, DType precision, Map<String, Integer> plugins) {
+    OnnxFile file,
+    Optional<OnnxFile> modulations,
+    NitConfig config,
+    DType precision,
+    Map<String, Integer> plugins)
+    implements TrtNetwork {
+  /** Rows of modulations at once: a picture of 50 steps, guided. */
+  private static final int ROWS = 128;
+
   /** Copies the map. */
   public TrtModel {
     plugins = Map.copyOf(plugins);
@@ -39,7 +49,8 @@ public record TrtModel(
    *
    * @param model a model of {@code nit-export}, with its data file where it has one
    * @param precision F32, F16 or BF16
-   * @param target the file to make or replace
+   * @param target the file to make or replace; that of the modulations, if there is one, lies
+   *     beside it
    * @param externalDataAbove bytes of weights above which they get a file of their own
    * @param progress takes the bytes of every weight once it is written; may throw to stop the work
    * @throws IllegalArgumentException if the model is none of ours, or a weight leaves the range of
@@ -68,10 +79,20 @@ public record TrtModel(
       LongConsumer progress)
       throws IOException {
     NitGraph graph = NitGraph.forTensorRt(config, precision);
-    OnnxFile file =
-        OnnxFile.write(
-            graph, inCheckpointShapes(weights, config), target, externalDataAbove, progress);
-    return new TrtModel(file, config, precision, graph.plugins());
+    TensorSource checkpoint = inCheckpointShapes(weights, config);
+    OnnxFile file = OnnxFile.write(graph, checkpoint, target, externalDataAbove, progress);
+    Optional<OnnxFile> modulations = Optional.empty();
+    if (graph.takesModulations()) {
+      modulations =
+          Optional.of(
+              OnnxFile.write(
+                  NitGraph.modulations(config, precision),
+                  checkpoint,
+                  target.resolveSibling("modulations-" + target.getFileName()),
+                  externalDataAbove,
+                  progress));
+    }
+    return new TrtModel(file, modulations, config, precision, graph.plugins());
   }
 
   /**
@@ -81,7 +102,7 @@ public record TrtModel(
    * @return a view, which leaves {@code weights} to whoever opened them
    */
   public static TensorSource inCheckpointShapes(TensorSource weights, NitConfig config) {
-    return new InCheckpointShapes(weights, config);
+    return new CheckpointShapes(weights, NitTensors.of(config, false));
   }
 
   private static NitConfig config(OnnxWeights weights, Path model) {
@@ -94,28 +115,57 @@ public record TrtModel(
     return NitConfig.fromJson(text, model + ": nit.config", PositionOrder.AXIAL);
   }
 
-  private static final class InCheckpointShapes extends TensorView {
-    private final Map<String, TensorSpec> specs = new LinkedHashMap<>();
+  @Override
+  public List<OnnxFile> files() {
+    return modulations.isPresent() ? List.of(file, modulations.get()) : List.of(file);
+  }
 
-    InCheckpointShapes(TensorSource from, NitConfig config) {
-      super(from);
-      Map<String, TensorSpec> known = NitTensors.of(config, false);
-      from.specs().forEach((name, spec) -> specs.put(name, shaped(spec, known.get(name))));
-    }
+  @Override
+  public List<InputSizes> profiles(int network, BuildOptions options) {
+    return network == 0
+        ? options.buckets().stream().map(bucket -> packs(bucket, options)).toList()
+        : List.of(rows());
+  }
 
-    private static TensorSpec shaped(TensorSpec found, TensorSpec known) {
-      boolean sameValues = known != null && known.shape().elements() == found.shape().elements();
-      return sameValues ? new TensorSpec(found.name(), found.dtype(), known.shape()) : found;
+  private InputSizes packs(int tokens, BuildOptions options) {
+    int images = options.images(tokens);
+    int typical = options.typicalImages(tokens);
+    long p = config.patchSize();
+    InputSizes.Range packed = sizes(1, tokens, tokens);
+    InputSizes.Range table = sizes(1, tokens, tokens, config.headDim());
+    Map<String, InputSizes.Range> inputs = new LinkedHashMap<>();
+    inputs.put("x", sizes(1, tokens, tokens, config.inChannels(), p, p));
+    inputs.put("rope_cos", table);
+    inputs.put("rope_sin", table);
+    inputs.put("cu_seqlens", sizes(2, typical + 1, images + 1));
+    if (modulations.isPresent()) {
+      int rows = options.modulationRows(config);
+      long columns = (long) config.modulationParts() * config.hiddenSize();
+      inputs.put("modulation", sizes(rows, rows, rows, columns));
+      inputs.put("modulation_row", packed);
+    } else {
+      InputSizes.Range perImage = sizes(1, typical, images);
+      inputs.put("t", perImage);
+      inputs.put("y", perImage);
+      inputs.put("image_index", packed);
     }
+    return new InputSizes(tokens + " tokens", inputs);
+  }
 
-    @Override
-    public Map<String, TensorSpec> specs() {
-      return specs;
-    }
+  /** One size: rows cost little beside the weights, a new size costs milliseconds. */
+  private static InputSizes rows() {
+    InputSizes.Range rows = sizes(ROWS, ROWS, ROWS);
+    return new InputSizes("modulations", Map.of("t", rows, "y", rows));
+  }
 
-    @Override
-    public HostTensor tensor(String name) throws IOException {
-      return new HostTensor(specs.get(name), super.tensor(name).bytes());
-    }
+  private static InputSizes.Range sizes(int least, int typical, int most, long... rest) {
+    return new InputSizes.Range(shape(least, rest), shape(typical, rest), shape(most, rest));
+  }
+
+  private static Shape shape(int first, long... rest) {
+    long[] dims = new long[1 + rest.length];
+    dims[0] = first;
+    System.arraycopy(rest, 0, dims, 1, rest.length);
+    return Shape.of(dims);
   }
 }

@@ -128,7 +128,7 @@ public final class AutoencoderVerifier {
     return samples;
   }
 
-  private static float[] normals(int stream, int count) {
+  static float[] normals(int stream, int count) {
     double[] normals = new Philox(SEED, stream).normals(count);
     float[] values = new float[count];
     for (int i = 0; i < count; i++) {
@@ -139,24 +139,30 @@ public final class AutoencoderVerifier {
 
   private static LatentCodec open(Path folder, DcAeSpec spec, AutoencoderFiles files)
       throws IOException, EngineException {
-    // Backends open the codec of a model's bundle; this one stands in for a model that may be
-    // missing, and its codec is all that is asked for.
-    Bundle standIn =
-        new Bundle(
-            folder,
-            NitConfig.s().with(Map.of("in_channels", spec.channels())),
-            files.decoder(),
-            files.weights().name(),
-            DcAeGraph.OPSET,
-            Optional.of(spec),
-            Optional.of(files),
-            List.of(),
-            1,
-            Bundle.SamplingDefaults.STANDARD,
-            List.of(),
-            JsonNodeFactory.instance.arrayNode(),
-            JsonNodeFactory.instance.objectNode());
-    return Engines.openCodec(standIn, ExportVerifier.BACKEND, EngineOptions.DEFAULT).orElseThrow();
+    return Engines.openCodec(
+            standIn(folder, spec, files), ExportVerifier.BACKEND, EngineOptions.DEFAULT)
+        .orElseThrow();
+  }
+
+  /**
+   * A bundle of an autoencoder whose model may be missing: backends open the codec of a model's
+   * bundle, and this one's codec is all that is asked for.
+   */
+  static Bundle standIn(Path folder, DcAeSpec spec, AutoencoderFiles files) {
+    return new Bundle(
+        folder,
+        NitConfig.s().with(Map.of("in_channels", spec.channels())),
+        files.decoder(),
+        files.weights().name(),
+        DcAeGraph.OPSET,
+        Optional.of(spec),
+        Optional.of(files),
+        List.of(),
+        1,
+        Bundle.SamplingDefaults.STANDARD,
+        List.of(),
+        JsonNodeFactory.instance.arrayNode(),
+        JsonNodeFactory.instance.objectNode());
   }
 
   /** The encoder's output; the codec's latent is that times the scaling factor. */

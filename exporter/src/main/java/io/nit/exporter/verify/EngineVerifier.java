@@ -1,29 +1,52 @@
 package io.nit.exporter.verify;
 
 import io.nit.core.bundle.Bundle;
+import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.Tokens;
+import io.nit.core.config.NitConfig;
+import io.nit.core.flow.Guidance;
+import io.nit.core.flow.SamplerKind;
+import io.nit.core.flow.Trajectory;
+import io.nit.core.image.RgbImage;
+import io.nit.core.oracle.ForwardOracle;
 import io.nit.core.safetensors.SafetensorsFile;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.DType;
+import io.nit.core.tensor.Parity;
 import io.nit.exporter.trt.BuildOptions;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.Engines;
+import io.nit.runtime.engine.ForwardInputs;
 import io.nit.runtime.engine.VelocityEngine;
 import io.nit.runtime.engine.ref.ReferenceEngine;
 import java.io.IOException;
+import java.nio.FloatBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.StringJoiner;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
- * Compares an engine with the plain Java forward of the bundle's own weights. What 16 bits cost
- * depends on the model; the bounds only find what is wrong.
+ * Compares an engine with the plain Java forward of the bundle's own weights: a forward of every
+ * pack, and a short sampling. What 16 bits cost depends on the model; the bounds only find what is
+ * wrong. Where the trainer is on the class path, a bf16 engine's error is also held against that of
+ * PyTorch in bf16, both measured from the trainer's forward in single precision.
  */
 public final class EngineVerifier {
   /** The backend that engines run on. */
   public static final String BACKEND = "tensorrt";
+
+  /** What {@link Verification#against} says of the trainer's forward. */
+  public static final String TRAINER = "trainer-f32";
+
+  private static final Logger LOG = LoggerFactory.getLogger(EngineVerifier.class);
+  private static final int STEPS = 4;
 
   private EngineVerifier() {}
 
@@ -44,38 +67,24 @@ public final class EngineVerifier {
    * @param weights the bundle's weights, in the shapes of a checkpoint
    * @param precision the engine's
    * @param built the GPU and the buckets that it was built for
-   * @return one entry a pack
+   * @return one entry a pack, then those of the sampling and of PyTorch
    * @throws EngineException if the engine does not load or run
    * @throws IOException if a file cannot be read
    */
   public static List<Verification> verify(
       Bundle bundle, Path folder, TensorSource weights, DType precision, BuildOptions built)
       throws IOException, EngineException {
-    Bundle engines =
-        new Bundle(
-            folder,
-            bundle.config(),
-            bundle.modelFile(),
-            bundle.weights(),
-            bundle.opset(),
-            bundle.codec(),
-            bundle.autoencoder(),
-            bundle.labels(),
-            bundle.maxTokens(),
-            bundle.defaults(),
-            bundle.files(),
-            bundle.verification(),
-            bundle.provenance());
+    Bundle engines = bundle.in(folder);
     DType storage = DType.parse(bundle.weights());
     if (storage == DType.F32) {
-      return compare(engines, weights, precision, built);
+      return compare(bundle, engines, weights, precision, built);
     }
     // As floats in a file: the reference maps those and needs no heap for them.
     Path rounded = Files.createTempFile(folder, "rounded-", ".safetensors");
     try {
       ExportVerifier.round(weights, bundle.config(), storage, rounded);
       try (TensorSource stored = SafetensorsFile.open(rounded)) {
-        return compare(engines, stored, precision, built);
+        return compare(bundle, engines, stored, precision, built);
       }
     } finally {
       Files.deleteIfExists(rounded);
@@ -83,28 +92,164 @@ public final class EngineVerifier {
   }
 
   private static List<Verification> compare(
-      Bundle engines, TensorSource weights, DType precision, BuildOptions built)
+      Bundle bundle, Bundle engines, TensorSource weights, DType precision, BuildOptions built)
       throws IOException, EngineException {
     List<Verification> all = new ArrayList<>();
     int maxTokens = built.buckets().get(built.buckets().size() - 1);
     EngineOptions options =
         new EngineOptions(0, built.device(), EngineOptions.DecodeOptions.STANDARD);
-    try (ReferenceEngine reference = ReferenceEngine.open(weights, engines.config());
-        VelocityEngine engine = Engines.open(engines, BACKEND, options)) {
-      for (VerificationPack pack : VerificationPack.of(engines.config())) {
-        if (pack.inputs().layout().tokens() > maxTokens) {
-          continue;
+    try (VelocityEngine engine = Engines.open(engines, BACKEND, options)) {
+      List<VerificationPack> packs =
+          VerificationPack.of(engines.config()).stream()
+              .filter(pack -> pack.inputs().layout().tokens() <= maxTokens)
+              .toList();
+      try (ReferenceEngine reference = ReferenceEngine.open(weights, engines.config())) {
+        for (VerificationPack pack : packs) {
+          all.add(
+              ExportVerifier.measure(
+                  "reference",
+                  BACKEND,
+                  OptionalDouble.of(bound(precision)),
+                  pack.name(),
+                  ExportVerifier.run(engine, pack),
+                  ExportVerifier.run(reference, pack)));
         }
-        all.add(
-            ExportVerifier.measure(
-                "reference",
-                BACKEND,
-                OptionalDouble.of(bound(precision)),
-                pack.name(),
-                ExportVerifier.run(engine, pack),
-                ExportVerifier.run(reference, pack)));
+        Optional<VerificationPack> picture =
+            packs.stream().filter(pack -> pack.inputs().layout().images() == 1).findFirst();
+        if (picture.isPresent()) {
+          all.addAll(sampled(bundle, picture.get(), engine, reference));
+        }
+      }
+      if (precision == DType.BF16) {
+        List<VerificationPack> wide = new ArrayList<>(packs);
+        VerificationPack mixed = VerificationPack.mixed(engines.config());
+        if (mixed.inputs().layout().tokens() <= maxTokens) {
+          wide.add(mixed);
+        }
+        againstTrainer(engine, weights, wide).ifPresent(all::add);
       }
     }
     return all;
+  }
+
+  /** A few steps from the same noise on both: how far the latents are apart, and the pictures. */
+  static List<Verification> sampled(
+      Bundle bundle, VerificationPack pack, VelocityEngine engine, VelocityEngine reference)
+      throws IOException, EngineException {
+    String name = STEPS + " steps of " + pack.name();
+    float[] found = sample(engine, pack);
+    float[] expected = sample(reference, pack);
+    List<Verification> all = new ArrayList<>();
+    all.add(sampling(name, found, expected, Parity.psnr(found, expected)));
+    Optional<LatentCodec> codec =
+        Engines.openCodec(bundle, ExportVerifier.BACKEND, EngineOptions.DEFAULT);
+    if (codec.isPresent()) {
+      try (LatentCodec open = codec.get()) {
+        int p = bundle.config().patchSize();
+        int h = pack.inputs().layout().h(0) * p;
+        int w = pack.inputs().layout().w(0) * p;
+        float[] picture = open.decode(found, h, w);
+        float[] other = open.decode(expected, h, w);
+        int f = open.factor();
+        double psnr =
+            Parity.psnr(
+                RgbImage.ofPlanes(picture, h * f, w * f).rgb(),
+                RgbImage.ofPlanes(other, h * f, w * f).rgb());
+        all.add(sampling(name + ", picture", picture, other, psnr));
+      }
+    }
+    return all;
+  }
+
+  private static Verification sampling(String name, float[] found, float[] expected, double psnr) {
+    Parity parity = Parity.of(found, expected);
+    return new Verification(
+        "reference",
+        BACKEND,
+        name,
+        parity.maxAbs(),
+        parity.relative(),
+        OptionalDouble.empty(),
+        OptionalDouble.empty(),
+        OptionalDouble.of(psnr));
+  }
+
+  /** The latent, [C, H, W], that Euler's method reaches from a pack's one image as noise. */
+  private static float[] sample(VelocityEngine engine, VerificationPack pack)
+      throws EngineException {
+    ForwardInputs in = pack.inputs();
+    double[] start = new double[in.x().remaining()];
+    for (int i = 0; i < start.length; i++) {
+      start[i] = in.x().get(in.x().position() + i);
+    }
+    Trajectory trajectory = new Trajectory(SamplerKind.EULER, STEPS, Guidance.NONE, start, null);
+    FloatBuffer tokens = FloatBuffer.allocate(start.length);
+    FloatBuffer v = FloatBuffer.allocate(start.length);
+    while (!trajectory.done()) {
+      tokens.clear();
+      for (double value : trajectory.x()) {
+        tokens.put((float) value);
+      }
+      float[] t = {(float) trajectory.t()};
+      engine.forward(
+          new ForwardInputs(in.layout(), tokens.flip(), t, in.y(), in.rope()), v.clear());
+      trajectory.advance(v.array(), 0, null, 0);
+    }
+    NitConfig config = engine.config();
+    return Tokens.unpatchify(
+        trajectory.x(),
+        0,
+        config.inChannels(),
+        in.layout().h(0),
+        in.layout().w(0),
+        config.patchSize());
+  }
+
+  /**
+   * The engine's and PyTorch's error in bf16 over all packs together: a few values alone say
+   * little.
+   *
+   * @param engine what computes in bf16
+   * @param weights its weights, in the shapes of a checkpoint
+   * @return empty where there is no trainer, which is logged
+   * @throws EngineException if the engine does not run
+   * @throws IOException if a weight cannot be read
+   */
+  public static Optional<Verification> againstTrainer(
+      VelocityEngine engine, TensorSource weights, List<VerificationPack> packs)
+      throws IOException, EngineException {
+    Optional<ForwardOracle> oracle =
+        ForwardOracle.find(reason -> LOG.info("not compared with PyTorch's own bf16: {}", reason));
+    if (oracle.isEmpty() || packs.isEmpty()) {
+      return Optional.empty();
+    }
+    LOG.info("comparing with the trainer's forward: {}", oracle.get().description());
+    int values = packs.stream().mapToInt(pack -> pack.inputs().x().remaining()).sum();
+    FloatBuffer found = FloatBuffer.allocate(values);
+    FloatBuffer expected = FloatBuffer.allocate(values);
+    FloatBuffer torch = FloatBuffer.allocate(values);
+    StringJoiner names = new StringJoiner(", ");
+    try (ForwardOracle.Forward trainer = oracle.get().open(engine.config(), weights)) {
+      for (VerificationPack pack : packs) {
+        ForwardInputs in = pack.inputs();
+        float[] x = new float[in.x().remaining()];
+        in.x().duplicate().get(x);
+        found.put(ExportVerifier.run(engine, pack));
+        expected.put(trainer.velocities(in.layout(), x, in.t(), in.y(), DType.F32));
+        torch.put(trainer.velocities(in.layout(), x, in.t(), in.y(), DType.BF16));
+        names.add(pack.name());
+      }
+    }
+    Parity parity = Parity.of(found.array(), expected.array());
+    return Optional.of(
+        new Verification(
+            TRAINER,
+            engine.backend(),
+            names.toString(),
+            parity.maxAbs(),
+            parity.relative(),
+            OptionalDouble.empty(),
+            OptionalDouble.of(Parity.of(torch.array(), expected.array()).relative()),
+            OptionalDouble.empty()));
   }
 }

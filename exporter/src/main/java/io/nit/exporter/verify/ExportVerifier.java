@@ -7,6 +7,7 @@ import io.nit.core.safetensors.SafetensorsWriter;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.DType;
 import io.nit.core.tensor.NitTensors;
+import io.nit.core.tensor.Parity;
 import io.nit.core.tensor.TensorSpec;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
@@ -121,25 +122,8 @@ public final class ExportVerifier {
       String pack,
       float[] found,
       float[] expected) {
-    double difference = 0;
-    double norm = 0;
-    double maxAbs = 0;
-    for (int i = 0; i < found.length; i++) {
-      double d = (double) found[i] - expected[i];
-      // A value that is not finite makes d NaN, which max and sum would carry into the manifest.
-      d = Double.isNaN(d) ? Double.POSITIVE_INFINITY : Math.abs(d);
-      maxAbs = Math.max(maxAbs, d);
-      difference += d * d;
-      norm += (double) expected[i] * expected[i];
-    }
-    double relative = norm == 0 ? Math.sqrt(difference) : Math.sqrt(difference / norm);
-    return new Verification(
-        against,
-        backend,
-        pack,
-        maxAbs,
-        Double.isNaN(relative) ? Double.POSITIVE_INFINITY : relative,
-        bound);
+    Parity parity = Parity.of(found, expected);
+    return new Verification(against, backend, pack, parity.maxAbs(), parity.relative(), bound);
   }
 
   static float[] run(VelocityEngine engine, VerificationPack pack) throws EngineException {

@@ -47,6 +47,11 @@ public record VerificationPack(String name, ForwardInputs inputs) {
     return packs;
   }
 
+  /** Images of several sizes, 388 tokens: enough values for a ratio of two errors. */
+  public static VerificationPack mixed(NitConfig config) {
+    return of(config, PackLayout.of(new int[] {16, 8, 1, 5}, new int[] {16, 12, 1, 7}));
+  }
+
   /** A pack of a layout. */
   public static VerificationPack of(NitConfig config, PackLayout layout) {
     double[] noise = new Philox(SEED, 0).normals(layout.tokens() * config.tokenSize());

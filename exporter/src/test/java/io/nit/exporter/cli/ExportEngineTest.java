@@ -4,27 +4,33 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import io.nit.core.bundle.Bundle;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import io.nit.core.bundle.EngineManifest;
+import io.nit.core.bundle.EngineManifest.Weights;
 import io.nit.core.config.NitConfig;
-import io.nit.core.io.Sha256;
+import io.nit.core.config.PositionOrder;
 import io.nit.core.tensor.DType;
 import io.nit.core.trt.TensorRt;
 import io.nit.exporter.onnx.NitGraph;
 import io.nit.exporter.onnx.OnnxFile;
 import io.nit.testing.CapturedRun;
+import io.nit.testing.GeneratedDcAe;
 import io.nit.testing.PlainBundle;
 import io.nit.testing.SyntheticWeights;
+import io.nit.testing.TinyAutoencoder;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import picocli.CommandLine;
 
 class ExportEngineTest {
   private static final NitConfig TINY =
@@ -53,14 +59,7 @@ class ExportEngineTest {
                 OnnxFile.EXTERNAL_DATA_ABOVE,
                 bytes -> {})
             .model();
-    PlainBundle.of(
-            bundle,
-            TINY,
-            "model.onnx",
-            "F32",
-            3000,
-            List.of(new Bundle.FileEntry("model.onnx", Files.size(model), Sha256.of(model))))
-        .write();
+    PlainBundle.write(model, TINY, 3000);
   }
 
   private CapturedRun engine(String... more) {
@@ -142,6 +141,92 @@ class ExportEngineTest {
     assertEquals(3, Files.size(bundle.resolve("engine-bf16.plan")));
   }
 
+  private static String parsed(String... flags) {
+    EngineFlags parsed = new EngineFlags();
+    CommandLine.populateCommand(parsed, flags);
+    return parsed.traits() + " | " + parsed.given();
+  }
+
+  @Test
+  void theOptionsOfAnEngineStandInTheLineThatBuildsItAgain() {
+    assertEquals("version-compatible no, hardware same, weights fixed | ", parsed());
+    assertEquals(
+        "version-compatible no, hardware same, weights refittable | --refittable",
+        parsed("--refittable"));
+    assertEquals(
+        "version-compatible yes, hardware ampere-plus, weights stripped | --weight-stripped"
+            + " --hardware-compatible --version-compatible",
+        parsed("--version-compatible", "--weight-stripped", "--hardware-compatible"));
+    assertEquals(
+        Path.of("b/engine-bf16-stripped.plan"),
+        ExportEngine.standard(Path.of("b"), DType.BF16, Weights.STRIPPED));
+    assertEquals(
+        Path.of("b/engine-f16.plan"),
+        ExportEngine.standard(Path.of("b"), DType.F16, Weights.REFITTABLE));
+  }
+
+  private void plan(NitConfig config, Weights weights) throws IOException {
+    Files.write(folder.resolve("other.plan"), new byte[3]);
+    new EngineManifest(
+            "other.plan",
+            3,
+            "hash",
+            "model",
+            config,
+            "BF16",
+            List.of(new EngineManifest.Profile(64, 64)),
+            new EngineManifest.Host("10.6.0", "12.6", "a GPU", "9.0", Optional.empty()),
+            EngineManifest.Traits.NONE.with(weights),
+            JsonNodeFactory.instance.arrayNode(),
+            "nit-export engine",
+            JsonNodeFactory.instance.objectNode())
+        .write(folder);
+  }
+
+  private CapturedRun refit(Object... more) {
+    return CapturedRun.of(
+        new Export(),
+        Stream.concat(Stream.of("refit", folder.resolve("other.plan"), bundle), Stream.of(more))
+            .toArray());
+  }
+
+  @Test
+  void fixedWeightsAndOtherShapesAreNotRefitted() throws IOException {
+    CapturedRun run = refit();
+    assertEquals(1, run.code(), run.err());
+    assertTrue(run.err().contains("other.plan"), run.err());
+    plan(TINY, Weights.FIXED);
+    run = refit();
+    assertEquals(2, run.code(), run.err());
+    assertTrue(run.err().contains("--refittable or --weight-stripped"), run.err());
+    plan(TINY.with(Map.of("depth", 2)), Weights.STRIPPED);
+    run = refit();
+    assertEquals(2, run.code(), run.err());
+    assertTrue(
+        run.err().contains("expected a model of the shape of")
+            && run.err().contains("other.plan; depth: expected 2, found 1"),
+        run.err());
+    run = refit("--output", "engine.bin");
+    assertEquals(2, run.code(), run.err());
+    run = refit("--device", "-1");
+    assertEquals(2, run.code(), run.err());
+    assertEquals(List.of("bundle.json", "model.onnx"), left());
+  }
+
+  @Test
+  void aRefitDoesNotReplaceAnEngineUnaskedAndNeedsAGpu() throws IOException {
+    plan(TINY.withPositionOrder(PositionOrder.RELEASED), Weights.STRIPPED);
+    Files.write(bundle.resolve("engine-bf16.plan"), new byte[3]);
+    CapturedRun run = refit();
+    assertEquals(1, run.code(), run.err());
+    assertTrue(run.err().contains("engine-bf16.plan"), run.err());
+    assumeTrue(TensorRt.refusal(0).isPresent(), "TensorRT is here");
+    run = refit("--overwrite");
+    assertEquals(1, run.code(), run.err());
+    assertTrue(run.err().contains("no engine can be built here"), run.err());
+    assertEquals(3, Files.size(bundle.resolve("engine-bf16.plan")));
+  }
+
   @Test
   void bucketsEndAtTheBundlesLimit() {
     assertEquals(List.of(128, 512, 2048, 3000), EngineFlags.standard(3000));
@@ -154,5 +239,90 @@ class ExportEngineTest {
     assertEquals("bundles/xl-1.plan", ShellWord.of("bundles/xl-1.plan"));
     assertEquals("'my bundle'", ShellWord.of("my bundle"));
     assertEquals("'it'\\''s'", ShellWord.of("it's"));
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "--parts decoder | --parts: expected some of model, which",
+        "--parts wheel | --parts: expected model, decoder or encoder, found 'wheel'",
+        "--output a.plan --parts model,decoder | --output: expected one part in --parts",
+        "--autoencoder-sizes 512 | expected a decoder or encoder to build, found none",
+      })
+  void partsThatTheBundleDoesNotHaveAreRefused(String options, String message) {
+    CapturedRun run =
+        engine(
+            Stream.concat(Stream.of(bundle.toString()), Stream.of(options.split(" ")))
+                .toArray(String[]::new));
+    assertEquals(2, run.code(), run.err());
+    assertTrue(run.err().contains(message), run.err());
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "--autoencoder-sizes 100 | --autoencoder-sizes: expected rising multiples of 8 pixels",
+        "--autoencoder-sizes 64,32 | --autoencoder-sizes: expected rising",
+        "--autoencoder-batch 0 | --autoencoder-batch: expected 1 or more, found 0",
+        "--autoencoder-precision int8 | --autoencoder-precision: expected one of bf16, f16, f32",
+      })
+  void badSizesOfAnAutoencoderAreTold(String options, String message) throws IOException {
+    Path learned = TinyAutoencoder.bundle(folder.resolve("learned")).folder();
+    CapturedRun run =
+        engine(
+            Stream.concat(Stream.of(learned.toString()), Stream.of(options.split(" ")))
+                .toArray(String[]::new));
+    assertEquals(2, run.code(), run.err());
+    assertTrue(run.err().contains(message), run.err());
+  }
+
+  @Test
+  void everyPartOfALearnedBundleIsBuiltUnlessAPartIsNamed() throws IOException {
+    Path learned = TinyAutoencoder.bundle(folder.resolve("learned")).folder();
+    Files.write(learned.resolve("encoder-bf16.plan"), new byte[3]);
+    CapturedRun run = engine(learned.toString());
+    assertEquals(1, run.code(), run.err());
+    assertTrue(run.err().contains("encoder-bf16.plan"), run.err());
+    assumeTrue(TensorRt.refusal(0).isPresent(), "TensorRT is here");
+    for (String parts : List.of("decoder", "model,decoder")) {
+      run = engine(learned.toString(), "--parts", parts);
+      assertEquals(1, run.code(), run.err());
+      assertTrue(run.err().contains("no engine can be built here"), run.err());
+      assertEquals("", run.out());
+    }
+  }
+
+  @Test
+  void anAutoencoderByItselfHasNoModelToBuild() throws IOException {
+    Path source = GeneratedDcAe.write(folder.resolve("diffusers"), GeneratedDcAe.small());
+    Path exported = folder.resolve("exported");
+    CapturedRun run =
+        CapturedRun.of(
+            new Export(),
+            "autoencoder",
+            "--autoencoder",
+            source,
+            "--output",
+            exported,
+            "--no-verify");
+    assertEquals(0, run.code(), run.err());
+    run = engine(exported.toString(), "--parts", "model");
+    assertEquals(2, run.code(), run.err());
+    assertTrue(run.err().contains("--parts: expected some of decoder, encoder"), run.err());
+    assumeTrue(TensorRt.refusal(0).isPresent(), "TensorRT is here");
+    run = engine(exported.toString(), "--autoencoder-sizes", "64,128");
+    assertEquals(1, run.code(), run.err());
+    assertTrue(run.err().contains("no engine can be built here"), run.err());
+  }
+
+  @Test
+  void sizesOfAnAutoencoderEndAtWhatTheBundleMakes() {
+    assertEquals(List.of(512, 1152, 2048), AutoencoderEngineFlags.standard(32, 4096));
+    assertEquals(List.of(512, 1152), AutoencoderEngineFlags.standard(32, 1024));
+    assertEquals(List.of(512), AutoencoderEngineFlags.standard(32, 512));
+    assertEquals(List.of(512, 1152, 2048), AutoencoderEngineFlags.standard(64, 2000));
+    assertEquals(List.of(576), AutoencoderEngineFlags.standard(96, 300));
   }
 }

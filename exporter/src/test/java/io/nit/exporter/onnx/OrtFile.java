@@ -9,18 +9,19 @@ import java.nio.file.Path;
 import java.util.Map;
 
 /** A file of one float input and one float output in ONNX Runtime. */
-final class OrtFile implements AutoCloseable {
+public final class OrtFile implements AutoCloseable {
   private final OrtEnvironment environment = OrtEnvironment.getEnvironment();
   private final OrtSession session;
 
-  OrtFile(Path file) throws OrtException {
+  /** Loads a file. */
+  public OrtFile(Path file) throws OrtException {
     try (OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
       session = environment.createSession(file.toString(), options);
     }
   }
 
   /** The output of an input of that shape. */
-  float[] run(float[] values, long... shape) throws OrtException {
+  public float[] run(float[] values, long... shape) throws OrtException {
     String input = session.getInputNames().iterator().next();
     try (OnnxTensor in = OnnxTensor.createTensor(environment, FloatBuffer.wrap(values), shape);
         OrtSession.Result result = session.run(Map.of(input, in))) {

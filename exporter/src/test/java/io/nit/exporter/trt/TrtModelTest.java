@@ -2,7 +2,6 @@ package io.nit.exporter.trt;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -79,15 +78,28 @@ class TrtModelTest {
     ModelProto model = parsed(trt.file().model());
     assertEquals(0, model.functions_size());
     Map<String, Integer> found = new TreeMap<>();
-    Map<String, Integer> types = new TreeMap<>();
-    for (int i = 0; i < model.graph().initializer_size(); i++) {
-      types.merge(Integer.toString(model.graph().initializer(i).data_type()), 1, Integer::sum);
+    Map<Integer, Integer> types = new TreeMap<>();
+    List<String> weights = new ArrayList<>();
+    ModelProto modulations = parsed(trt.modulations().orElseThrow().model());
+    for (ModelProto part : List.of(model, modulations)) {
+      for (int i = 0; i < part.graph().initializer_size(); i++) {
+        types.merge(part.graph().initializer(i).data_type(), 1, Integer::sum);
+        weights.add(text(part.graph().initializer(i).name()));
+      }
     }
+    // The two layers of the times and the table of the labels are used in single precision.
     assertEquals(
         Map.of(
-            Integer.toString(onnx.TensorProto_DataType_BFLOAT16),
-            NitTensors.of(config, false).size()),
+            onnx.TensorProto_DataType_FLOAT,
+            5,
+            onnx.TensorProto_DataType_BFLOAT16,
+            NitTensors.of(config, false).size() - 5),
         types);
+    weights.sort(null); // each weight stands in one of the two
+    assertEquals(NitTensors.of(config, false).keySet().stream().sorted().toList(), weights);
+    for (int i = 0; i < modulations.graph().node_size(); i++) {
+      assertEquals("", text(modulations.graph().node(i).domain()));
+    }
     for (int i = 0; i < model.graph().node_size(); i++) {
       NodeProto node = model.graph().node(i);
       if (!text(node.domain()).equals(NitOps.DOMAIN)) {
@@ -147,22 +159,17 @@ class TrtModelTest {
         fused.add(names + "" + at + " -> " + text(node.output(0)) + ", " + text(node.output(1)));
       }
     }
-    String m0 = "blocks.0.adaLN_modulation.1";
-    String m1 = "blocks.1.adaLN_modulation.1";
+    String table = "modulation, modulation, modulation, modulation_row]";
     assertEquals(
         List.of(
-            "[x_embedder.proj, blocks.0.attn.proj, %s, %s, %s, image_index] 2 3 4"
-                    .formatted(m0, m0, m0)
-                + " -> blocks.0.residual1, blocks.0.norm2",
-            "[blocks.0.residual1, blocks.0.mlp.fc2, %s, %s, %s, image_index] 5 0 1"
-                    .formatted(m0, m1, m1)
-                + " -> blocks.0.residual2, blocks.1.norm1",
-            "[blocks.0.residual2, blocks.1.attn.proj, %s, %s, %s, image_index] 2 3 4"
-                    .formatted(m1, m1, m1)
-                + " -> blocks.1.residual1, blocks.1.norm2",
-            "[blocks.1.residual1, blocks.1.mlp.fc2, blocks.1.modulation.gate2,"
-                + " final_layer.modulation.shift, final_layer.modulation.scale, image_index] 0 0 0"
-                + " -> blocks.1.residual2, final_layer.norm"),
+            "[x_embedder.proj, blocks.0.attn.proj, %s 2 3 4 -> blocks.0.residual1, blocks.0.norm2"
+                .formatted(table),
+            "[blocks.0.residual1, blocks.0.mlp.fc2, %s 5 6 7 -> blocks.0.residual2, blocks.1.norm1"
+                .formatted(table),
+            "[blocks.0.residual2, blocks.1.attn.proj, %s 8 9 10 -> blocks.1.residual1, blocks.1.norm2"
+                .formatted(table),
+            "[blocks.1.residual1, blocks.1.mlp.fc2, %s 11 12 13 -> blocks.1.residual2, final_layer.norm"
+                .formatted(table)),
         fused);
   }
 
@@ -246,11 +253,33 @@ class TrtModelTest {
   void inputsAndOutputStayAsTheyAre() throws IOException {
     Path before = exported(TestModels.TINY, DType.F32, 1L << 30);
     ModelProto expected = parsed(before);
-    for (DType precision : List.of(DType.F32, DType.F16, DType.BF16)) {
-      ModelProto found = parsed(forTensorRt(before, precision).file().model());
-      assertEquals(values(expected), values(found));
-      assertFalse(text(found.graph().name()).isEmpty());
+    TrtModel single = forTensorRt(before, DType.F32);
+    assertTrue(single.modulations().isEmpty());
+    assertEquals(values(expected), values(parsed(single.file().model())));
+    for (DType precision : List.of(DType.F16, DType.BF16)) {
+      TrtModel trt = forTensorRt(before, precision);
+      ModelProto found = parsed(trt.file().model());
+      assertEquals(
+          List.of("x", "modulation", "cu_seqlens", "modulation_row", "rope_cos", "rope_sin", "v"),
+          names(found));
+      assertEquals(
+          text(expected.graph().output(0).SerializeAsString()),
+          text(found.graph().output(0).SerializeAsString()));
+      ModelProto modulations = parsed(trt.modulations().orElseThrow().model());
+      assertEquals(List.of("t", "y", "modulation"), names(modulations));
+      assertEquals(
+          text(found.graph().input(1).SerializeAsString()),
+          text(modulations.graph().output(0).SerializeAsString()));
     }
+  }
+
+  private static List<String> names(ModelProto model) {
+    List<String> names = new ArrayList<>();
+    for (int i = 0; i < model.graph().input_size(); i++) {
+      names.add(text(model.graph().input(i).name()));
+    }
+    names.add(text(model.graph().output(0).name()));
+    return names;
   }
 
   private static List<String> values(ModelProto model) {

@@ -319,6 +319,24 @@ public record Bundle(
     }
   }
 
+  /** The same bundle in another folder, such as one that engines are checked in. */
+  public Bundle in(Path other) {
+    return new Bundle(
+        other,
+        config,
+        modelFile,
+        weights,
+        opset,
+        codec,
+        autoencoder,
+        labels,
+        maxTokens,
+        defaults,
+        files,
+        verification,
+        provenance);
+  }
+
   /** Path of the ONNX file. */
   public Path model() {
     return folder.resolve(modelFile);

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nit.core.config.DcAeConfig;
 import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
 import io.nit.core.io.AtomicFile;
@@ -14,11 +15,15 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Function;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -37,20 +42,26 @@ import java.util.stream.Stream;
  *   "tensorrt": "10.6.0", "cuda": "12.6",
  *   "gpu": { "name": "NVIDIA H100 80GB HBM3", "compute_capability": "9.0" },
  *   "plugins": { "version": "0.1.0", "sha256": "..." },                 // absent where there are none
+ *   "compatible": { "versions": true, "hardware": "ampere-plus" },      // absent where neither is
+ *   "weights": "refittable",                                            // or stripped; absent: fixed
  *   "verification": [ { "against": "reference", "backend": "tensorrt", ... } ],
  *   "command": "nit-export engine bundles/xl --precision bf16",
  *   "provenance": { "tool": "nit-export 0.1.0", "seconds": 100, ... }
  * }
  * }</pre>
  *
+ * <p>The plan of an autoencoder's half has {@code "part": "decoder"} or {@code "encoder"}, its
+ * DcAeConfig as the model's config, and profiles {@code { "side": 512, "images": 1 }}; without
+ * {@code part} it is a model's.
+ *
  * @param plan name of the plan's file
  * @param planBytes its size
  * @param planSha256 its hash, lower-case hex
  * @param modelSha256 what the model is known by, see {@link #modelHash}
- * @param config the model's shape
+ * @param subject what it computes, and in which sizes
  * @param precision type of the arithmetic, a {@link io.nit.core.tensor.DType} name
- * @param profiles the buckets, rising
  * @param builtOn where it was built, which is where it runs
+ * @param traits where else it runs, and whether its weights can be exchanged
  * @param verification what was measured; may be empty
  * @param command the line that builds it again
  * @param provenance free-form
@@ -60,10 +71,10 @@ public record EngineManifest(
     long planBytes,
     String planSha256,
     String modelSha256,
-    NitConfig config,
+    EngineSubject subject,
     String precision,
-    List<Profile> profiles,
     Host builtOn,
+    Traits traits,
     ArrayNode verification,
     String command,
     ObjectNode provenance) {
@@ -77,6 +88,8 @@ public record EngineManifest(
   public static final int VERSION = 1;
 
   private static final String FORMAT = "nit-engine";
+  private static final int AMPERE = 8;
+  private static final Pattern VERSIONS = Pattern.compile("[0-9]{1,6}(\\.[0-9]{1,6})*");
 
   private static final ObjectMapper JSON =
       new ObjectMapper()
@@ -90,6 +103,67 @@ public record EngineManifest(
    * @param images the most images of a pack
    */
   public record Profile(int tokens, int images) {}
+
+  /** On which GPUs a plan runs. */
+  public enum Hardware {
+    /** On the model of GPU that it was built on. */
+    SAME("same"),
+    /** On every GPU of compute capability 8.0 or newer. */
+    AMPERE_PLUS("ampere-plus");
+
+    private final String key;
+
+    Hardware(String key) {
+      this.key = key;
+    }
+
+    /** The word in manifests. */
+    public String key() {
+      return key;
+    }
+  }
+
+  /** What can be done with a plan's weights. */
+  public enum Weights {
+    /** They are part of the plan for good. */
+    FIXED,
+    /** They can be exchanged for those of another checkpoint of the same shape. */
+    REFITTABLE,
+    /** There are none: they are put in from a bundle before the plan can run. */
+    STRIPPED;
+
+    /** The word in manifests. */
+    public String key() {
+      return name().toLowerCase(Locale.ROOT);
+    }
+  }
+
+  /**
+   * What a plan can do beyond running where it was built.
+   *
+   * @param versionCompatible whether later minor versions of TensorRT run it
+   * @param hardware which GPUs run it
+   * @param weights what can be done with its weights
+   */
+  public record Traits(boolean versionCompatible, Hardware hardware, Weights weights) {
+    /** For one GPU and version, with its weights. */
+    public static final Traits NONE = new Traits(false, Hardware.SAME, Weights.FIXED);
+
+    /** The same with other weights. */
+    public Traits with(Weights other) {
+      return new Traits(versionCompatible, hardware, other);
+    }
+
+    @Override
+    public String toString() {
+      return "version-compatible "
+          + (versionCompatible ? "yes" : "no")
+          + ", hardware "
+          + hardware.key
+          + ", weights "
+          + weights.key();
+    }
+  }
 
   /**
    * What a plan depends on.
@@ -129,9 +203,91 @@ public record EngineManifest(
     }
   }
 
-  /** Copies the list. */
-  public EngineManifest {
-    profiles = List.copyOf(profiles);
+  /**
+   * Of a model's engine.
+   *
+   * @param config the model's shape
+   * @param profiles the buckets, rising
+   */
+  public EngineManifest(
+      String plan,
+      long planBytes,
+      String planSha256,
+      String modelSha256,
+      NitConfig config,
+      String precision,
+      List<Profile> profiles,
+      Host builtOn,
+      Traits traits,
+      ArrayNode verification,
+      String command,
+      ObjectNode provenance) {
+    this(
+        plan,
+        planBytes,
+        planSha256,
+        modelSha256,
+        new EngineSubject.Model(config, profiles),
+        precision,
+        builtOn,
+        traits,
+        verification,
+        command,
+        provenance);
+  }
+
+  /**
+   * The shape of a model's engine.
+   *
+   * @throws IllegalStateException if it is an autoencoder's
+   */
+  public NitConfig config() {
+    return model().config();
+  }
+
+  /**
+   * The buckets of a model's engine, rising.
+   *
+   * @throws IllegalStateException if it is an autoencoder's
+   */
+  public List<Profile> profiles() {
+    return model().profiles();
+  }
+
+  private EngineSubject.Model model() {
+    if (subject instanceof EngineSubject.Model model) {
+      return model;
+    }
+    throw new IllegalStateException(
+        plan + ": expected a model's engine, found part " + subject.part().key());
+  }
+
+  /** Of a model's engine without {@link Traits}. */
+  public EngineManifest(
+      String plan,
+      long planBytes,
+      String planSha256,
+      String modelSha256,
+      NitConfig config,
+      String precision,
+      List<Profile> profiles,
+      Host builtOn,
+      ArrayNode verification,
+      String command,
+      ObjectNode provenance) {
+    this(
+        plan,
+        planBytes,
+        planSha256,
+        modelSha256,
+        config,
+        precision,
+        profiles,
+        builtOn,
+        Traits.NONE,
+        verification,
+        command,
+        provenance);
   }
 
   /**
@@ -139,14 +295,46 @@ public record EngineManifest(
    * its weights' own file; empty if the bundle does not tell.
    */
   public static Optional<String> modelHash(Bundle bundle) {
-    List<String> names = List.of(bundle.modelFile(), bundle.modelFile() + ".data");
+    return hashOf(bundle.files(), bundle.modelFile());
+  }
+
+  /**
+   * What an ONNX file is known by: its hash and, behind a plus sign, that of its weights' own file;
+   * empty if it is not among the files.
+   *
+   * @param files the files of a bundle or an exported autoencoder
+   * @param name the ONNX file's
+   */
+  public static Optional<String> hashOf(List<Bundle.FileEntry> files, String name) {
+    List<String> names = List.of(name, name + ".data");
     String hashes =
-        bundle.files().stream()
+        files.stream()
             .filter(file -> names.contains(file.name()))
             .sorted(Comparator.comparing(Bundle.FileEntry::name))
             .map(Bundle.FileEntry::sha256)
             .collect(Collectors.joining("+"));
     return hashes.isEmpty() ? Optional.empty() : Optional.of(hashes);
+  }
+
+  /**
+   * The manifest of the same engine with other weights in it, unverified.
+   *
+   * @param file the plan, in any folder
+   * @param hash its hash
+   */
+  public EngineManifest withPlan(Path file, String hash, Weights weights) throws IOException {
+    return new EngineManifest(
+        file.getFileName().toString(),
+        Files.size(file),
+        hash,
+        modelSha256,
+        subject,
+        precision,
+        builtOn,
+        traits.with(weights),
+        JSON.createArrayNode(),
+        command,
+        provenance);
   }
 
   /** The manifest's file of a plan. */
@@ -155,12 +343,12 @@ public record EngineManifest(
   }
 
   /**
-   * The plans of a folder that have a manifest, the preferred precision first: bf16, f16, f32, then
-   * by name.
+   * The plans of a folder that have a manifest and compute a part, the preferred precision first:
+   * bf16, f16, f32, then by name.
    *
-   * @throws IOException if the folder cannot be read
+   * @throws IOException if the folder or a manifest cannot be read
    */
-  public static List<Path> plansIn(Path folder) throws IOException {
+  public static List<Path> plansIn(Path folder, EnginePart part) throws IOException {
     if (!Files.isDirectory(folder)) {
       return List.of();
     }
@@ -175,7 +363,10 @@ public record EngineManifest(
     }
     Map<String, List<Path>> byPrecision = new HashMap<>();
     for (Path plan : plans) {
-      byPrecision.computeIfAbsent(read(plan).precision, precision -> new ArrayList<>()).add(plan);
+      EngineManifest manifest = read(plan);
+      if (manifest.subject.part() == part) {
+        byPrecision.computeIfAbsent(manifest.precision, precision -> new ArrayList<>()).add(plan);
+      }
     }
     return Stream.of("BF16", "F16", "F32")
         .flatMap(precision -> byPrecision.getOrDefault(precision, List.of()).stream())
@@ -193,10 +384,8 @@ public record EngineManifest(
   public List<Mismatch> mismatches(Host host, Path folder, Optional<String> model)
       throws IOException {
     List<Mismatch> all = new ArrayList<>();
-    compare(all, "tensorrt", builtOn.tensorrt, host.tensorrt);
-    compare(all, "cuda", builtOn.cuda, host.cuda);
-    compare(all, "gpu.name", builtOn.gpu, host.gpu);
-    compare(all, "gpu.compute_capability", builtOn.computeCapability, host.computeCapability);
+    compareVersions(all, host);
+    compareHardware(all, host);
     if (builtOn.plugins.isPresent()) {
       compare(
           all,
@@ -216,18 +405,67 @@ public record EngineManifest(
     return all;
   }
 
-  /** Every way in which this engine is not of a precision and profiles; empty if it is. */
-  public List<Mismatch> differences(String wantedPrecision, List<Profile> wantedProfiles) {
-    List<Mismatch> all = new ArrayList<>();
-    compare(all, "precision", precision, wantedPrecision);
-    compare(all, "profiles", words(profiles), words(wantedProfiles));
-    return all;
+  private void compareVersions(List<Mismatch> all, Host host) {
+    if (!traits.versionCompatible) {
+      compare(all, "tensorrt", builtOn.tensorrt, host.tensorrt);
+      compare(all, "cuda", builtOn.cuda, host.cuda);
+      return;
+    }
+    int[] built = numbers(builtOn.tensorrt);
+    int[] found = numbers(host.tensorrt);
+    if (found[0] != built[0] || Arrays.compare(found, built) < 0) {
+      all.add(
+          new Mismatch(
+              "tensorrt", builtOn.tensorrt + " or a later " + built[0] + ".x", host.tensorrt));
+    }
+    if (numbers(builtOn.cuda)[0] != numbers(host.cuda)[0]) {
+      all.add(new Mismatch("cuda", numbers(builtOn.cuda)[0] + ".x", host.cuda));
+    }
   }
 
-  private static String words(List<Profile> profiles) {
-    return profiles.stream()
-        .map(profile -> profile.tokens + " tokens in " + profile.images + " images")
-        .collect(Collectors.joining(", "));
+  private void compareHardware(List<Mismatch> all, Host host) {
+    if (traits.hardware == Hardware.SAME) {
+      compare(all, "gpu.name", builtOn.gpu, host.gpu);
+      compare(all, "gpu.compute_capability", builtOn.computeCapability, host.computeCapability);
+    } else if (numbers(host.computeCapability)[0] < AMPERE) {
+      all.add(
+          new Mismatch("gpu.compute_capability", AMPERE + ".0 or newer", host.computeCapability));
+    }
+  }
+
+  /** The numbers of a version; one that is none counts as before all others. */
+  private static int[] numbers(String version) {
+    return VERSIONS.matcher(version).matches()
+        ? Arrays.stream(version.split("\\.")).mapToInt(Integer::parseInt).toArray()
+        : new int[] {-1};
+  }
+
+  /**
+   * Why a plan that fits cannot run yet: it holds no weights; empty if it holds them.
+   *
+   * @param file the plan
+   * @param bundle the bundle that it is to run
+   */
+  public Optional<String> needsWeights(Path file, Path bundle) {
+    return traits.weights == Weights.STRIPPED
+        ? Optional.of(
+            plan
+                + " holds no weights (--weight-stripped); put them in with: nit-export refit "
+                + file
+                + " "
+                + bundle)
+        : Optional.empty();
+  }
+
+  /** Every way in which this engine is not what is asked for; empty if it is. */
+  public List<Mismatch> differences(
+      String wantedPrecision, EngineSubject wanted, Traits wantedTraits) {
+    List<Mismatch> all = new ArrayList<>();
+    compare(all, "options", traits.toString(), wantedTraits.toString());
+    compare(all, "part", subject.part().key(), wanted.part().key());
+    compare(all, "precision", precision, wantedPrecision);
+    compare(all, "profiles", subject.sizes(), wanted.sizes());
+    return all;
   }
 
   private static void compare(List<Mismatch> all, String field, String expected, String found) {
@@ -284,10 +522,6 @@ public record EngineManifest(
                 + " version "
                 + root.path("version"));
       }
-      List<Profile> profiles = new ArrayList<>();
-      for (JsonNode profile : object(root, "profiles")) {
-        profiles.add(new Profile(number(profile, "tokens"), number(profile, "images")));
-      }
       JsonNode plan = object(root, "plan");
       JsonNode model = object(root, "model");
       JsonNode gpu = object(root, "gpu");
@@ -305,15 +539,15 @@ public record EngineManifest(
           plan.path("bytes").asLong(-1),
           text(plan, "sha256"),
           text(model, "sha256"),
-          NitConfig.fromNode(object(model, "config"), file + ": model.config", PositionOrder.AXIAL),
+          subject(model),
           text(root, "precision"),
-          profiles,
           new Host(
               text(root, "tensorrt"),
               text(root, "cuda"),
               text(gpu, "name"),
               text(gpu, "compute_capability"),
               plugins),
+          traits(),
           root.path("verification").isArray()
               ? (ArrayNode) root.path("verification")
               : JSON.createArrayNode(),
@@ -321,6 +555,56 @@ public record EngineManifest(
           root.path("provenance").isObject()
               ? (ObjectNode) root.path("provenance")
               : JSON.createObjectNode());
+    }
+
+    private EngineSubject subject(JsonNode model) throws IOException {
+      EnginePart part =
+          root.has("part")
+              ? EnginePart.parse(text(root, "part"), file + ": part")
+              : EnginePart.MODEL;
+      JsonNode config = object(model, "config");
+      if (part == EnginePart.MODEL) {
+        List<Profile> profiles = new ArrayList<>();
+        for (JsonNode profile : object(root, "profiles")) {
+          profiles.add(new Profile(number(profile, "tokens"), number(profile, "images")));
+        }
+        return new EngineSubject.Model(
+            NitConfig.fromNode(config, file + ": model.config", PositionOrder.AXIAL), profiles);
+      }
+      List<EngineSubject.PictureProfile> profiles = new ArrayList<>();
+      for (JsonNode profile : object(root, "profiles")) {
+        profiles.add(
+            new EngineSubject.PictureProfile(number(profile, "side"), number(profile, "images")));
+      }
+      return new EngineSubject.Autoencoder(
+          part, DcAeConfig.fromNode(config, file + ": model.config"), profiles);
+    }
+
+    private Traits traits() throws IOException {
+      JsonNode compatible = root.path("compatible");
+      String hardware = compatible.path("hardware").asText(Hardware.SAME.key);
+      String weights = root.path("weights").asText(Weights.FIXED.key());
+      return new Traits(
+          compatible.path("versions").asBoolean(),
+          one(Hardware.values(), Hardware::key, hardware, "compatible.hardware"),
+          one(Weights.values(), Weights::key, weights, "weights"));
+    }
+
+    private <E> E one(E[] all, Function<E, String> key, String word, String field)
+        throws IOException {
+      for (E value : all) {
+        if (key.apply(value).equals(word)) {
+          return value;
+        }
+      }
+      throw new IOException(
+          file
+              + ": "
+              + field
+              + ": expected one of "
+              + Stream.of(all).map(key).collect(Collectors.joining(", "))
+              + ", found "
+              + word);
     }
 
     private JsonNode object(JsonNode node, String key) throws IOException {
@@ -357,11 +641,20 @@ public record EngineManifest(
     ObjectNode root = JSON.createObjectNode();
     root.put("format", FORMAT).put("version", VERSION);
     root.putObject("plan").put("file", plan).put("bytes", planBytes).put("sha256", planSha256);
-    root.putObject("model").put("sha256", modelSha256).set("config", config.toNode());
+    ObjectNode model = root.putObject("model").put("sha256", modelSha256);
     root.put("precision", precision);
-    ArrayNode buckets = root.putArray("profiles");
-    for (Profile profile : profiles) {
-      buckets.addObject().put("tokens", profile.tokens).put("images", profile.images);
+    ArrayNode sizes = root.putArray("profiles");
+    if (subject instanceof EngineSubject.Autoencoder half) {
+      root.put("part", half.part().key());
+      model.set("config", half.config().toNode());
+      for (EngineSubject.PictureProfile profile : half.profiles()) {
+        sizes.addObject().put("side", profile.side()).put("images", profile.images());
+      }
+    } else {
+      model.set("config", config().toNode());
+      for (Profile profile : profiles()) {
+        sizes.addObject().put("tokens", profile.tokens).put("images", profile.images);
+      }
     }
     root.put("tensorrt", builtOn.tensorrt).put("cuda", builtOn.cuda);
     root.putObject("gpu")
@@ -372,6 +665,14 @@ public record EngineManifest(
             root.putObject("plugins")
                 .put("version", library.version)
                 .put("sha256", library.sha256));
+    if (traits.versionCompatible || traits.hardware != Hardware.SAME) {
+      root.putObject("compatible")
+          .put("versions", traits.versionCompatible)
+          .put("hardware", traits.hardware.key);
+    }
+    if (traits.weights != Weights.FIXED) {
+      root.put("weights", traits.weights.key());
+    }
     root.set("verification", verification);
     root.put("command", command);
     root.set("provenance", provenance);

@@ -19,6 +19,7 @@ public final class Decoding {
   private final PixelBudget budget;
   private final Network network;
   private final Optional<Network> single;
+  private final int mostSide;
 
   /** A decoder: latents of one size, [C, h, w] each, to pictures [3, h·factor, w·factor]. */
   @FunctionalInterface
@@ -39,6 +40,22 @@ public final class Decoding {
    */
   public Decoding(
       int factor, Tiling tiling, PixelBudget budget, Network network, Optional<Network> single) {
+    this(factor, tiling, budget, network, single, Integer.MAX_VALUE);
+  }
+
+  /**
+   * Of a decoder that takes pictures up to a size only.
+   *
+   * @param mostSide pixels of a side above which a picture is decoded in tiles in any case
+   */
+  public Decoding(
+      int factor,
+      Tiling tiling,
+      PixelBudget budget,
+      Network network,
+      Optional<Network> single,
+      int mostSide) {
+    this.mostSide = mostSide;
     this.factor = factor;
     this.tiling = tiling.require(factor);
     this.budget = budget;
@@ -50,7 +67,7 @@ public final class Decoding {
   public int limit(int latentH, int latentW) {
     int height = latentH * factor;
     int width = latentW * factor;
-    return tiling.applies(height, width) ? 1 : budget.together(height, width);
+    return tiled(height, width) ? 1 : budget.together(height, width);
   }
 
   /**
@@ -64,7 +81,7 @@ public final class Decoding {
     int height = latentH * factor;
     int width = latentW * factor;
     List<Decoded> pictures = new ArrayList<>();
-    if (tiling.applies(height, width)) {
+    if (tiled(height, width)) {
       latents.forEach(latent -> pictures.add(tiled(latent, latentH, latentW)));
       return pictures;
     }
@@ -72,6 +89,10 @@ public final class Decoding {
       pictures.addAll(whole(batch, latentH, latentW));
     }
     return pictures;
+  }
+
+  private boolean tiled(int height, int width) {
+    return tiling.applies(height, width) || height > mostSide || width > mostSide;
   }
 
   private Decoded tiled(float[] latent, int latentH, int latentW) {

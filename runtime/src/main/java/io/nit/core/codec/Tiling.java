@@ -85,6 +85,29 @@ public record Tiling(int tile, int stride, int margin, long maxPixels) {
     return this;
   }
 
+  /**
+   * These tiles where a decoder holds them with their margins, else the largest that it holds, an
+   * eighth of them overlap and margin.
+   *
+   * @param side the most pixels of a side that the decoder takes, a multiple of the factor
+   * @param factor the codec's factor
+   */
+  public Tiling within(int side, int factor) {
+    if (tile + 2 * wholeMargin(factor) * factor <= side) {
+      return this;
+    }
+    int cells = side / factor;
+    int around = Math.min(wholeMargin(factor), cells / 10); // 8 parts of tile between 2 of margin
+    int inner = cells - 2 * around;
+    int overlap = Math.min(Math.max(1, inner / 8), inner - 1);
+    return new Tiling(inner * factor, (inner - overlap) * factor, around * factor, maxPixels);
+  }
+
+  /** The margin in whole latent pixels. */
+  private int wholeMargin(int factor) {
+    return (margin + factor - 1) / factor;
+  }
+
   /** Whether a picture is decoded in tiles. */
   public boolean applies(int height, int width) {
     return (long) height * width > maxPixels && (height > tile || width > tile);
@@ -118,7 +141,7 @@ public record Tiling(int tile, int stride, int margin, long maxPixels) {
         int h = Math.min(tl, latentH - top);
         int w = Math.min(tl, latentW - start);
         Box box = new Box(top, start, h, w);
-        Box around = box.widened((margin + factor - 1) / factor, latentH, latentW);
+        Box around = box.widened(wholeMargin(factor), latentH, latentW);
         float[] seen =
             decoder.decode(
                 cut(latent, channels, latentH, latentW, around), around.height, around.width);

@@ -242,6 +242,14 @@ public record NitConfig(
     return hiddenSize / numHeads;
   }
 
+  /**
+   * Shifts, scales and gates of the whole network, each of hiddenSize values: six a block and two
+   * of the final layer.
+   */
+  public int modulationParts() {
+    return 6 * depth + 2;
+  }
+
   /** Width of the MLP: ⌊hiddenSize · mlpRatio⌋, as the authors cut it. */
   public int mlpHidden() {
     return (int) (hiddenSize * mlpRatio);

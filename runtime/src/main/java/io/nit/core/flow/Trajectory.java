@@ -1,5 +1,8 @@
 package io.nit.core.flow;
 
+import java.util.ArrayList;
+import java.util.List;
+
 /**
  * One image's way from noise to latent: says which velocity it needs next and moves on when it is
  * given. Images of one pack are each their own trajectory, so they may differ in steps, sampler and
@@ -85,6 +88,22 @@ public final class Trajectory {
   /** Forwards of the model that a whole trajectory takes. */
   public int evaluations() {
     return kind == SamplerKind.HEUN ? 2 * steps() - 1 : steps();
+  }
+
+  /** A forward of the model that a trajectory takes: its time, and whether it is guided. */
+  public record Evaluation(double t, boolean guided) {}
+
+  /** All forwards of the whole trajectory, in order; [{@link #evaluations}]. */
+  public List<Evaluation> plan() {
+    List<Evaluation> plan = new ArrayList<>();
+    for (int i = 0; i < steps(); i++) {
+      boolean guided = guidance.at(times[i]);
+      plan.add(new Evaluation(times[i], guided));
+      if (kind == SamplerKind.HEUN && i < steps() - 1) {
+        plan.add(new Evaluation(times[i + 1], guided));
+      }
+    }
+    return plan;
   }
 
   /**

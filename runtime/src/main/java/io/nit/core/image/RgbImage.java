@@ -12,6 +12,9 @@ import java.awt.image.DataBufferByte;
  * @param rgb [height, width, 3], row-major, not copied
  */
 public record RgbImage(int width, int height, byte[] rgb) {
+  /** Values that are turned into levels at a time: they stay in the nearest cache. */
+  private static final int BLOCK = 1024;
+
   /** Checks the size. */
   public RgbImage {
     if (width < 1 || height < 1 || rgb.length != 3L * width * height) {
@@ -29,16 +32,31 @@ public record RgbImage(int width, int height, byte[] rgb) {
   public static RgbImage ofPlanes(float[] planes, int height, int width) {
     byte[] rgb = new byte[3 * height * width];
     int area = height * width;
+    int[] levels = new int[Math.min(BLOCK, area)];
     for (int c = 0; c < 3; c++) {
-      for (int i = 0; i < area; i++) {
-        float value = planes[c * area + i];
-        if (value != value) {
-          throw new IllegalArgumentException("the decoded picture holds NaN");
+      for (int from = 0; from < area; from += BLOCK) {
+        int count = Math.min(BLOCK, area - from);
+        toLevels(planes, c * area + from, count, levels);
+        for (int i = 0; i < count; i++) {
+          rgb[3 * (from + i) + c] = (byte) levels[i];
         }
-        rgb[3 * i + c] = (byte) Math.round(Math.max(0, Math.min(255, (value + 1) * 127.5f)));
       }
     }
     return new RgbImage(width, height, rgb);
+  }
+
+  /** Levels of a run of values; simple loops, which the compiler turns into vector code. */
+  private static void toLevels(float[] planes, int from, int count, int[] levels) {
+    for (int i = 0; i < count; i++) {
+      float value = planes[from + i];
+      if (value != value) {
+        throw new IllegalArgumentException("the decoded picture holds NaN");
+      }
+    }
+    for (int i = 0; i < count; i++) {
+      double level = (planes[from + i] + 1) * 127.5f;
+      levels[i] = Math.max(0, Math.min(255, (int) (level + 0.5)));
+    }
   }
 
   /** To planes in [-1, 1], [3, height, width]. */

@@ -9,6 +9,8 @@ import org.bytedeco.javacpp.SizeTPointer;
 
 /** The few CUDA runtime calls that engines need, with their errors as exceptions. */
 public final class Cuda {
+  private static final long LITTLE = 1L << 30;
+
   private Cuda() {}
 
   /**
@@ -87,6 +89,15 @@ public final class Cuda {
   /** Waits for a stream. */
   public static void synchronize(CUstream_st stream, String what) throws TensorRtException {
     check(cudart.cudaStreamSynchronize(stream), what);
+  }
+
+  /**
+   * How much device memory is free, as the end of a failure's sentence: where little is, that is
+   * most often the reason, which TensorRT does not always give. Empty where there is plenty.
+   */
+  public static String littleMemory() {
+    long free = freeBytes();
+    return free < LITTLE ? "; only " + (free >> 20) + " MiB of device memory are free" : "";
   }
 
   /** Free bytes of the current device; 0 if CUDA does not tell. */

@@ -1,5 +1,6 @@
 package io.nit.core.trt;
 
+import io.nit.core.bundle.EngineManifest;
 import io.nit.core.cuda.PluginLibrary;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -7,6 +8,7 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Optional;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
@@ -18,44 +20,84 @@ import org.bytedeco.tensorrt.nvinfer.IExecutionContext;
 import org.bytedeco.tensorrt.nvinfer.IRuntime;
 
 /**
- * A plan file opened as an engine, with its weights on the device. Safe to close twice; execution
+ * A plan opened as an engine, with its weights on the device. Safe to close twice; execution
  * contexts are closed by whoever made them, before this.
  */
 public final class TensorRtPlan implements AutoCloseable {
   private static final int CHUNK = 1 << 28;
 
   private final Path file;
+  private final PlanFile.Part part;
   private final Gpu gpu;
   private IRuntime runtime;
   private ICudaEngine engine;
 
-  private TensorRtPlan(Path file, Gpu gpu) {
+  private TensorRtPlan(Path file, PlanFile.Part part, Gpu gpu) {
     this.file = file;
+    this.part = part;
     this.gpu = gpu;
   }
 
   /**
-   * Opens a plan.
+   * Opens the first plan of a file.
    *
    * @param plugins the library of the plugins that the plan holds, if it holds any
    * @param device the GPU's number
    * @return the plan, which the caller closes
    * @throws NoSuchFileException if there is no such file
-   * @throws IOException if it cannot be read
+   * @throws IOException if it or its manifest cannot be read
    * @throws TensorRtException if there is no GPU or TensorRT does not take the library or the plan
    */
   public static TensorRtPlan open(Path file, Optional<PluginLibrary> plugins, int device)
       throws IOException, TensorRtException {
-    if (!Files.isRegularFile(file)) {
-      throw new NoSuchFileException(file.toString(), null, "no such plan");
-    }
+    return open(PlanFile.read(file), 0, plugins, device);
+  }
+
+  /**
+   * Opens a plan of a file. One that its manifest calls version-compatible may bring its own
+   * runtime.
+   *
+   * @param part which of the file's plans
+   * @param plugins the library of the plugins that the plan holds, if it holds any
+   * @param device the GPU's number
+   * @return the plan, which the caller closes
+   * @throws IOException if it or its manifest cannot be read
+   * @throws TensorRtException if there is no GPU or TensorRT does not take the library or the plan
+   */
+  public static TensorRtPlan open(
+      PlanFile file, int part, Optional<PluginLibrary> plugins, int device)
+      throws IOException, TensorRtException {
+    boolean manifest = Files.isRegularFile(EngineManifest.fileOf(file.file()));
+    return open(
+        file,
+        part,
+        plugins,
+        device,
+        manifest && EngineManifest.read(file.file()).traits().versionCompatible());
+  }
+
+  /**
+   * Opens a plan of a file that may have no manifest.
+   *
+   * @param part which of the file's plans
+   * @param plugins the library of the plugins that the plan holds, if it holds any
+   * @param device the GPU's number
+   * @param hostCode whether TensorRT may run the lean runtime that a version-compatible plan holds,
+   *     which is code of the machine that built it
+   * @return the plan, which the caller closes
+   * @throws IOException if it cannot be read
+   * @throws TensorRtException if there is no GPU or TensorRT does not take the library or the plan
+   */
+  public static TensorRtPlan open(
+      PlanFile file, int part, Optional<PluginLibrary> plugins, int device, boolean hostCode)
+      throws IOException, TensorRtException {
     Gpu gpu = Gpu.open(device);
     if (plugins.isPresent()) {
       requireArchitecture(plugins.get(), gpu);
     }
-    TensorRtPlan plan = new TensorRtPlan(file, gpu);
+    TensorRtPlan plan = new TensorRtPlan(file.file(), file.parts().get(part), gpu);
     try {
-      plan.load(plugins);
+      plan.load(plugins, hostCode);
       return plan;
     } catch (IOException | TensorRtException | RuntimeException e) {
       plan.close();
@@ -72,12 +114,17 @@ public final class TensorRtPlan implements AutoCloseable {
     }
   }
 
-  private void load(Optional<PluginLibrary> plugins) throws IOException, TensorRtException {
+  private void load(Optional<PluginLibrary> plugins, boolean hostCode)
+      throws IOException, TensorRtException {
     TensorRtLogger logger = TensorRtLogger.shared();
     logger.errors(); // of something else
     runtime = NativeOwners.owned(nvinfer.createInferRuntime(logger));
     if (runtime == null) {
-      throw new TensorRtException("TensorRT's runtime does not start: " + logger.errors());
+      throw new TensorRtException(
+          "TensorRT's runtime does not start: " + logger.errors() + Cuda.littleMemory());
+    }
+    if (hostCode) {
+      runtime.setEngineHostCodeAllowed(true);
     }
     if (plugins.isPresent()) {
       // An engine that holds our plugins can only be read once their library is known.
@@ -87,7 +134,7 @@ public final class TensorRtPlan implements AutoCloseable {
             "TensorRT does not take " + plugins.get() + ": " + logger.errors());
       }
     }
-    long bytes = Files.size(file);
+    long bytes = part.bytes();
     Pointer memory = Pointer.malloc(Math.max(1, bytes));
     if (memory == null || memory.isNull()) {
       throw new TensorRtException(file + ": no host memory for its " + bytes + " bytes");
@@ -108,13 +155,14 @@ public final class TensorRtPlan implements AutoCloseable {
               + " does not take this plan on "
               + gpu
               + ": "
-              + logger.errors());
+              + logger.errors()
+              + Cuda.littleMemory());
     }
   }
 
   private void read(Pointer memory, long bytes) throws IOException {
     BytePointer view = new BytePointer(memory).capacity(bytes);
-    try (FileChannel in = FileChannel.open(file)) {
+    try (FileChannel in = FileChannel.open(file).position(part.offset())) {
       for (long at = 0; at < bytes; at += CHUNK) {
         ByteBuffer chunk = view.position(at).limit(Math.min(bytes, at + CHUNK)).asByteBuffer();
         while (chunk.hasRemaining()) {
@@ -152,11 +200,20 @@ public final class TensorRtPlan implements AutoCloseable {
 
   /** The largest first extent of an input in a profile. */
   public int largest(String input, int profile) throws TensorRtException {
+    return (int) largestShape(input, profile)[0];
+  }
+
+  /** The largest extents of an input in a profile. */
+  public long[] largestShape(String input, int profile) throws TensorRtException {
+    Optional<long[]> shape = shape(input);
+    if (shape.isPresent() && Arrays.stream(shape.get()).allMatch(extent -> extent >= 0)) {
+      return shape.get(); // the same in every profile
+    }
     try (Dims64 dims = engine().getProfileShape(input, profile, nvinfer.OptProfileSelector.kMAX)) {
       if (dims == null || dims.isNull() || dims.nbDims() < 1) {
         throw new TensorRtException(file + ": expected an input " + input + ", found none");
       }
-      return (int) dims.d(0);
+      return extents(dims);
     }
   }
 
@@ -166,12 +223,16 @@ public final class TensorRtPlan implements AutoCloseable {
       if (dims == null || dims.isNull() || dims.nbDims() < 0) {
         return Optional.empty();
       }
-      long[] shape = new long[dims.nbDims()];
-      for (int i = 0; i < shape.length; i++) {
-        shape[i] = dims.d(i);
-      }
-      return Optional.of(shape);
+      return Optional.of(extents(dims));
     }
+  }
+
+  private static long[] extents(Dims64 dims) {
+    long[] shape = new long[dims.nbDims()];
+    for (int i = 0; i < shape.length; i++) {
+      shape[i] = dims.d(i);
+    }
+    return shape;
   }
 
   /** The layers, as the inspector tells them. */
@@ -195,10 +256,22 @@ public final class TensorRtPlan implements AutoCloseable {
    * @throws TensorRtException if there is no memory for it
    */
   public IExecutionContext context() throws TensorRtException {
-    IExecutionContext context =
-        NativeOwners.owned(
-            engine()
-                .createExecutionContext(nvinfer.ExecutionContextAllocationStrategy.kUSER_MANAGED));
+    return context(nvinfer.ExecutionContextAllocationStrategy.kUSER_MANAGED);
+  }
+
+  /**
+   * An execution context with memory of its own for activations.
+   *
+   * @return the context; close it with {@link #close(IExecutionContext)}
+   * @throws TensorRtException if there is no memory for it
+   */
+  public IExecutionContext contextWithMemory() throws TensorRtException {
+    return context(nvinfer.ExecutionContextAllocationStrategy.kSTATIC);
+  }
+
+  private IExecutionContext context(nvinfer.ExecutionContextAllocationStrategy memory)
+      throws TensorRtException {
+    IExecutionContext context = NativeOwners.owned(engine().createExecutionContext(memory));
     if (context == null) {
       throw new TensorRtException(
           file + ": no execution context: " + TensorRtLogger.shared().errors());

@@ -12,6 +12,7 @@ import io.nit.core.io.AtomicFile;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.rope.Rope2d;
 import io.nit.core.rope.RopeSpec;
+import io.nit.core.tensor.Parity;
 import io.nit.runtime.ImageRequest;
 import io.nit.runtime.ImageResult;
 import io.nit.runtime.NitPipeline;
@@ -125,6 +126,7 @@ final class Compare implements Callable<Integer> {
       Made found =
           provider.name().equals(against) ? expected : make(bundle, provider.name(), options, in);
       within &= compare(row, found, expected);
+      noPicture(bundle, provider.name()).ifPresent(reason -> row.put("no_picture", reason));
     }
     if (output != null) {
       AtomicFile.writeString(output, all.toPrettyString() + "\n");
@@ -134,17 +136,17 @@ final class Compare implements Callable<Integer> {
   }
 
   private boolean compare(ObjectNode row, Made found, Made expected) {
-    double relative = relative(found.velocities, expected.velocities);
-    row.put("relative", relative)
-        .put("max_abs", largest(found.velocities, expected.velocities))
+    Parity parity = Parity.of(found.velocities, expected.velocities);
+    row.put("relative", parity.relative())
+        .put("max_abs", parity.maxAbs())
         .put("forward_ms", Math.round(found.millis * 1000) / 1000.0)
-        .put("passed", relative <= bound);
-    if (found.sampled.isPresent()) {
+        .put("passed", parity.relative() <= bound);
+    if (found.sampled.isPresent() && expected.sampled.isPresent()) {
       ImageResult picture = found.sampled.get();
       ImageResult other = expected.sampled.orElseThrow();
-      row.put("latent_relative", relative(picture.latent(), other.latent()));
+      row.put("latent_relative", Parity.of(picture.latent(), other.latent()).relative());
       if (picture.image().isPresent()) {
-        double psnr = psnr(picture.image().get().rgb(), other.image().orElseThrow().rgb());
+        double psnr = Parity.psnr(picture.image().get().rgb(), other.image().orElseThrow().rgb());
         if (Double.isInfinite(psnr)) {
           row.put("psnr_db", "equal");
         } else {
@@ -152,7 +154,7 @@ final class Compare implements Callable<Integer> {
         }
       }
     }
-    return relative <= bound;
+    return parity.relative() <= bound;
   }
 
   /** A ragged pack within the bundle's budget: normal noise, times from 0 to 1, all labels. */
@@ -196,7 +198,17 @@ final class Compare implements Callable<Integer> {
         millis = Math.min(millis, (System.nanoTime() - start) / 1e6);
       }
     }
-    return new Made(velocities, millis, steps == 0 ? Optional.empty() : sample(bundle, backend));
+    boolean sampled = steps > 0 && noPicture(bundle, backend).isEmpty();
+    return new Made(velocities, millis, sampled ? sample(bundle, backend) : Optional.empty());
+  }
+
+  /** Why a backend that runs the model does not run its autoencoder, or empty if it does. */
+  private static Optional<String> noPicture(Bundle bundle, String backend) {
+    return Engines.providers().stream()
+        .filter(provider -> provider.name().equals(backend))
+        .filter(provider -> bundle.autoencoder().isPresent() && provider.runsCodecs())
+        .findFirst()
+        .flatMap(provider -> provider.codecRefusal(bundle, EngineOptions.DEFAULT));
   }
 
   private Optional<ImageResult> sample(Bundle bundle, String backend)
@@ -212,40 +224,6 @@ final class Compare implements Callable<Integer> {
       throw new EngineException(
           "sampling on " + backend + " failed: " + e.getCause().getMessage(), e.getCause());
     }
-  }
-
-  /** ‖found - expected‖ / ‖expected‖; infinity where a value is not finite. */
-  static double relative(float[] found, float[] expected) {
-    double difference = 0;
-    double norm = 0;
-    for (int i = 0; i < found.length; i++) {
-      double d = (double) found[i] - expected[i];
-      difference += d * d;
-      norm += (double) expected[i] * expected[i];
-    }
-    double relative = norm == 0 ? Math.sqrt(difference) : Math.sqrt(difference / norm);
-    return Double.isNaN(relative) ? Double.POSITIVE_INFINITY : relative;
-  }
-
-  private static double largest(float[] found, float[] expected) {
-    double largest = 0;
-    for (int i = 0; i < found.length; i++) {
-      double d = Math.abs((double) found[i] - expected[i]);
-      largest = Math.max(largest, Double.isNaN(d) ? Double.POSITIVE_INFINITY : d);
-    }
-    return largest;
-  }
-
-  /** Peak signal to noise of 8-bit values, in dB; infinity where all are equal. */
-  static double psnr(byte[] found, byte[] expected) {
-    double sum = 0;
-    for (int i = 0; i < found.length; i++) {
-      double d = (found[i] & 0xff) - (expected[i] & 0xff);
-      sum += d * d;
-    }
-    return sum == 0
-        ? Double.POSITIVE_INFINITY
-        : 10 * Math.log10(255.0 * 255.0 * found.length / sum);
   }
 
   private static String text(ObjectNode all) {

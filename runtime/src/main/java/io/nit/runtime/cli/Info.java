@@ -14,6 +14,7 @@ import io.nit.core.config.NitConfig;
 import io.nit.core.tensor.DcAeTensors;
 import io.nit.core.tensor.NitTensors;
 import io.nit.runtime.RequestValidator;
+import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.EngineProvider;
 import io.nit.runtime.engine.Engines;
 import java.nio.file.Path;
@@ -87,6 +88,11 @@ final class Info implements Callable<Integer> {
       ObjectNode backend = backends.addObject();
       backend.put("name", provider.name()).put("available", refusal.isEmpty());
       refusal.ifPresent(reason -> backend.put("reason", reason));
+      if (bundle.autoencoder().isPresent()) {
+        Optional<String> codec = provider.codecRefusal(bundle, EngineOptions.DEFAULT);
+        backend.put("decodes", codec.isEmpty());
+        codec.ifPresent(reason -> backend.put("decodes_reason", reason));
+      }
     }
     return node;
   }
@@ -182,7 +188,10 @@ final class Info implements Callable<Integer> {
                     "backend",
                     backend.get("name").asText()
                         + ": "
-                        + backend.path("reason").asText("available")));
+                        + backend.path("reason").asText("available")
+                        + (backend.has("decodes")
+                            ? "; autoencoder: " + backend.path("decodes_reason").asText("available")
+                            : "")));
     return text.toString();
   }
 

@@ -49,6 +49,22 @@ public interface EngineProvider {
   }
 
   /**
+   * Why this backend cannot decode with the bundle's learned autoencoder here, or empty if it can.
+   * Cheap: loads no model.
+   */
+  default Optional<String> codecRefusal(Bundle bundle, EngineOptions options) {
+    return runsCodecs() ? refusal(bundle, options) : Optional.of("runs no learned autoencoders");
+  }
+
+  /**
+   * Why a codec of this backend cannot encode, or empty if it can. What the bundle has no encoder
+   * for is not asked.
+   */
+  default Optional<String> encoderRefusal(Bundle bundle, EngineOptions options) {
+    return codecRefusal(bundle, options);
+  }
+
+  /**
    * Loads the bundle's learned autoencoder.
    *
    * @return the codec, which the caller closes

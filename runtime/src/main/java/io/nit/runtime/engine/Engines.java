@@ -1,5 +1,6 @@
 package io.nit.runtime.engine;
 
+import io.nit.core.bundle.AutoencoderFiles;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.codec.LatentCodec;
 import java.io.IOException;
@@ -49,7 +50,8 @@ public final class Engines {
 
   /**
    * Opens a bundle's codec: a plain one as it is, a learned one on the backend that was asked for,
-   * or, where that one runs none, on the preferred of those that do, which is logged.
+   * or, where that one runs none, on the preferred of those that do, which is logged. With {@link
+   * #AUTO} the two halves may run on two backends, where the preferred only decodes.
    *
    * @param backend a backend's name, or {@link #AUTO}
    * @return the codec, which the caller closes; empty if the bundle has none
@@ -59,24 +61,59 @@ public final class Engines {
    */
   public static Optional<LatentCodec> openCodec(
       Bundle bundle, String backend, EngineOptions options) throws IOException, EngineException {
+    return openCodec(bundle, backend, options, providers());
+  }
+
+  static Optional<LatentCodec> openCodec(
+      Bundle bundle, String backend, EngineOptions options, List<EngineProvider> providers)
+      throws IOException, EngineException {
     if (bundle.codec().isEmpty()) {
       return Optional.empty();
     }
     Optional<LatentCodec> plain = bundle.codec().get().plain();
-    return plain.isPresent()
-        ? plain
-        : Optional.of(
-            codecProvider(bundle, backend, options, providers()).openCodec(bundle, options));
+    if (plain.isPresent()) {
+      return plain;
+    }
+    EngineProvider provider = codecProvider(bundle, backend, options, providers);
+    LatentCodec codec = provider.openCodec(bundle, options);
+    boolean encodes = bundle.autoencoder().flatMap(AutoencoderFiles::encoder).isPresent();
+    if (!encodes || !backend.equals(AUTO)) {
+      return Optional.of(codec);
+    }
+    Optional<String> refusal = provider.encoderRefusal(bundle, options);
+    Optional<EngineProvider> other =
+        providers.stream()
+            .filter(EngineProvider::runsCodecs)
+            .filter(next -> next.preference() != EngineProvider.BY_NAME_ONLY)
+            .filter(next -> next.encoderRefusal(bundle, options).isEmpty())
+            .findFirst();
+    if (refusal.isEmpty() || other.isEmpty()) {
+      return Optional.of(codec);
+    }
+    return Optional.of(
+        new SplitCodec(
+            codec,
+            () -> {
+              LOG.info(
+                  "autoencoder: encoder on backend {} (auto: {} ({}))",
+                  other.get().name(),
+                  provider.name(),
+                  refusal.get());
+              return other.get().openCodec(bundle, options);
+            }));
   }
 
   static EngineProvider codecProvider(
       Bundle bundle, String backend, EngineOptions options, List<EngineProvider> providers)
       throws EngineException {
+    Refusals refusals = provider -> provider.codecRefusal(bundle, options);
     List<EngineProvider> able = providers.stream().filter(EngineProvider::runsCodecs).toList();
     if (backend.equals(AUTO) || named(backend, providers).runsCodecs() || able.isEmpty()) {
-      return chosen(bundle, backend, options, able.isEmpty() ? providers : able).provider;
+      Choice choice = chosen(bundle, backend, able.isEmpty() ? providers : able, refusals);
+      LOG.info("autoencoder: backend {} ({})", choice.provider.name(), choice.reason);
+      return choice.provider;
     }
-    EngineProvider other = chosen(bundle, AUTO, options, able).provider;
+    EngineProvider other = chosen(bundle, AUTO, able, refusals).provider;
     LOG.info("autoencoder: backend {} runs none, {} does", backend, other.name());
     return other;
   }
@@ -84,7 +121,8 @@ public final class Engines {
   static VelocityEngine open(
       Bundle bundle, String backend, EngineOptions options, List<EngineProvider> providers)
       throws IOException, EngineException {
-    Choice choice = chosen(bundle, backend, options, providers);
+    Choice choice =
+        chosen(bundle, backend, providers, provider -> provider.refusal(bundle, options));
     VelocityEngine engine = choice.provider.open(bundle, options);
     LOG.info("backend {} ({}): {}", engine.backend(), choice.reason, engine.description());
     return engine;
@@ -92,12 +130,17 @@ public final class Engines {
 
   private record Choice(EngineProvider provider, String reason) {}
 
+  /** Why a backend cannot do what it is chosen for. */
+  private interface Refusals {
+    Optional<String> of(EngineProvider provider);
+  }
+
   private static Choice chosen(
-      Bundle bundle, String backend, EngineOptions options, List<EngineProvider> providers)
+      Bundle bundle, String backend, List<EngineProvider> providers, Refusals refusals)
       throws EngineException {
     if (!backend.equals(AUTO)) {
       EngineProvider named = named(backend, providers);
-      Optional<String> refusal = named.refusal(bundle, options);
+      Optional<String> refusal = refusals.of(named);
       if (refusal.isPresent()) {
         throw new EngineException(
             "backend " + backend + " cannot run " + bundle.folder() + ": " + refusal.get());
@@ -109,7 +152,7 @@ public final class Engines {
       if (provider.preference() == EngineProvider.BY_NAME_ONLY) {
         continue;
       }
-      Optional<String> refusal = provider.refusal(bundle, options);
+      Optional<String> refusal = refusals.of(provider);
       if (refusal.isEmpty()) {
         String reason =
             passedOver.isEmpty()

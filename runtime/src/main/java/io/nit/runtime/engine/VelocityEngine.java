@@ -36,6 +36,17 @@ public interface VelocityEngine extends AutoCloseable {
    */
   void forward(ForwardInputs in, FloatBuffer v) throws EngineException;
 
+  /**
+   * Tells that forwards at these times with these labels will follow, so that what depends on
+   * nothing else can be computed at once. A backend that gains nothing from it does nothing; a
+   * forward gives the same without it.
+   *
+   * @param t times in [0, 1]
+   * @param y labels, as many
+   * @throws EngineException if the backend fails; the engine stays usable
+   */
+  default void announce(float[] t, long[] y) throws EngineException {}
+
   /** Frees the model. */
   @Override
   void close();

@@ -9,9 +9,7 @@ import io.nit.core.bundle.Bundle;
 import io.nit.core.codec.CodecException;
 import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.DcAeSpec;
-import io.nit.core.codec.Decoded;
-import io.nit.core.codec.Decoding;
-import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.LearnedCodec;
 import io.nit.core.codec.PixelBudget;
 import io.nit.core.config.DcAeConfig;
 import io.nit.core.tensor.DType;
@@ -39,21 +37,17 @@ import org.slf4j.LoggerFactory;
  * decoder computes in less. Calls from several threads run one after the other; closing stops the
  * one that runs.
  */
-public final class OrtAutoencoder implements LatentCodec {
+public final class OrtAutoencoder extends LearnedCodec {
   private static final Logger LOG = LoggerFactory.getLogger(OrtAutoencoder.class);
   private static final String LATENT = "latent";
   private static final String RGB = "rgb";
 
   private final Path folder;
-  private final DcAeSpec spec;
-  private final float scalingFactor;
   private final EngineOptions options;
   private final OrtDevice device;
   private final Network decoder;
   private final Optional<Network> decoderF32;
   private final Optional<Network> encoder;
-  private final PixelBudget budget;
-  private final Decoding decoding;
   private final DirectBuffers buffers = new DirectBuffers(); // guarded by this
   private final AtomicBoolean closed = new AtomicBoolean();
   private final Object runLock = new Object();
@@ -61,10 +55,16 @@ public final class OrtAutoencoder implements LatentCodec {
 
   private OrtAutoencoder(Bundle bundle, DcAeSpec spec, EngineOptions options, OrtDevice device)
       throws IOException, EngineException {
+    // One picture at a time by default: the work on a batch is divided in another way, which shows
+    // in a picture's last bits.
+    super(
+        spec,
+        options.decode().tiling(),
+        new PixelBudget(options.decode().batchPixels()),
+        Integer.MAX_VALUE,
+        bundle.autoencoder().orElseThrow().decoderF32().isPresent());
     AutoencoderFiles files = bundle.autoencoder().orElseThrow();
     this.folder = bundle.folder();
-    this.spec = spec;
-    this.scalingFactor = (float) spec.config().scalingFactor();
     this.options = options;
     this.device = device;
     this.decoder = decoder(bundle, files.decoder(), files.compute());
@@ -80,17 +80,7 @@ public final class OrtAutoencoder implements LatentCodec {
                         RGB,
                         DcAeConfig.IN_CHANNELS,
                         LATENT,
-                        spec.channels()));
-    // One picture at a time by default: the work on a batch is divided in another way, which shows
-    // in a picture's last bits.
-    this.budget = new PixelBudget(options.decode().batchPixels());
-    this.decoding =
-        new Decoding(
-            spec.factor(),
-            options.decode().tiling(),
-            budget,
-            decodingBy(decoder),
-            decoderF32.map(this::decodingBy));
+                        channels()));
     for (String name : files.names()) {
       if (!Files.isRegularFile(bundle.file(name))) {
         throw new NoSuchFileException(
@@ -100,19 +90,12 @@ public final class OrtAutoencoder implements LatentCodec {
     decoder.open();
   }
 
-  private Decoding.Network decodingBy(Network network) {
-    return (latents, h, w) -> {
-      List<float[]> unscaled = latents.stream().map(this::unscaled).toList();
-      return run(network, unscaled, h, w, h * spec.factor(), w * spec.factor());
-    };
-  }
-
   private Network decoder(Bundle bundle, String name, DType compute) {
     return new Network(
         "decoder in " + compute,
         bundle.file(name),
         LATENT,
-        spec.channels(),
+        channels(),
         RGB,
         DcAeConfig.IN_CHANNELS);
   }
@@ -198,57 +181,23 @@ public final class OrtAutoencoder implements LatentCodec {
   }
 
   @Override
-  public CodecSpec spec() {
-    return spec;
+  protected List<float[]> decodeRaw(List<float[]> latents, int h, int w, boolean single) {
+    Network network = single ? decoderF32.orElseThrow() : decoder;
+    return run(network, latents, h, w, h * factor(), w * factor());
   }
 
   @Override
-  public float[] encode(float[] rgb, int height, int width) {
-    return encodeBatch(List.of(rgb), height, width).get(0);
+  protected List<float[]> encodeRaw(List<float[]> rgb, int height, int width) {
+    Network network = encoder.orElseThrow();
+    return run(network, rgb, height, width, height / factor(), width / factor());
   }
 
   @Override
-  public List<float[]> encodeBatch(List<float[]> rgb, int height, int width) {
-    requireOpen();
-    Network network =
-        encoder.orElseThrow(
-            () ->
-                new UnsupportedOperationException(
-                    folder + ": expected an encoder to make latents with, found a decoder alone"));
-    int f = factor();
-    if (height < f || width < f || height % f != 0 || width % f != 0) {
-      throw new IllegalArgumentException(
-          "image size: expected multiples of " + f + ", found " + width + "x" + height);
+  protected void requireEncoder() {
+    if (encoder.isEmpty()) {
+      throw new UnsupportedOperationException(
+          folder + ": expected an encoder to make latents with, found a decoder alone");
     }
-    rgb.forEach(picture -> checkLength(picture, DcAeConfig.IN_CHANNELS, height, width));
-    List<float[]> latents = new ArrayList<>();
-    for (List<float[]> some : budget.split(rgb, height, width)) {
-      latents.addAll(run(network, some, height, width, height / f, width / f));
-    }
-    for (float[] latent : latents) {
-      for (int i = 0; i < latent.length; i++) {
-        latent[i] *= scalingFactor;
-      }
-    }
-    return latents;
-  }
-
-  @Override
-  public float[] decode(float[] latent, int latentH, int latentW) {
-    return decodeBatch(List.of(latent), latentH, latentW).get(0).rgb();
-  }
-
-  @Override
-  public int decodeBatchLimit(int latentH, int latentW) {
-    return decoding.limit(latentH, latentW);
-  }
-
-  @Override
-  public List<Decoded> decodeBatch(List<float[]> latents, int latentH, int latentW) {
-    requireOpen();
-    checkSize(latentH, latentW);
-    latents.forEach(latent -> checkLength(latent, channels(), latentH, latentW));
-    return decoding.decode(latents, latentH, latentW);
   }
 
   /** Runs a network over pictures or latents of one size; one run at a time. */
@@ -325,49 +274,8 @@ public final class OrtAutoencoder implements LatentCodec {
     return buffers.get(name, (int) count * Float.BYTES).asFloatBuffer();
   }
 
-  private float[] unscaled(float[] latent) {
-    float[] values = new float[latent.length];
-    for (int i = 0; i < values.length; i++) {
-      values[i] = latent[i] / scalingFactor;
-    }
-    return values;
-  }
-
-  private void checkSize(int latentH, int latentW) {
-    long most = (Integer.MAX_VALUE - 8) / DcAeConfig.IN_CHANNELS; // an array of planes
-    long pixels = (long) latentH * factor() * latentW * factor();
-    if (latentH < 1 || latentW < 1 || pixels > most) {
-      throw new IllegalArgumentException(
-          "latent size: expected 1x1 or more and at most "
-              + most
-              + " pixels, found "
-              + latentW
-              + "x"
-              + latentH
-              + " at "
-              + factor()
-              + " pixels a side");
-    }
-  }
-
-  private static void checkLength(float[] values, int channels, int h, int w) {
-    long expected = (long) channels * h * w;
-    if (values.length != expected) {
-      throw new IllegalArgumentException(
-          "expected "
-              + expected
-              + " values, ["
-              + channels
-              + ", "
-              + h
-              + ", "
-              + w
-              + "]; found "
-              + values.length);
-    }
-  }
-
-  private void requireOpen() {
+  @Override
+  protected void requireOpen() {
     if (closed.get()) {
       throw new IllegalStateException("OrtAutoencoder: used after close");
     }

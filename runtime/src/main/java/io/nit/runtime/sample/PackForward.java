@@ -66,6 +66,13 @@ final class PackForward {
     return velocity;
   }
 
+  /** Tells the model which forwards will follow: [forwards] each. */
+  void announce(float[] t, long[] labels) throws EngineException {
+    long start = System.nanoTime();
+    engine.announce(t, labels);
+    nanos += System.nanoTime() - start;
+  }
+
   /** Where image {@code index} of the last pack begins in the velocities. */
   int offset(int index) {
     return layout.start(index) * engine.config().tokenSize();

@@ -68,6 +68,41 @@ public final class PackedSampler {
   }
 
   /**
+   * Tells the models of all forwards that an image will take, before its first one.
+   *
+   * @throws EngineException if a model fails at what it does ahead
+   */
+  public void announce(SampledImage image) throws EngineException {
+    List<Trajectory.Evaluation> plan = image.trajectory().plan();
+    List<Trajectory.Evaluation> guided =
+        plan.stream().filter(Trajectory.Evaluation::guided).toList();
+    List<Trajectory.Evaluation> all = new ArrayList<>(plan);
+    if (guide.isPresent()) {
+      guide.get().announce(times(guided), labels(guided.size(), guideNullClass));
+    } else {
+      all.addAll(guided);
+    }
+    long[] labels = labels(all.size(), config.numClasses());
+    Arrays.fill(labels, 0, plan.size(), image.label());
+    model.announce(times(all), labels);
+  }
+
+  /** As {@link PackForward#run} makes them. */
+  private static float[] times(List<Trajectory.Evaluation> forwards) {
+    float[] t = new float[forwards.size()];
+    for (int i = 0; i < t.length; i++) {
+      t[i] = (float) forwards.get(i).t();
+    }
+    return t;
+  }
+
+  private static long[] labels(int count, long label) {
+    long[] labels = new long[count];
+    Arrays.fill(labels, label);
+    return labels;
+  }
+
+  /**
    * Runs the model once where every image stands and moves each on.
    *
    * @param images at least one; none of them done

@@ -6,7 +6,7 @@ import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.rope.RopeTables;
 import io.nit.core.trt.Cuda;
-import io.nit.core.trt.Gpu;
+import io.nit.core.trt.PlanFile;
 import io.nit.core.trt.TensorRt;
 import io.nit.core.trt.TensorRtException;
 import io.nit.core.trt.TensorRtLogger;
@@ -14,18 +14,26 @@ import io.nit.core.trt.TensorRtPlan;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.ForwardInputs;
 import io.nit.runtime.engine.VelocityEngine;
-import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.nio.FloatBuffer;
+import java.nio.IntBuffer;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.HashSet;
+import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import org.bytedeco.cuda.cudart.CUevent_st;
 import org.bytedeco.cuda.cudart.CUstream_st;
 import org.bytedeco.cuda.global.cudart;
@@ -38,9 +46,17 @@ import org.slf4j.LoggerFactory;
 /**
  * A NiT model in TensorRT. Every profile of the plan is a bucket of tokens; a pack runs in the
  * smallest that holds it. Inputs and the output keep their place on the device from call to call,
- * what only depends on the pack's layout is copied when it changes, and a shape that comes again is
- * replayed as a CUDA graph. All memory is taken when the engine is opened. Calls from several
- * threads run one after the other, on a stream of the engine's own.
+ * and what only depends on the pack's layout is copied when it changes. All memory is taken when
+ * the engine is opened. Calls from several threads run one after the other, on a stream of the
+ * engine's own.
+ *
+ * <p>A 16-bit file holds two plans: the second computes modulations, which the first takes from a
+ * {@link ModulationTable}.
+ *
+ * <p>A size that TensorRT has not just run costs it milliseconds, as much as a small pack takes.
+ * Small packs are therefore rounded up to a multiple of {@value #TOKENS_STEP} tokens, whose rows
+ * belong to no image, and each such size that comes again is recorded, beside the work, as a CUDA
+ * graph of its own and replayed from then on.
  */
 public final class TensorRtEngine implements VelocityEngine {
   /** The backend's name. */
@@ -48,6 +64,15 @@ public final class TensorRtEngine implements VelocityEngine {
 
   private static final Logger LOG = LoggerFactory.getLogger(TensorRtEngine.class);
   private static final int MOST_GRAPHS = 32;
+
+  /** Small packs have a multiple of so many tokens: the rows of a product's tile. */
+  private static final int TOKENS_STEP = 128;
+
+  /** Packs of at most so many tokens are small: launches cost more than they compute. */
+  private static final int SMALL_TOKENS = 2048;
+
+  /** Images of a pack are rounded up to so many, or the next power of two. */
+  private static final int IMAGES_STEP = 32;
 
   /**
    * How a plan is run.
@@ -61,7 +86,19 @@ public final class TensorRtEngine implements VelocityEngine {
   }
 
   /** A profile of the plan: the most it holds, and its context. */
-  private record Bucket(int profile, int tokens, int images, IExecutionContext context) {}
+  private record Bucket(int profile, int tokens, int images, IExecutionContext context) {
+    /** What a pack is rounded up to, so that few sizes come and come again. */
+    Shape shape(PackLayout layout, boolean rounded) {
+      if (!rounded) {
+        return new Shape(layout.tokens(), layout.images());
+      }
+      int found = layout.tokens();
+      int up = (found + TOKENS_STEP - 1) / TOKENS_STEP * TOKENS_STEP;
+      int most = Math.max(IMAGES_STEP, Integer.highestOneBit(2 * layout.images() - 1));
+      return new Shape(
+          found <= SMALL_TOKENS ? Math.min(up, tokens) : found, Math.min(most, images));
+    }
+  }
 
   private record Shape(int tokens, int images) {}
 
@@ -80,11 +117,16 @@ public final class TensorRtEngine implements VelocityEngine {
   private final Options options;
   private final String description;
   private final TensorRtPlan plan;
+  private final Optional<TensorRtPlan> modulations;
   private final List<Bucket> buckets = new ArrayList<>();
   private final Map<String, Binding> bindings = new LinkedHashMap<>();
   private final Map<Bucket, Shape> shaped = new HashMap<>();
   private final Map<Shape, Replay> graphs = new LinkedHashMap<>(16, 0.75f, true);
+  private final Set<Shape> seen = new HashSet<>();
+  private final Set<Shape> recording = new HashSet<>();
+  private final ExecutorService recorder;
   private boolean graphsWork;
+  private Optional<ModulationTable> table = Optional.empty();
   private Pointer activations;
   private long activationBytes;
   private int mostTokens;
@@ -93,16 +135,27 @@ public final class TensorRtEngine implements VelocityEngine {
   private CUevent_st begun;
   private CUevent_st ended;
   private PackLayout boundLayout;
+  private Shape boundShape;
+  private int[] boundRows;
   private RopeTables boundRope;
   private float deviceMillis = Float.NaN;
   private boolean open = true;
 
-  private TensorRtEngine(NitConfig config, TensorRtPlan plan, Options options) {
+  private TensorRtEngine(
+      NitConfig config, TensorRtPlan plan, Optional<TensorRtPlan> modulations, Options options) {
     this.config = config;
     this.plan = plan;
+    this.modulations = modulations;
     this.options = options;
     this.graphsWork = options.cudaGraphs;
     this.description = "TensorRT " + TensorRt.version() + ", " + plan.gpu().name();
+    this.recorder =
+        Executors.newSingleThreadExecutor(
+            task -> {
+              Thread thread = new Thread(task, "tensorrt-recorder");
+              thread.setDaemon(true);
+              return thread;
+            });
   }
 
   /**
@@ -126,16 +179,29 @@ public final class TensorRtEngine implements VelocityEngine {
     }
     TensorRtEngine engine = null;
     try {
-      TensorRtPlan plan = TensorRtPlan.open(file, plugins, options.device);
-      engine = new TensorRtEngine(config, plan, options);
+      PlanFile plans = PlanFile.read(file);
+      TensorRtPlan plan = TensorRtPlan.open(plans, 0, plugins, options.device);
+      try {
+        Optional<TensorRtPlan> modulations =
+            plans.parts().size() > 1
+                ? Optional.of(TensorRtPlan.open(plans, 1, Optional.empty(), options.device))
+                : Optional.empty();
+        engine = new TensorRtEngine(config, plan, modulations, options);
+      } finally {
+        if (engine == null) {
+          plan.close();
+        }
+      }
       engine.checkSignature();
       engine.take();
       return engine;
     } catch (TensorRtException e) {
+      String message =
+          e.getMessage() + (e.getMessage().contains(" MiB") ? "" : Cuda.littleMemory());
       if (engine != null) {
         engine.close();
       }
-      throw new EngineException(e.getMessage(), e);
+      throw new EngineException(message, e);
     } catch (EngineException | RuntimeException e) {
       if (engine != null) {
         engine.close();
@@ -144,7 +210,7 @@ public final class TensorRtEngine implements VelocityEngine {
     }
   }
 
-  /** Opens a plan that {@link #refusal} does not refuse. */
+  /** Opens a plan that {@link PlanCheck} does not refuse. */
   static TensorRtEngine open(Path file, EngineManifest manifest, Options options)
       throws IOException, EngineException {
     Optional<PluginLibrary> plugins =
@@ -154,47 +220,27 @@ public final class TensorRtEngine implements VelocityEngine {
     return open(file, manifest.config(), plugins, options);
   }
 
-  /** Why a plan cannot run here, or empty if it can, as far as its manifest tells. */
-  static Optional<String> refusal(
-      Path file, EngineManifest manifest, Optional<String> model, int device) throws IOException {
-    Optional<String> none = TensorRt.refusal(device);
-    if (none.isPresent()) {
-      return none;
-    }
-    Optional<PluginLibrary> plugins = Optional.empty();
-    if (manifest.builtOn().plugins().isPresent()) {
-      try {
-        plugins = Optional.of(PluginLibrary.find());
-      } catch (FileNotFoundException e) {
-        return Optional.of(file + " needs our plugins: " + e.getMessage());
-      }
-    }
-    try {
-      List<EngineManifest.Mismatch> mismatches =
-          manifest.mismatches(
-              Gpu.open(device).host(plugins), file.toAbsolutePath().getParent(), model);
-      return mismatches.isEmpty() ? Optional.empty() : Optional.of(manifest.refusal(mismatches));
-    } catch (TensorRtException e) {
-      return Optional.of(e.getMessage());
-    }
-  }
-
   private void checkSignature() throws EngineException {
     long p = config.patchSize();
     long[] latent = {-1, config.inChannels(), p, p};
     long[] table = {-1, config.headDim()};
     Map<String, long[]> expected = new LinkedHashMap<>();
     expected.put("x", latent);
-    expected.put("t", new long[] {-1});
-    expected.put("y", new long[] {-1});
     expected.put("cu_seqlens", new long[] {-1});
-    expected.put("image_index", new long[] {-1});
+    if (modulations.isPresent()) {
+      expected.put("modulation", new long[] {-1, modulationColumns()});
+      expected.put("modulation_row", new long[] {-1});
+    } else {
+      expected.put("t", new long[] {-1});
+      expected.put("y", new long[] {-1});
+      expected.put("image_index", new long[] {-1});
+    }
     expected.put("rope_cos", table);
     expected.put("rope_sin", table);
     expected.put("v", latent);
     for (Map.Entry<String, long[]> tensor : expected.entrySet()) {
       Optional<long[]> found = plan.shape(tensor.getKey());
-      if (found.isEmpty() || !Arrays.equals(found.get(), tensor.getValue())) {
+      if (found.isEmpty() || !fits(tensor.getValue(), found.get())) {
         throw new EngineException(
             tensor.getKey()
                 + ": expected "
@@ -207,23 +253,44 @@ public final class TensorRtEngine implements VelocityEngine {
     }
   }
 
+  /** A dynamic extent that has one value in all profiles is a fixed one in the plan. */
+  private static boolean fits(long[] expected, long[] found) {
+    if (found.length != expected.length) {
+      return false;
+    }
+    for (int i = 0; i < found.length; i++) {
+      if (expected[i] >= 0 && found[i] != expected[i]) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  private long modulationColumns() {
+    return (long) config.modulationParts() * config.hiddenSize();
+  }
+
   /** Takes the contexts, the stream and all memory. */
   private void take() throws TensorRtException {
     for (int i = 0; i < plan.profiles(); i++) {
       int tokens = plan.largest("x", i);
-      int images = plan.largest("t", i);
+      int images = plan.largest("cu_seqlens", i) - 1;
       mostTokens = Math.max(mostTokens, tokens);
       mostImages = Math.max(mostImages, images);
       activationBytes = Math.max(activationBytes, plan.engine().getDeviceMemorySizeForProfileV2(i));
     }
+    int rows = modulations.isPresent() ? plan.largest("modulation", 0) : 0;
+    long rowBytes = modulationColumns() * 2;
     LOG.info(
-        "{}: {} profiles up to {} tokens and {} images; activations take {} MiB, weights lie on"
-            + " the device already, {} MiB are free",
+        "{}: {} profiles up to {} tokens and {} images; activations take {} MiB and {} rows of"
+            + " modulations {} MiB, weights lie on the device already, {} MiB are free",
         plan.file().getFileName(),
         plan.profiles(),
         mostTokens,
         mostImages,
         activationBytes >> 20,
+        rows,
+        rows * rowBytes >> 20,
         Cuda.freeBytes() >> 20);
     stream = new CUstream_st();
     Cuda.check(
@@ -233,28 +300,50 @@ public final class TensorRtEngine implements VelocityEngine {
     Cuda.check(cudart.cudaEventCreate(begun), "CUDA event");
     Cuda.check(cudart.cudaEventCreate(ended), "CUDA event");
     activations = Cuda.allocate(activationBytes, "activations of " + mostTokens + " tokens");
+    if (modulations.isPresent()) {
+      table = Optional.of(new ModulationTable(modulations.get(), rows, rowBytes, stream));
+    }
     long tokens = mostTokens;
     bind("x", tokens * config.tokenSize() * Float.BYTES);
-    bind("t", (long) mostImages * Float.BYTES);
-    bind("y", (long) mostImages * Long.BYTES);
     bind("cu_seqlens", (mostImages + 1L) * Integer.BYTES);
-    bind("image_index", tokens * Integer.BYTES);
+    if (table.isEmpty()) {
+      bind("t", (long) mostImages * Float.BYTES);
+      bind("y", (long) mostImages * Long.BYTES);
+    }
+    bind(rowOfToken(), tokens * Integer.BYTES);
     bind("rope_cos", tokens * config.headDim() * Float.BYTES);
     bind("rope_sin", tokens * config.headDim() * Float.BYTES);
     bind("v", tokens * config.tokenSize() * Float.BYTES);
     for (int i = 0; i < plan.profiles(); i++) {
-      buckets.add(new Bucket(i, plan.largest("x", i), plan.largest("t", i), context(i)));
+      buckets.add(
+          new Bucket(
+              i, plan.largest("x", i), plan.largest("cu_seqlens", i) - 1, context(i, stream)));
     }
     buckets.sort((a, b) -> Integer.compare(a.tokens, b.tokens));
   }
 
+  private String rowOfToken() {
+    return table.isPresent() ? "modulation_row" : "image_index";
+  }
+
   /** A context of a profile, with all addresses set. */
-  private IExecutionContext context(int profile) throws TensorRtException {
+  private IExecutionContext context(int profile, CUstream_st queue) throws TensorRtException {
+    long start = System.nanoTime();
     IExecutionContext context = plan.context();
+    long made = System.nanoTime();
     try {
-      require(context.setOptimizationProfileAsync(profile, stream), "profile " + profile);
-      Cuda.synchronize(stream, "profile " + profile);
+      require(context.setOptimizationProfileAsync(profile, queue), "profile " + profile);
+      Cuda.synchronize(queue, "profile " + profile);
+      LOG.debug(
+          "context of profile {}: made in {} ms, profile set in {} ms",
+          profile,
+          (made - start) / 1_000_000,
+          (System.nanoTime() - made) / 1_000_000);
       context.setDeviceMemoryV2(activations, activationBytes);
+      if (table.isPresent()) {
+        require(
+            context.setTensorAddress("modulation", table.get().device()), "address of modulation");
+      }
       for (Binding binding : bindings.values()) {
         require(
             context.setTensorAddress(binding.name(), binding.device()),
@@ -271,7 +360,7 @@ public final class TensorRtEngine implements VelocityEngine {
     bindings.put(name, new Binding(name, bytes));
   }
 
-  private static void require(boolean done, String what) throws TensorRtException {
+  static void require(boolean done, String what) throws TensorRtException {
     if (!done) {
       throw new TensorRtException(
           "TensorRT refused " + what + ": " + TensorRtLogger.shared().errors());
@@ -323,6 +412,22 @@ public final class TensorRtEngine implements VelocityEngine {
   }
 
   @Override
+  public synchronized void announce(float[] t, long[] y) throws EngineException {
+    requireOpen();
+    if (table.isEmpty()) {
+      return;
+    }
+    try {
+      Cuda.check(cudart.cudaSetDevice(options.device), "device " + options.device);
+      table.get().announce(t, y);
+    } catch (TensorRtException e) {
+      table.get().forget();
+      throw new EngineException(
+          "modulations of " + t.length + " steps failed in TensorRT: " + e.getMessage(), e);
+    }
+  }
+
+  @Override
   public synchronized void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
     requireOpen();
     PackLayout layout = in.layout();
@@ -331,9 +436,11 @@ public final class TensorRtEngine implements VelocityEngine {
     try {
       Cuda.check(cudart.cudaSetDevice(options.device), "device " + options.device);
       Bucket bucket = bucket(layout);
-      upload(in, values);
+      Shape shape = bucket.shape(layout, table.isPresent());
+      upload(in, values, shape);
       Cuda.check(cudart.cudaEventRecord(begun, stream), "CUDA event");
-      run(bucket, new Shape(layout.tokens(), layout.images()));
+      condition(in, shape);
+      run(bucket, shape);
       Cuda.check(cudart.cudaEventRecord(ended, stream), "CUDA event");
       Binding out = bindings.get("v");
       int bytes = values * Float.BYTES;
@@ -347,8 +454,10 @@ public final class TensorRtEngine implements VelocityEngine {
     } catch (TensorRtException e) {
       boundLayout = null; // what was being copied may not have arrived
       boundRope = null;
+      table.ifPresent(ModulationTable::forget);
       throw new EngineException(
-          "forward of " + layout + " failed in TensorRT: " + e.getMessage(), e);
+          "forward of " + layout + " failed in TensorRT: " + e.getMessage() + Cuda.littleMemory(),
+          e);
     }
   }
 
@@ -369,28 +478,18 @@ public final class TensorRtEngine implements VelocityEngine {
             + layout);
   }
 
-  private void upload(ForwardInputs in, int values) throws TensorRtException {
+  /** Copies what a forward reads of its tokens. */
+  private void upload(ForwardInputs in, int values, Shape shape) throws TensorRtException {
     PackLayout layout = in.layout();
-    int images = layout.images();
-    int tokens = layout.tokens();
     Binding x = bindings.get("x");
     x.host(values * Float.BYTES).asFloatBuffer().put(in.x().duplicate());
     x.upload((long) values * Float.BYTES, stream);
-    Binding t = bindings.get("t");
-    t.host(images * Float.BYTES).asFloatBuffer().put(in.t());
-    t.upload((long) images * Float.BYTES, stream);
-    Binding y = bindings.get("y");
-    y.host(images * Long.BYTES).asLongBuffer().put(in.y());
-    y.upload((long) images * Long.BYTES, stream);
     // Steps in a row mostly have the same pack: what only depends on it stays on the device.
-    if (!layout.equals(boundLayout)) {
-      Binding cu = bindings.get("cu_seqlens");
-      cu.host((images + 1) * Integer.BYTES).asIntBuffer().put(layout.cuSeqlens());
-      cu.upload((images + 1L) * Integer.BYTES, stream);
-      Binding index = bindings.get("image_index");
-      index.host(tokens * Integer.BYTES).asIntBuffer().put(layout.imageIndex());
-      index.upload((long) tokens * Integer.BYTES, stream);
+    if (!layout.equals(boundLayout) || !shape.equals(boundShape)) {
+      uploadCuSeqlens(layout, shape);
       boundLayout = layout;
+      boundShape = shape;
+      boundRows = null;
     }
     RopeTables rope = in.rope();
     if (rope != boundRope) {
@@ -405,55 +504,171 @@ public final class TensorRtEngine implements VelocityEngine {
     }
   }
 
+  /** Brings times and labels, or the rows of modulations that are theirs. */
+  private void condition(ForwardInputs in, Shape shape) throws TensorRtException {
+    int[] rows;
+    if (table.isPresent()) {
+      rows = table.get().rows(in.t(), in.y());
+    } else {
+      uploadConditions(in);
+      rows = new int[in.layout().images()];
+      Arrays.setAll(rows, image -> image);
+    }
+    if (!Arrays.equals(rows, boundRows)) {
+      uploadRows(in.layout(), shape, rows);
+      boundRows = rows;
+    }
+  }
+
+  private void uploadConditions(ForwardInputs in) throws TensorRtException {
+    int images = in.layout().images();
+    Binding t = bindings.get("t");
+    t.host(images * Float.BYTES).asFloatBuffer().put(in.t());
+    t.upload((long) images * Float.BYTES, stream);
+    Binding y = bindings.get("y");
+    y.host(images * Long.BYTES).asLongBuffer().put(in.y());
+    y.upload((long) images * Long.BYTES, stream);
+  }
+
+  /** Images beyond the pack's have no tokens, and tokens beyond it belong to none. */
+  private void uploadCuSeqlens(PackLayout layout, Shape shape) throws TensorRtException {
+    int bytes = (shape.images + 1) * Integer.BYTES;
+    Binding cu = bindings.get("cu_seqlens");
+    IntBuffer values = cu.host(bytes).asIntBuffer().put(layout.cuSeqlens());
+    while (values.hasRemaining()) {
+      values.put(layout.tokens());
+    }
+    cu.upload(bytes, stream);
+  }
+
+  private void uploadRows(PackLayout layout, Shape shape, int[] rows) throws TensorRtException {
+    int bytes = shape.tokens * Integer.BYTES;
+    Binding index = bindings.get(rowOfToken());
+    IntBuffer values = index.host(bytes).asIntBuffer();
+    for (int image : layout.imageIndex()) {
+      values.put(rows[image]);
+    }
+    while (values.hasRemaining()) {
+      values.put(rows[0]);
+    }
+    index.upload(bytes, stream);
+  }
+
   private void run(Bucket bucket, Shape shape) throws TensorRtException {
     Replay replay = graphs.get(shape);
     if (replay != null) {
       replay.graph.launch(stream);
       return;
     }
-    boolean again = shape.equals(shaped.get(bucket));
-    if (!again) {
+    if (!shape.equals(shaped.get(bucket))) {
+      shaped.remove(bucket);
       setShapes(bucket.context, shape);
       shaped.put(bucket, shape);
     }
     enqueue(bucket.context);
-    if (again && graphsWork) {
-      record(bucket, shape);
+    if (graphsWork && shape.tokens <= SMALL_TOKENS && !seen.add(shape) && recording.add(shape)) {
+      recorder.execute(() -> record(bucket, shape));
     }
   }
 
-  /** Records a forward for the calls after this one. */
+  /**
+   * Records the graphs of all sizes that small packs of up to {@value #IMAGES_STEP} images are
+   * rounded up to, which otherwise happens as they come: half a second each. A server calls it
+   * before it takes requests.
+   *
+   * @return how many sizes are replayed
+   */
+  public int warmUp() {
+    List<Future<?>> waited = new ArrayList<>();
+    synchronized (this) {
+      requireOpen();
+      for (int tokens = TOKENS_STEP; tokens <= Math.min(SMALL_TOKENS, mostTokens); ) {
+        for (Bucket bucket : buckets) {
+          if (tokens <= bucket.tokens) {
+            Shape shape = new Shape(tokens, Math.min(IMAGES_STEP, bucket.images));
+            if (graphsWork && !graphs.containsKey(shape) && recording.add(shape)) {
+              waited.add(recorder.submit(() -> record(bucket, shape)));
+            }
+            break;
+          }
+        }
+        tokens += TOKENS_STEP;
+      }
+    }
+    for (Future<?> one : waited) {
+      try {
+        one.get();
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+        break;
+      } catch (ExecutionException e) {
+        throw new IllegalStateException(e.getCause());
+      }
+    }
+    return capturedShapes();
+  }
+
+  /** Records a size for the calls after this one; its context is made while others run. */
   private void record(Bucket bucket, Shape shape) {
+    synchronized (this) {
+      if (!open) {
+        return;
+      }
+    }
     IExecutionContext context = null;
+    CUstream_st aside = new CUstream_st();
     try {
-      context = context(bucket.profile);
-      IExecutionContext recorded = context;
-      setShapes(recorded, shape);
-      enqueue(recorded); // TensorRT's work of the first run of a shape cannot be recorded
-      graphs.put(shape, new Replay(CapturedForward.of(stream, () -> enqueue(recorded)), recorded));
-      if (graphs.size() > MOST_GRAPHS) {
-        graphs.remove(graphs.keySet().iterator().next()).close();
+      Cuda.check(cudart.cudaSetDevice(options.device), "device " + options.device);
+      Cuda.check(
+          cudart.cudaStreamCreateWithFlags(aside, cudart.cudaStreamNonBlocking), "CUDA stream");
+      context = context(bucket.profile, aside);
+      synchronized (this) {
+        if (open) {
+          capture(shape, context);
+          context = null; // the graph's now
+        }
       }
     } catch (TensorRtException e) {
-      TensorRtPlan.close(context);
-      graphsWork = false;
+      synchronized (this) {
+        graphsWork = false;
+      }
       LOG.warn("{}: CUDA graphs are off from here on: {}", plan.file(), e.getMessage());
+    } finally {
+      TensorRtPlan.close(context);
+      if (!aside.isNull()) {
+        cudart.cudaStreamDestroy(aside);
+      }
+    }
+  }
+
+  private void capture(Shape shape, IExecutionContext context) throws TensorRtException {
+    setShapes(context, shape);
+    enqueue(context); // TensorRT's work of the first run of a shape cannot be recorded
+    graphs.put(shape, new Replay(CapturedForward.of(stream, () -> enqueue(context)), context));
+    recording.remove(shape);
+    if (graphs.size() > MOST_GRAPHS) {
+      Iterator<Map.Entry<Shape, Replay>> oldest = graphs.entrySet().iterator();
+      Map.Entry<Shape, Replay> given = oldest.next();
+      oldest.remove();
+      seen.remove(given.getKey());
+      given.getValue().close();
     }
   }
 
   private void setShapes(IExecutionContext context, Shape shape) throws TensorRtException {
     long p = config.patchSize();
     shape(context, "x", shape.tokens, config.inChannels(), p, p);
-    shape(context, "t", shape.images);
-    shape(context, "y", shape.images);
+    if (table.isEmpty()) { // else they are fixed
+      shape(context, "t", shape.images);
+      shape(context, "y", shape.images);
+    }
     shape(context, "cu_seqlens", shape.images + 1L);
-    shape(context, "image_index", shape.tokens);
+    shape(context, rowOfToken(), shape.tokens);
     shape(context, "rope_cos", shape.tokens, config.headDim());
     shape(context, "rope_sin", shape.tokens, config.headDim());
   }
 
-  private static void shape(IExecutionContext context, String name, long... dims)
-      throws TensorRtException {
+  static void shape(IExecutionContext context, String name, long... dims) throws TensorRtException {
     try (Dims64 extents = new Dims64()) {
       extents.nbDims(dims.length);
       for (int i = 0; i < dims.length; i++) {
@@ -474,11 +689,29 @@ public final class TensorRtEngine implements VelocityEngine {
   }
 
   @Override
-  public synchronized void close() {
-    if (!open) {
-      return;
+  public void close() {
+    synchronized (this) {
+      if (!open) {
+        return;
+      }
+      open = false;
     }
-    open = false;
+    recorder.shutdown(); // a graph that is being recorded is still waited for
+    boolean interrupted = false;
+    while (!recorder.isTerminated()) {
+      try {
+        recorder.awaitTermination(1, TimeUnit.MINUTES);
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+    release();
+  }
+
+  private synchronized void release() {
     cudart.cudaSetDevice(options.device); // of this thread
     if (stream != null && !stream.isNull()) {
       cudart.cudaStreamSynchronize(stream);
@@ -487,6 +720,7 @@ public final class TensorRtEngine implements VelocityEngine {
     graphs.clear();
     buckets.forEach(bucket -> TensorRtPlan.close(bucket.context));
     bindings.values().forEach(Binding::close);
+    table.ifPresent(ModulationTable::close);
     Cuda.free(activations);
     for (CUevent_st event : Arrays.asList(begun, ended)) {
       if (event != null && !event.isNull()) {
@@ -496,6 +730,7 @@ public final class TensorRtEngine implements VelocityEngine {
     if (stream != null && !stream.isNull()) {
       cudart.cudaStreamDestroy(stream);
     }
+    modulations.ifPresent(TensorRtPlan::close);
     plan.close();
   }
 }

@@ -1,7 +1,12 @@
 package io.nit.runtime.trt;
 
+import io.nit.core.bundle.AutoencoderFiles;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
+import io.nit.core.bundle.EnginePart;
+import io.nit.core.codec.DcAeSpec;
+import io.nit.core.codec.LatentCodec;
+import io.nit.core.tensor.DType;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.EngineProvider;
@@ -17,8 +22,17 @@ import java.util.Optional;
  * for a bundle without an engine.
  */
 public final class TensorRtProvider implements EngineProvider {
+  private final PlanCheck check;
+
   /** Made by the service loader. */
-  public TensorRtProvider() {}
+  public TensorRtProvider() {
+    this(new PlanCheck());
+  }
+
+  /** With another machine's check. */
+  TensorRtProvider(PlanCheck check) {
+    this.check = check;
+  }
 
   @Override
   public String name() {
@@ -32,47 +46,121 @@ public final class TensorRtProvider implements EngineProvider {
 
   @Override
   public Optional<String> refusal(Bundle bundle, EngineOptions options) {
-    try {
-      Choice choice = choose(bundle, options);
-      return choice.fitting.isPresent() ? Optional.empty() : Optional.of(choice.refusal);
-    } catch (IOException e) {
-      return Optional.of("its engine cannot be read: " + e.getMessage());
-    }
+    return refusal(bundle, EnginePart.MODEL, options);
   }
 
   @Override
   public VelocityEngine open(Bundle bundle, EngineOptions options)
       throws IOException, EngineException {
-    Choice choice = choose(bundle, options);
+    Choice choice = choose(bundle, EnginePart.MODEL, options);
     if (choice.fitting.isEmpty()) {
       throw new EngineException(choice.refusal);
     }
-    Fitting found = choice.fitting.get();
+    Fitting found = choice.fitting.get(0);
     return TensorRtEngine.open(
         found.plan, found.manifest, new TensorRtEngine.Options(options.device(), true));
   }
 
+  @Override
+  public boolean runsCodecs() {
+    return true;
+  }
+
+  @Override
+  public Optional<String> codecRefusal(Bundle bundle, EngineOptions options) {
+    return refusal(bundle, EnginePart.DECODER, options);
+  }
+
+  @Override
+  public Optional<String> encoderRefusal(Bundle bundle, EngineOptions options) {
+    return refusal(bundle, EnginePart.ENCODER, options);
+  }
+
+  /**
+   * {@inheritDoc}
+   *
+   * <p>A half without an engine that fits is left out, and the codec refuses what needs it.
+   */
+  @Override
+  public LatentCodec openCodec(Bundle bundle, EngineOptions options)
+      throws IOException, EngineException {
+    Choice decoders = choose(bundle, EnginePart.DECODER, options);
+    Choice encoders = choose(bundle, EnginePart.ENCODER, options);
+    if (decoders.fitting.isEmpty() && encoders.fitting.isEmpty()) {
+      throw new EngineException(decoders.refusal);
+    }
+    Optional<Fitting> decoder = decoders.fitting.stream().findFirst();
+    Optional<Fitting> single =
+        decoders.fitting.stream()
+            .filter(fitting -> fitting.manifest.precision().equals(DType.F32.name()))
+            .filter(fitting -> fitting != decoder.get())
+            .findFirst();
+    return TensorRtAutoencoder.open(
+        new TensorRtAutoencoder.Plans(
+            decoder.map(Fitting::plan),
+            single.map(Fitting::plan),
+            encoders.fitting.stream().findFirst().map(Fitting::plan)),
+        (DcAeSpec) bundle.codec().orElseThrow(),
+        options);
+  }
+
   private record Fitting(Path plan, EngineManifest manifest) {}
 
-  private record Choice(Optional<Fitting> fitting, String refusal) {}
+  /** The plans of a part that fit, the preferred first; or why there is none. */
+  private record Choice(List<Fitting> fitting, String refusal) {}
 
-  /** The first plan that fits, or why none does. */
-  private static Choice choose(Bundle bundle, EngineOptions options) throws IOException {
+  private Optional<String> refusal(Bundle bundle, EnginePart part, EngineOptions options) {
+    try {
+      Choice choice = choose(bundle, part, options);
+      return choice.fitting.isEmpty() ? Optional.of(choice.refusal) : Optional.empty();
+    } catch (IOException e) {
+      return Optional.of("its engine cannot be read: " + e.getMessage());
+    }
+  }
+
+  private Choice choose(Bundle bundle, EnginePart part, EngineOptions options) throws IOException {
+    Optional<String> model = hash(bundle, part);
+    List<Fitting> fitting = new ArrayList<>();
     List<String> refusals = new ArrayList<>();
-    for (Path plan : EngineManifest.plansIn(bundle.folder())) {
+    for (Path plan : EngineManifest.plansIn(bundle.folder(), part)) {
       EngineManifest manifest = EngineManifest.read(plan);
       Optional<String> refusal =
-          TensorRtEngine.refusal(
-              plan, manifest, EngineManifest.modelHash(bundle), options.device());
+          check.refusal(plan, manifest, bundle.folder(), model, options.device());
       if (refusal.isEmpty()) {
-        return new Choice(Optional.of(new Fitting(plan, manifest)), "");
+        fitting.add(new Fitting(plan, manifest));
+      } else {
+        refusals.add(refusal.get());
       }
-      refusals.add(refusal.get());
     }
     return new Choice(
-        Optional.empty(),
-        refusals.isEmpty()
-            ? "no engine in it; nit-export engine " + bundle.folder() + " builds one on a GPU"
-            : String.join("; ", refusals));
+        fitting, refusals.isEmpty() ? none(bundle, part) : String.join("; ", refusals));
+  }
+
+  private static Optional<String> hash(Bundle bundle, EnginePart part) {
+    return switch (part) {
+      case MODEL -> EngineManifest.modelHash(bundle);
+      case DECODER ->
+          bundle
+              .autoencoder()
+              .flatMap(files -> EngineManifest.hashOf(bundle.files(), files.decoder()));
+      case ENCODER ->
+          bundle
+              .autoencoder()
+              .flatMap(AutoencoderFiles::encoder)
+              .flatMap(name -> EngineManifest.hashOf(bundle.files(), name));
+    };
+  }
+
+  private static String none(Bundle bundle, EnginePart part) {
+    String command = "nit-export engine " + bundle.folder();
+    return part == EnginePart.MODEL
+        ? "no engine in it; " + command + " builds one on a GPU"
+        : "no "
+            + part.key()
+            + "'s engine in it; "
+            + command
+            + " --parts "
+            + part.key()
+            + " builds one on a GPU";
   }
 }

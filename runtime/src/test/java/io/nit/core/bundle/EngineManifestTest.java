@@ -5,10 +5,15 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import io.nit.core.bundle.EngineManifest.Hardware;
 import io.nit.core.bundle.EngineManifest.Host;
 import io.nit.core.bundle.EngineManifest.Mismatch;
 import io.nit.core.bundle.EngineManifest.Plugins;
 import io.nit.core.bundle.EngineManifest.Profile;
+import io.nit.core.bundle.EngineManifest.Traits;
+import io.nit.core.bundle.EngineManifest.Weights;
+import io.nit.core.bundle.EngineSubject.PictureProfile;
+import io.nit.core.config.DcAeConfig;
 import io.nit.core.config.NitConfig;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -95,6 +100,91 @@ class EngineManifestTest {
         manifest.refusal(found));
   }
 
+  private EngineManifest portable(Traits traits) throws IOException {
+    Files.write(folder.resolve("p.plan"), new byte[100]);
+    EngineManifest manifest =
+        new EngineManifest(
+            "p.plan",
+            100,
+            "hash",
+            "model",
+            NitConfig.s(),
+            "BF16",
+            List.of(new Profile(512, 512)),
+            H100,
+            traits,
+            JsonNodeFactory.instance.arrayNode(),
+            "nit-export engine bundles/s --overwrite",
+            JsonNodeFactory.instance.objectNode());
+    manifest.write(folder);
+    assertEquals(manifest, EngineManifest.read(folder.resolve("p.plan")));
+    return manifest;
+  }
+
+  private String firstMismatch(EngineManifest manifest, Host host) throws IOException {
+    List<Mismatch> found = manifest.mismatches(host, folder, Optional.of("model"));
+    return found.isEmpty() ? "none" : found.get(0).toString();
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "10.6.0, 12.6, none",
+    "10.7.0, 12.8, none",
+    "10.16.1, 12.9, none",
+    "10.5.0, 12.6, 'tensorrt: expected 10.6.0 or a later 10.x, found 10.5.0'",
+    "11.1.0, 12.6, 'tensorrt: expected 10.6.0 or a later 10.x, found 11.1.0'",
+    "10.7.0, 13.0, 'cuda: expected 12.x, found 13.0'",
+    "unknown, 12.6, 'tensorrt: expected 10.6.0 or a later 10.x, found unknown'"
+  })
+  void aVersionCompatiblePlanRunsOnLaterMinorVersions(String tensorrt, String cuda, String expected)
+      throws IOException {
+    EngineManifest manifest = portable(new Traits(true, Hardware.SAME, Weights.FIXED));
+    Host host = new Host(tensorrt, cuda, H100.gpu(), H100.computeCapability(), H100.plugins());
+    assertEquals(expected, firstMismatch(manifest, host));
+    Host other = new Host(tensorrt, cuda, "NVIDIA L4", "8.9", H100.plugins());
+    assertTrue(
+        manifest.mismatches(other, folder, Optional.of("model")).stream()
+            .anyMatch(mismatch -> mismatch.field().equals("gpu.name")));
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "NVIDIA L4, 8.9, none",
+    "NVIDIA A100, 8.0, none",
+    "NVIDIA B200, 10.0, none",
+    "Tesla T4, 7.5, 'gpu.compute_capability: expected 8.0 or newer, found 7.5'"
+  })
+  void aHardwareCompatiblePlanRunsOnOtherGpusOfItsLevel(
+      String gpu, String capability, String expected) throws IOException {
+    EngineManifest manifest = portable(new Traits(false, Hardware.AMPERE_PLUS, Weights.FIXED));
+    assertEquals(
+        expected,
+        firstMismatch(manifest, new Host("10.6.0", "12.6", gpu, capability, H100.plugins())));
+    assertEquals(
+        "tensorrt: expected 10.6.0, found 10.7.0",
+        firstMismatch(manifest, new Host("10.7.0", "12.6", gpu, "8.6", H100.plugins())));
+  }
+
+  @Test
+  void aPlanWithoutWeightsSaysHowItGetsThem() throws IOException {
+    EngineManifest manifest = portable(new Traits(false, Hardware.SAME, Weights.STRIPPED));
+    assertEquals("none", firstMismatch(manifest, H100));
+    assertEquals(
+        "p.plan holds no weights (--weight-stripped); put them in with: nit-export refit b/p.plan b",
+        manifest.needsWeights(Path.of("b/p.plan"), Path.of("b")).orElseThrow());
+    assertEquals(
+        Optional.empty(),
+        portable(Traits.NONE.with(Weights.REFITTABLE)).needsWeights(Path.of("p"), Path.of("b")));
+    assertEquals(
+        List.of(
+            new Mismatch(
+                "options",
+                "version-compatible no, hardware same, weights stripped",
+                "version-compatible yes, hardware ampere-plus, weights fixed")),
+        manifest.differences(
+            "BF16", manifest.subject(), new Traits(true, Hardware.AMPERE_PLUS, Weights.FIXED)));
+  }
+
   @Test
   void aCutOrMissingPlanAndAMissingLibraryAreNamed() throws IOException {
     EngineManifest manifest = manifest("a.plan", "BF16", H100);
@@ -115,7 +205,7 @@ class EngineManifestTest {
   @Test
   void anotherPrecisionOrOtherBucketsAreDifferences() throws IOException {
     EngineManifest manifest = manifest("a.plan", "BF16", H100);
-    assertEquals(List.of(), manifest.differences("BF16", manifest.profiles()));
+    assertEquals(List.of(), manifest.differences("BF16", manifest.subject(), Traits.NONE));
     assertEquals(
         List.of(
             new Mismatch("precision", "BF16", "F16"),
@@ -123,7 +213,10 @@ class EngineManifestTest {
                 "profiles",
                 "512 tokens in 512 images, 2048 tokens in 1024 images",
                 "64 tokens in 64 images")),
-        manifest.differences("F16", List.of(new Profile(64, 64))));
+        manifest.differences(
+            "F16",
+            new EngineSubject.Model(NitConfig.s(), List.of(new Profile(64, 64))),
+            Traits.NONE));
   }
 
   @Test
@@ -135,10 +228,68 @@ class EngineManifestTest {
     Files.write(folder.resolve("without.plan"), new byte[1]);
     assertEquals(
         List.of("z.plan", "a.plan", "b.plan", "c.plan"),
-        EngineManifest.plansIn(folder).stream()
+        EngineManifest.plansIn(folder, EnginePart.MODEL).stream()
             .map(plan -> plan.getFileName().toString())
             .toList());
-    assertEquals(List.of(), EngineManifest.plansIn(folder.resolve("absent")));
+    assertEquals(List.of(), EngineManifest.plansIn(folder.resolve("absent"), EnginePart.MODEL));
+  }
+
+  private EngineManifest half(String name, EnginePart part, String precision) throws IOException {
+    Files.write(folder.resolve(name), new byte[100]);
+    EngineManifest manifest =
+        new EngineManifest(
+            name,
+            100,
+            "hash",
+            "weights",
+            new EngineSubject.Autoencoder(
+                part,
+                DcAeConfig.preset("f32c32-sana-1.1"),
+                List.of(new PictureProfile(512, 1), new PictureProfile(1152, 2))),
+            precision,
+            H100,
+            Traits.NONE,
+            JsonNodeFactory.instance.arrayNode(),
+            "nit-export engine bundles/s --parts " + part.key(),
+            JsonNodeFactory.instance.objectNode());
+    manifest.write(folder);
+    return manifest;
+  }
+
+  @Test
+  void halvesOfAnAutoencoderHaveManifestsOfTheirOwn() throws IOException {
+    manifest("engine.plan", "BF16", H100);
+    EngineManifest decoder = half("decoder.plan", EnginePart.DECODER, "BF16");
+    half("encoder.plan", EnginePart.ENCODER, "F32");
+    assertEquals(decoder, EngineManifest.read(folder.resolve("decoder.plan")));
+    for (EnginePart part : EnginePart.values()) {
+      assertEquals(
+          List.of(folder.resolve(part.planPrefix() + ".plan")),
+          EngineManifest.plansIn(folder, part));
+    }
+    assertEquals(List.of(), decoder.differences("BF16", decoder.subject(), Traits.NONE));
+    assertEquals(
+        List.of(
+            new Mismatch("part", "decoder", "encoder"),
+            new Mismatch(
+                "profiles",
+                "1 of up to 512 pixels a side, 2 of up to 1152 pixels a side",
+                "1 of up to 512 pixels a side")),
+        decoder.differences(
+            "BF16",
+            new EngineSubject.Autoencoder(
+                EnginePart.ENCODER,
+                DcAeConfig.preset("f32c32-sana-1.1"),
+                List.of(new PictureProfile(512, 1))),
+            Traits.NONE));
+    String message = assertThrows(IllegalStateException.class, decoder::config).getMessage();
+    assertTrue(message.contains("decoder.plan: expected a model's engine"), message);
+    Path file = EngineManifest.fileOf(folder.resolve("decoder.plan"));
+    Files.writeString(file, Files.readString(file).replace("\"decoder\"", "\"middle\""));
+    message =
+        assertThrows(IOException.class, () -> EngineManifest.read(folder.resolve("decoder.plan")))
+            .getMessage();
+    assertTrue(message.contains("expected model, decoder or encoder, found 'middle'"), message);
   }
 
   @ParameterizedTest
@@ -150,6 +301,9 @@ class EngineManifestTest {
         "\"tokens\" : 512 | \"tokens\" : 0 | tokens: expected 1 or more, found 0",
         "\"file\" : \"a.plan\" | \"file\" : \"../a.plan\" | plan.file: expected a name",
         "\"depth\" : 12 | \"depths\" : 12 | model.config",
+        "\"precision\" | \"weights\" : \"many\", \"precision\" | weights: expected one of fixed,",
+        "\"precision\" | \"compatible\": { \"hardware\": \"all\" }, \"precision\" |"
+            + " compatible.hardware: expected one of same, ampere-plus, found all",
         "{ | { { | expected JSON"
       })
   void aManifestThatIsNoneIsRefusedWithItsField(String from, String to, String message)

@@ -104,4 +104,15 @@ class DecodingTest {
         IllegalArgumentException.class,
         () -> new Decoding(3, TILES, new PixelBudget(0), network("half", 10), Optional.empty()));
   }
+
+  @Test
+  void aPictureThatTheDecoderDoesNotHoldIsDecodedInTilesHoweverFewPixelsItHas() {
+    Decoding decoding =
+        new Decoding(F, TILES, new PixelBudget(1000), network("small", 10), Optional.empty(), 8);
+    Decoded wide = decoding.decode(List.of(filled(2 * 10, 3)), 2, 10).get(0); // 4x20 pixels
+    assertEquals(4, wide.tiles());
+    assertArrayEquals(filled(3 * 4 * 20, 3), wide.rgb());
+    assertEquals(1, decoding.limit(2, 10));
+    assertEquals(1, decoding.decode(List.of(filled(2 * 4, 3)), 2, 4).get(0).tiles());
+  }
 }

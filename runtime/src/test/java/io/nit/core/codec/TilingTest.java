@@ -180,4 +180,15 @@ class TilingTest {
     assertFalse(new Tiling(512, 448, 1).applies(512, 512), "one tile is the whole");
     assertEquals(3, tiling.tilesAlong(2048));
   }
+
+  @Test
+  void tilesThatADecoderDoesNotHoldBecomeTheLargestThatItHolds() {
+    assertEquals(Tiling.STANDARD, Tiling.STANDARD.within(1152, 32));
+    assertEquals(
+        new Tiling(448, 416, 32, Tiling.STANDARD.maxPixels()), Tiling.STANDARD.within(512, 32));
+    for (int cells = 1; cells <= 40; cells++) {
+      Tiling small = Tiling.STANDARD.within(32 * cells, 32).require(32);
+      assertTrue(small.tile() + 2 * small.margin() <= 32 * cells, small.toString());
+    }
+  }
 }

@@ -8,7 +8,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.function.DoubleUnaryOperator;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -115,6 +117,25 @@ class TrajectoryTest {
     }
     assertEquals(List.of(1.0, 0.75, 0.75, 0.5, 0.5, 0.25, 0.25), times);
     assertEquals(List.of(false, false, true, true, false, false, false), guided);
+  }
+
+  @ParameterizedTest
+  @EnumSource(SamplerKind.class)
+  void thePlanIsWhatIsThenAskedFor(SamplerKind kind) {
+    Trajectory trajectory =
+        new Trajectory(kind, 7, new Guidance(2, 0.2, 0.7), new double[] {1}, step -> new double[1]);
+    List<Trajectory.Evaluation> plan = trajectory.plan();
+    List<Trajectory.Evaluation> asked = new ArrayList<>();
+    while (!trajectory.done()) {
+      asked.add(new Trajectory.Evaluation(trajectory.t(), trajectory.guided()));
+      trajectory.advance(new float[] {0}, 0, new float[] {0}, 0);
+    }
+    assertEquals(asked, plan);
+    assertEquals(plan, trajectory.plan());
+    assertEquals(trajectory.evaluations(), plan.size());
+    assertEquals(
+        Set.of(true, false),
+        plan.stream().map(Trajectory.Evaluation::guided).collect(Collectors.toSet()));
   }
 
   @ParameterizedTest

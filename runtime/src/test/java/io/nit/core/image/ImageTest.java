@@ -41,6 +41,25 @@ class ImageTest {
   }
 
   @Test
+  void planesOfManyBlocksBecomeTheBytesOfEachValueAlone() {
+    int width = 61;
+    int height = 53;
+    float[] planes = new float[3 * height * width];
+    for (int i = 0; i < planes.length; i++) {
+      planes[i] = (float) Math.sin(i * 0.37) * 1.2f;
+    }
+    planes[7] = Float.POSITIVE_INFINITY;
+    planes[8] = Float.NEGATIVE_INFINITY;
+    planes[9] = 1.5f / 127.5f - 1;
+    byte[] rgb = RgbImage.ofPlanes(planes, height, width).rgb();
+    for (int i = 0; i < planes.length; i++) {
+      long level = Math.round(Math.max(0, Math.min(255, (planes[i] + 1) * 127.5f)));
+      int area = height * width;
+      assertEquals((byte) level, rgb[i % area * 3 + i / area], "value " + i);
+    }
+  }
+
+  @Test
   void everyByteRoundTripsThroughPlanes() {
     byte[] rgb = new byte[3 * 256];
     for (int i = 0; i < rgb.length; i++) {

@@ -6,10 +6,17 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import io.nit.core.bundle.AutoencoderFiles;
 import io.nit.core.bundle.Bundle;
+import io.nit.core.codec.CodecSpec;
+import io.nit.core.codec.DcAeSpec;
+import io.nit.core.codec.LatentCodec;
 import io.nit.core.config.NitConfig;
+import io.nit.core.tensor.DType;
+import io.nit.testing.TinyAutoencoder;
 import java.nio.FloatBuffer;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
@@ -101,12 +108,76 @@ class EnginesTest {
     assertThrows(EngineException.class, () -> Engines.codecProvider(BUNDLE, "gpu", options, named));
   }
 
+  private static Bundle learned() {
+    return new Bundle(
+        Path.of("bundle"),
+        TinyAutoencoder.MODEL,
+        "model.onnx",
+        "F32",
+        18,
+        Optional.of(new DcAeSpec(TinyAutoencoder.CONFIG, Optional.empty())),
+        Optional.of(
+            new AutoencoderFiles(
+                Optional.of("encoder.onnx"),
+                "decoder.onnx",
+                Optional.empty(),
+                DType.F32,
+                DType.F32)),
+        List.of(),
+        64,
+        Bundle.SamplingDefaults.STANDARD,
+        List.of(),
+        JsonNodeFactory.instance.arrayNode(),
+        JsonNodeFactory.instance.objectNode());
+  }
+
+  /** Two backends that run codecs; the first runs this model only as far as it has engines. */
+  private static List<EngineProvider> engines(String noDecoder, String noEncoder) {
+    Fake gpu = new Fake("gpu", 30, null);
+    gpu.codecs = true;
+    gpu.codecRefusal = Optional.ofNullable(noDecoder);
+    gpu.encoderRefusal = Optional.ofNullable(noEncoder);
+    Fake cpu = new Fake("cpu", 10, null);
+    cpu.codecs = true;
+    return List.of(gpu, cpu);
+  }
+
+  private static String codedBy(String backend, List<EngineProvider> providers) throws Exception {
+    try (LatentCodec codec =
+        Engines.openCodec(learned(), backend, EngineOptions.DEFAULT, providers).orElseThrow()) {
+      codec.decode(new float[1], 1, 1);
+      codec.encode(new float[1], 1, 1);
+    }
+    return providers.stream().map(p -> p.name() + ((Fake) p).calls).toList().toString();
+  }
+
+  @Test
+  void aCodecIsChosenByItsOwnEnginesAndNotByTheModels() throws Exception {
+    assertEquals("[gpu[decode, encode, close], cpu[]]", codedBy("auto", engines(null, null)));
+    assertEquals(
+        "[gpu[], cpu[decode, encode, close]]", codedBy("auto", engines("no decoder", "none")));
+    List<EngineProvider> without = engines("no decoder", "none");
+    String message =
+        assertThrows(EngineException.class, () -> codedBy("gpu", without)).getMessage();
+    assertEquals("backend gpu cannot run bundle: no decoder", message);
+  }
+
+  @Test
+  void autoEncodesElsewhereWhereThePreferredOnlyDecodesAndANamedBackendDoesNot() throws Exception {
+    assertEquals(
+        "[gpu[decode, close], cpu[encode, close]]", codedBy("auto", engines(null, "no encoder")));
+    assertEquals("[gpu[decode, encode, close], cpu[]]", codedBy("gpu", engines(null, "none")));
+  }
+
   private static final class Fake implements EngineProvider {
     private final String name;
     private final int preference;
     private final String refusal;
     private final VelocityEngine engine = new Idle();
+    private final List<String> calls = new ArrayList<>();
     private boolean codecs;
+    private Optional<String> codecRefusal = Optional.empty();
+    private Optional<String> encoderRefusal = Optional.empty();
 
     Fake(String name, int preference, String refusal) {
       this.name = name;
@@ -132,6 +203,43 @@ class EnginesTest {
     @Override
     public Optional<String> refusal(Bundle bundle, EngineOptions options) {
       return Optional.ofNullable(refusal);
+    }
+
+    @Override
+    public Optional<String> codecRefusal(Bundle bundle, EngineOptions options) {
+      return codecRefusal.or(() -> refusal(bundle, options));
+    }
+
+    @Override
+    public Optional<String> encoderRefusal(Bundle bundle, EngineOptions options) {
+      return encoderRefusal;
+    }
+
+    @Override
+    public LatentCodec openCodec(Bundle bundle, EngineOptions options) {
+      return new LatentCodec() {
+        @Override
+        public CodecSpec spec() {
+          return bundle.codec().orElseThrow();
+        }
+
+        @Override
+        public float[] encode(float[] rgb, int height, int width) {
+          calls.add("encode");
+          return rgb;
+        }
+
+        @Override
+        public float[] decode(float[] latent, int latentH, int latentW) {
+          calls.add("decode");
+          return latent;
+        }
+
+        @Override
+        public void close() {
+          calls.add("close");
+        }
+      };
     }
 
     @Override

@@ -1,6 +1,7 @@
 package io.nit.runtime.trt;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -8,11 +9,16 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
+import io.nit.core.bundle.EnginePart;
+import io.nit.core.bundle.EngineSubject;
+import io.nit.core.codec.LatentCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.trt.TensorRt;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
+import io.nit.runtime.engine.Engines;
 import io.nit.testing.PlainBundle;
+import io.nit.testing.TinyAutoencoder;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -76,5 +82,66 @@ class TensorRtProviderTest {
     Files.writeString(folder.resolve("engine.plan.json"), "{");
     String refusal = provider.refusal(bundle()).orElseThrow();
     assertTrue(refusal.contains("engine.plan.json"), refusal);
+  }
+
+  private void half(EnginePart part, String hash) throws IOException {
+    String name = part.planPrefix() + "-bf16.plan";
+    Files.write(folder.resolve(name), new byte[10]);
+    new EngineManifest(
+            name,
+            10,
+            "hash",
+            hash,
+            new EngineSubject.Autoencoder(
+                part, TinyAutoencoder.CONFIG, List.of(new EngineSubject.PictureProfile(64, 1))),
+            "BF16",
+            new EngineManifest.Host("10.6.0", "12.6", "a GPU", "9.0", Optional.empty()),
+            EngineManifest.Traits.NONE,
+            JsonNodeFactory.instance.arrayNode(),
+            "nit-export engine",
+            JsonNodeFactory.instance.objectNode())
+        .write(folder);
+  }
+
+  @Test
+  void anAutoencoderWithoutADecodersEngineIsRefusedWithTheLineThatBuildsOne() throws IOException {
+    Bundle bundle = TinyAutoencoder.bundle(folder);
+    String decoder =
+        "no decoder's engine in it; nit-export engine "
+            + folder
+            + " --parts decoder builds one on a GPU";
+    assertEquals(Optional.of(decoder), provider.codecRefusal(bundle, EngineOptions.DEFAULT));
+    String message =
+        assertThrows(EngineException.class, () -> provider.openCodec(bundle, EngineOptions.DEFAULT))
+            .getMessage();
+    assertEquals(decoder, message);
+    half(EnginePart.ENCODER, "hash");
+    assertEquals(Optional.of(decoder), provider.codecRefusal(bundle, EngineOptions.DEFAULT));
+    half(EnginePart.DECODER, "hash");
+    Files.delete(folder.resolve("encoder-bf16.plan"));
+    String encoder = provider.encoderRefusal(bundle, EngineOptions.DEFAULT).orElseThrow();
+    assertNotEquals(decoder, encoder);
+    assertEquals(
+        Optional.of("no engine in it; nit-export engine " + folder + " builds one on a GPU"),
+        provider.refusal(bundle));
+  }
+
+  @Test
+  void withoutTensorRtABundleWithADecodersEngineIsDecodedByTheNextBackend() throws Exception {
+    assumeTrue(TensorRt.refusal(0).isPresent(), "TensorRT is here");
+    Bundle bundle = TinyAutoencoder.bundle(folder);
+    half(EnginePart.DECODER, "hash");
+    try (LatentCodec codec =
+        Engines.openCodec(bundle, Engines.AUTO, EngineOptions.DEFAULT).orElseThrow()) {
+      assertEquals(3 * 8 * 16, codec.decode(new float[8 * 2], 1, 2).length);
+    }
+    String message =
+        assertThrows(
+                EngineException.class,
+                () -> Engines.openCodec(bundle, "tensorrt", EngineOptions.DEFAULT))
+            .getMessage();
+    assertTrue(message.contains("backend tensorrt cannot run " + folder), message);
+    assertTrue(
+        message.contains("org.bytedeco:tensorrt") || message.contains("CUDA device"), message);
   }
 }

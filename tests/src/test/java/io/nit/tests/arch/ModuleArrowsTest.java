@@ -84,7 +84,18 @@ class ModuleArrowsTest {
           Arrow.of("io.nit.core.image..", "io.nit.core.io.."),
           Arrow.of("io.nit.core.ops.."),
           Arrow.of("io.nit.core.cuda..", "io.nit.core.io.."),
-          Arrow.of("io.nit.core.trt..", "io.nit.core.bundle..", "io.nit.core.cuda..", TENSORRT),
+          Arrow.of(
+              "io.nit.core.oracle..",
+              "io.nit.core.config..",
+              "io.nit.core.packing..",
+              "io.nit.core.safetensors..",
+              "io.nit.core.tensor.."),
+          Arrow.of(
+              "io.nit.core.trt..",
+              "io.nit.core.bundle..",
+              "io.nit.core.cuda..",
+              "io.nit.core.io..",
+              TENSORRT),
           Arrow.of(
               "io.nit.core.bundle..",
               "io.nit.core.config..",

@@ -18,26 +18,24 @@ import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Random;
-import java.util.TreeMap;
 
 /**
  * An engine of a preset with random weights: how long it takes to build and to open, what memory it
  * takes, and a packed forward of each of the packs that PyTorch is measured on ({@code
  * shared/bench}). Milliseconds are medians, on the device and with the copies from and to the host;
- * "first" is a shape that the engine has not seen, without a CUDA graph. Every result is checked to
- * be finite and to have the same bits in every round.
+ * "first" is a size that the engine has not just run, "new t" has times that it has not seen, whose
+ * modulations it computes. Every result is checked to be finite and to have the same bits in every
+ * round.
  *
  * <p>Arguments: preset (xl), precision (bf16), folder for the files (engine-bench), buckets
- * (128,512,2048,8192,16384), rounds (20), optimization level (3), mixes (200): so many packs at
- * random, each of sizes that the engine has not seen, one call each.
+ * (128,512,2048,8192,16384), rounds (20), optimization level (3), mixes (200; 0 for none): so many
+ * packs at random, see {@link EngineMixes}.
  */
 public final class EngineBenchmark {
   private static final int WARM_UP = 5;
@@ -111,12 +109,25 @@ public final class EngineBenchmark {
           freeBefore - Cuda.freeBytes() >> 20,
           engine.activationBytes() >> 20);
       System.out.printf(
-          "%-34s %7s %7s %10s %10s %10s %10s%n",
-          "pack", "images", "tokens", "first ms", "device ms", "best ms", "with copies");
+          "%-14s %6s %6s %9s %9s %9s %11s %9s%n",
+          "pack",
+          "images",
+          "tokens",
+          "first ms",
+          "device ms",
+          "best ms",
+          "with copies",
+          "new t ms");
+      start = System.nanoTime();
+      int sizes = engine.warmUp();
+      System.out.printf(Locale.ROOT, "%d sizes recorded in %.2f s%n", sizes, seconds(start));
       for (Map.Entry<String, PackLayout> pack : packs().entrySet()) {
         if (pack.getValue().tokens() <= engine.maxTokens()) {
           row(engine, pack.getKey(), pack.getValue(), rounds);
         }
+      }
+      if (mixes > 0) {
+        EngineMixes.run(engine, built.plan(), buckets, mixes);
       }
       System.out.printf(
           Locale.ROOT, "%d MiB of device memory in the end%n", freeBefore - Cuda.freeBytes() >> 20);
@@ -158,72 +169,6 @@ public final class EngineBenchmark {
     return PackLayout.of(h, w);
   }
 
-  /** Packs at random, up to 256 images of 1 to 64 tokens a side: what a server sees. */
-  private static void mixes(TensorRtEngine engine, List<Integer> buckets, int count)
-      throws Exception {
-    Random random = new Random(1);
-    Map<Integer, List<double[]>> calls = new TreeMap<>();
-    long free = Cuda.freeBytes();
-    for (int i = 0; i < count; i++) {
-      PackLayout layout = random(random, engine.maxTokens());
-      ForwardInputs in = VerificationPack.of(engine.config(), layout).inputs();
-      FloatBuffer v = FloatBuffer.allocate(in.x().remaining());
-      long start = System.nanoTime();
-      engine.forward(in, v);
-      double millis = (System.nanoTime() - start) / 1e6;
-      int bucket = buckets.stream().filter(b -> layout.tokens() <= b).findFirst().orElseThrow();
-      calls
-          .computeIfAbsent(bucket, b -> new ArrayList<>())
-          .add(new double[] {millis, engine.deviceMillis(), layout.tokens()});
-      for (float value : v.array()) {
-        if (!Float.isFinite(value)) {
-          throw new IllegalStateException("NaN or infinity in a pack of " + layout);
-        }
-      }
-    }
-    for (Map.Entry<Integer, List<double[]>> entry : calls.entrySet()) {
-      double[] millis = entry.getValue().stream().mapToDouble(call -> call[0]).sorted().toArray();
-      double[] device = entry.getValue().stream().mapToDouble(call -> call[1]).sorted().toArray();
-      System.out.printf(
-          Locale.ROOT,
-          "mixes up to %5d tokens: %3d calls, median %.2f ms (%.2f on the device), slowest %.2f"
-              + " (%.2f x), fastest %.2f%n",
-          entry.getKey(),
-          millis.length,
-          millis[millis.length / 2],
-          device[millis.length / 2],
-          millis[millis.length - 1],
-          millis[millis.length - 1] / millis[millis.length / 2],
-          millis[0]);
-    }
-    System.out.printf(
-        Locale.ROOT,
-        "%d mixes took %d MiB more device memory%n",
-        count,
-        free - Cuda.freeBytes() >> 20);
-  }
-
-  private static PackLayout random(Random random, int maxTokens) {
-    int most = 1 + random.nextInt(256);
-    int budget = (int) (maxTokens * Math.pow(2, -8 * random.nextDouble()));
-    int[] h = new int[most];
-    int[] w = new int[most];
-    int images = 0;
-    int tokens = 0;
-    for (int i = 0; i < most; i++) {
-      int high = 1 + random.nextInt(64);
-      int wide = 1 + random.nextInt(64);
-      if (tokens + high * wide <= budget) {
-        h[images] = high;
-        w[images++] = wide;
-        tokens += high * wide;
-      }
-    }
-    return images == 0
-        ? PackLayout.of(new int[] {1}, new int[] {1})
-        : PackLayout.of(Arrays.copyOf(h, images), Arrays.copyOf(w, images));
-  }
-
   private static void row(TensorRtEngine engine, String name, PackLayout layout, int rounds)
       throws Exception {
     ForwardInputs in = VerificationPack.of(engine.config(), layout).inputs();
@@ -254,17 +199,28 @@ public final class EngineBenchmark {
         throw new IllegalStateException(name + ": other bits in another round");
       }
     }
+    double[] unseen = new double[rounds];
+    for (int i = 0; i < rounds; i++) {
+      float[] t = in.t().clone();
+      for (int k = 0; k < t.length; k++) {
+        t[k] *= 1 - (i + 1) / 1024f;
+      }
+      engine.forward(new ForwardInputs(layout, in.x(), t, in.y(), in.rope()), v.clear());
+      unseen[i] = engine.deviceMillis();
+    }
     Arrays.sort(device);
     Arrays.sort(whole);
+    Arrays.sort(unseen);
     System.out.printf(
         Locale.ROOT,
-        "%-34s %7d %7d %10.3f %10.3f %10.3f %10.3f%n",
+        "%-14s %6d %6d %9.3f %9.3f %9.3f %11.3f %9.3f%n",
         name,
         layout.images(),
         layout.tokens(),
         first,
         device[rounds / 2],
         device[0],
-        whole[rounds / 2]);
+        whole[rounds / 2],
+        unseen[rounds / 2]);
   }
 }

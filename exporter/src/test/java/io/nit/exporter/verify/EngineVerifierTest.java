@@ -1,0 +1,150 @@
+package io.nit.exporter.verify;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import io.nit.core.bundle.Bundle;
+import io.nit.core.codec.CodecSpec;
+import io.nit.core.codec.SpaceToDepthCodec;
+import io.nit.core.config.NitConfig;
+import io.nit.core.packing.PackLayout;
+import io.nit.core.tensor.DType;
+import io.nit.runtime.engine.EngineException;
+import io.nit.runtime.engine.ForwardInputs;
+import io.nit.runtime.engine.VelocityEngine;
+import io.nit.runtime.engine.ref.ReferenceEngine;
+import io.nit.testing.SyntheticWeights;
+import java.nio.FloatBuffer;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import org.junit.jupiter.api.Test;
+
+class EngineVerifierTest {
+  private static final NitConfig TINY =
+      NitConfig.s()
+          .with(
+              Map.of(
+                  "hidden_size", 16,
+                  "depth", 1,
+                  "num_heads", 2,
+                  "in_channels", 12,
+                  "num_classes", 3,
+                  "encoder_depth", 1));
+
+  private static final VerificationPack PACK =
+      VerificationPack.of(TINY, PackLayout.of(new int[] {3}, new int[] {5}));
+
+  /** An engine that is off by a part of its result. */
+  private record Off(VelocityEngine engine, float part) implements VelocityEngine {
+    @Override
+    public String backend() {
+      return "off";
+    }
+
+    @Override
+    public String description() {
+      return "off";
+    }
+
+    @Override
+    public NitConfig config() {
+      return engine.config();
+    }
+
+    @Override
+    public void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
+      int at = v.position();
+      engine.forward(in, v);
+      for (int i = at; i < v.position(); i++) {
+        v.put(i, v.get(i) * (1 + part));
+      }
+    }
+
+    @Override
+    public void close() {}
+  }
+
+  private static Bundle bundle(Optional<CodecSpec> codec) {
+    return new Bundle(
+        Path.of("bundle"),
+        TINY,
+        "model.onnx",
+        "F32",
+        20,
+        codec,
+        Optional.empty(),
+        List.of(),
+        1024,
+        Bundle.SamplingDefaults.STANDARD,
+        List.of(),
+        JsonNodeFactory.instance.arrayNode(),
+        JsonNodeFactory.instance.objectNode());
+  }
+
+  private static List<Verification> sampled(Optional<CodecSpec> codec, float part)
+      throws Exception {
+    try (ReferenceEngine reference =
+        ReferenceEngine.open(new SyntheticWeights(TINY, false), TINY)) {
+      return EngineVerifier.sampled(bundle(codec), PACK, new Off(reference, part), reference);
+    }
+  }
+
+  @Test
+  void samplesOfAnEngineThatIsExactAreEqual() throws Exception {
+    List<Verification> all = sampled(Optional.of(new SpaceToDepthCodec(2)), 0);
+    assertEquals(2, all.size());
+    assertEquals("4 steps of 3x5", all.get(0).pack());
+    assertEquals("4 steps of 3x5, picture", all.get(1).pack());
+    for (Verification one : all) {
+      assertEquals(0, one.relative());
+      assertEquals("equal", one.toNode().get("psnr_db").asText());
+      assertFalse(one.toNode().has("passed"), "for information");
+      assertTrue(one.passed());
+    }
+  }
+
+  @Test
+  void samplesOfOneThatIsOffHaveAFinitePsnr() throws Exception {
+    List<Verification> latents = sampled(Optional.empty(), 0.01f);
+    assertEquals(1, latents.size());
+    double far = latents.get(0).psnr().orElseThrow();
+    double near = sampled(Optional.empty(), 0.001f).get(0).psnr().orElseThrow();
+    assertTrue(far > 20 && far < near && near < 100, far + " dB, " + near + " dB");
+    assertTrue(latents.get(0).toString().contains(" dB"), latents.get(0).toString());
+  }
+
+  @Test
+  void aRatioOfTwoErrorsPassesUpToItsBound() {
+    Verification good = ratio(1.4e-2, 1e-2);
+    assertTrue(good.passed());
+    assertEquals(1.4, good.toNode().get("ratio").asDouble(), 1e-9);
+    assertEquals(1e-2, good.toNode().get("pytorch_relative").asDouble());
+    assertFalse(ratio(1.6e-2, 1e-2).passed());
+    assertFalse(ratio(Double.POSITIVE_INFINITY, 1e-2).passed());
+    assertTrue(ratio(0, 0).passed(), "a model that gives nothing but zeros");
+    assertFalse(ratio(0, 0).toNode().has("ratio"));
+  }
+
+  private static Verification ratio(double relative, double baseline) {
+    return new Verification(
+        EngineVerifier.TRAINER,
+        "tensorrt",
+        "3x5",
+        1,
+        relative,
+        OptionalDouble.empty(),
+        OptionalDouble.of(baseline),
+        OptionalDouble.empty());
+  }
+
+  @Test
+  void everyPrecisionHasItsBound() {
+    assertEquals(1e-4, EngineVerifier.bound(DType.F32));
+    assertTrue(EngineVerifier.bound(DType.F16) < EngineVerifier.bound(DType.BF16));
+  }
+}

@@ -1,0 +1,2 @@
+/** Tests of io.nit.exporter.verify. */
+package io.nit.exporter.verify;

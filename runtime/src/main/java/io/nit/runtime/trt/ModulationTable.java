@@ -1,0 +1,219 @@
+package io.nit.runtime.trt;
+
+import io.nit.core.trt.Cuda;
+import io.nit.core.trt.TensorRtException;
+import io.nit.core.trt.TensorRtLogger;
+import io.nit.core.trt.TensorRtPlan;
+import java.nio.FloatBuffer;
+import java.nio.LongBuffer;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import org.bytedeco.cuda.cudart.CUstream_st;
+import org.bytedeco.cuda.global.cudart;
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.tensorrt.nvinfer.IExecutionContext;
+
+/**
+ * The modulations of all blocks, one row on the device for each pair of time and label. Rows are
+ * computed when a pack first asks for them, or ahead when a picture's times are announced, always a
+ * fixed number at once: the weights are read once for all of them. A full table gives up the rows
+ * that were computed first, never those of the pack at hand.
+ *
+ * <p>Works on its owner's stream and under its owner's lock.
+ */
+final class ModulationTable implements AutoCloseable {
+  /** What a row depends on; times are told apart by their bits. */
+  private record Key(int time, long label) {
+    static Key of(float time, long label) {
+      return new Key(Float.floatToRawIntBits(time), label);
+    }
+  }
+
+  private final TensorRtPlan plan;
+  private final CUstream_st stream;
+  private final int rows;
+  private final int atOnce;
+  private final long rowBytes;
+  private final Key[] keys;
+  private final Map<Key, Integer> known = new HashMap<>();
+  private int next;
+  private Binding times;
+  private Binding labels;
+  private Pointer computed;
+  private Pointer table;
+  private IExecutionContext context;
+
+  /**
+   * Takes the memory.
+   *
+   * @param plan from t and y to modulation; stays the caller's
+   * @param rows of the table
+   * @param rowBytes bytes of a row
+   * @throws TensorRtException if there is too little memory
+   */
+  ModulationTable(TensorRtPlan plan, int rows, long rowBytes, CUstream_st stream)
+      throws TensorRtException {
+    this.plan = plan;
+    this.stream = stream;
+    this.rows = rows;
+    this.rowBytes = rowBytes;
+    this.atOnce = plan.largest("t", 0);
+    this.keys = new Key[rows];
+    try {
+      table = Cuda.allocate(rows * rowBytes, "table of " + rows + " modulations");
+      computed = Cuda.allocate(atOnce * rowBytes, "modulations of " + atOnce + " rows");
+      times = new Binding("t", (long) atOnce * Float.BYTES);
+      labels = new Binding("y", (long) atOnce * Long.BYTES);
+      context = plan.contextWithMemory();
+      require(context.setTensorAddress("t", times.device()), "t");
+      require(context.setTensorAddress("y", labels.device()), "y");
+      require(context.setTensorAddress("modulation", computed), "modulation");
+    } catch (TensorRtException e) {
+      close();
+      throw e;
+    }
+  }
+
+  private static void require(boolean done, String what) throws TensorRtException {
+    if (!done) {
+      throw new TensorRtException(
+          "TensorRT refused " + what + ": " + TensorRtLogger.shared().errors());
+    }
+  }
+
+  /** The table on the device, [rows, columns]. */
+  Pointer device() {
+    return table;
+  }
+
+  /**
+   * The rows of a pack's images; those that are missing are computed.
+   *
+   * @param t [images]
+   * @param y [images]
+   * @return [images], valid until the next call
+   */
+  int[] rows(float[] t, long[] y) throws TensorRtException {
+    int[] found = new int[t.length];
+    Set<Key> missing = new LinkedHashSet<>();
+    for (int i = 0; i < found.length; i++) {
+      Key key = Key.of(t[i], y[i]);
+      Integer row = known.get(key);
+      if (row == null) {
+        missing.add(key);
+      } else {
+        found[i] = row;
+      }
+    }
+    if (!missing.isEmpty()) {
+      Set<Integer> kept = new HashSet<>();
+      for (int i = 0; i < found.length; i++) {
+        Integer row = known.get(Key.of(t[i], y[i]));
+        if (row != null) {
+          kept.add(row);
+        }
+      }
+      compute(List.copyOf(missing), kept);
+      for (int i = 0; i < found.length; i++) {
+        found[i] = known.get(Key.of(t[i], y[i]));
+      }
+    }
+    return found;
+  }
+
+  /** Computes ahead what will be asked for, as far as half of the table holds it. */
+  void announce(float[] t, long[] y) throws TensorRtException {
+    Set<Key> missing = new LinkedHashSet<>();
+    for (int i = 0; i < t.length && missing.size() < rows / 2; i++) {
+      Key key = Key.of(t[i], y[i]);
+      if (!known.containsKey(key)) {
+        missing.add(key);
+      }
+    }
+    compute(List.copyOf(missing), new HashSet<>());
+  }
+
+  private void compute(List<Key> missing, Set<Integer> kept) throws TensorRtException {
+    for (int from = 0; from < missing.size(); from += atOnce) {
+      compute(missing, from, Math.min(missing.size(), from + atOnce), kept);
+    }
+  }
+
+  private void compute(List<Key> missing, int from, int to, Set<Integer> kept)
+      throws TensorRtException {
+    Cuda.synchronize(stream, "modulations"); // the last rows' times have been copied
+    FloatBuffer t = times.host(atOnce * Float.BYTES).asFloatBuffer();
+    LongBuffer y = labels.host(atOnce * Long.BYTES).asLongBuffer();
+    for (int i = 0; i < atOnce; i++) {
+      Key key = missing.get(Math.min(from + i, to - 1));
+      t.put(Float.intBitsToFloat(key.time));
+      y.put(key.label);
+    }
+    times.upload((long) atOnce * Float.BYTES, stream);
+    labels.upload((long) atOnce * Long.BYTES, stream);
+    require(context.enqueueV3(stream), "the modulations");
+    List<Integer> taken = new ArrayList<>();
+    while (taken.size() < to - from) {
+      if (!kept.contains(next)) {
+        taken.add(next);
+      }
+      next = (next + 1) % rows;
+    }
+    for (int i = 0; i < taken.size(); ) {
+      int first = taken.get(i);
+      int run = 1;
+      while (i + run < taken.size() && taken.get(i + run) == first + run) {
+        run++;
+      }
+      copy(i, first, run);
+      i += run;
+    }
+    kept.addAll(taken);
+    for (int i = 0; i < taken.size(); i++) {
+      int row = taken.get(i);
+      if (keys[row] != null) {
+        known.remove(keys[row]);
+      }
+      keys[row] = missing.get(from + i);
+      known.put(keys[row], row);
+    }
+  }
+
+  private void copy(int from, int row, int count) throws TensorRtException {
+    Cuda.check(
+        cudart.cudaMemcpyAsync(
+            new BytePointer(table).position(row * rowBytes),
+            new BytePointer(computed).position(from * rowBytes),
+            count * rowBytes,
+            cudart.cudaMemcpyDeviceToDevice,
+            stream),
+        "copy of modulations");
+  }
+
+  /** Forgets all rows: the device may not hold what was computed last. */
+  void forget() {
+    known.clear();
+    Arrays.fill(keys, null);
+  }
+
+  /** Frees its memory; may be called twice. */
+  @Override
+  public void close() {
+    TensorRtPlan.close(context);
+    context = null;
+    for (Binding binding : Arrays.asList(times, labels)) {
+      if (binding != null) {
+        binding.close();
+      }
+    }
+    Cuda.free(computed);
+    Cuda.free(table);
+  }
+}

@@ -1,0 +1,96 @@
+package io.nit.runtime.trt;
+
+import io.nit.core.bundle.EngineManifest;
+import io.nit.core.cuda.PluginLibrary;
+import io.nit.core.trt.Gpu;
+import io.nit.core.trt.TensorRt;
+import io.nit.core.trt.TensorRtException;
+import java.io.FileNotFoundException;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * Whether a plan can run on a machine, as far as its manifest tells: TensorRT itself would say
+ * less, and only after it has read gigabytes.
+ *
+ * @param machine what there is
+ */
+record PlanCheck(Machine machine) {
+  /** What a plan is checked against. */
+  interface Machine {
+    /** Why TensorRT or a GPU cannot be used, or empty if they can. */
+    Optional<String> refusal(int device);
+
+    /**
+     * The plugin library.
+     *
+     * @throws FileNotFoundException if there is none; names every place
+     * @throws IOException if the one found is not ours
+     */
+    PluginLibrary plugins() throws IOException;
+
+    /** What plans depend on. */
+    EngineManifest.Host host(int device, Optional<PluginLibrary> plugins) throws TensorRtException;
+  }
+
+  /** The machine that this process runs on. */
+  private static final class Here implements Machine {
+    @Override
+    public Optional<String> refusal(int device) {
+      return TensorRt.refusal(device);
+    }
+
+    @Override
+    public PluginLibrary plugins() throws IOException {
+      return PluginLibrary.find();
+    }
+
+    @Override
+    public EngineManifest.Host host(int device, Optional<PluginLibrary> plugins)
+        throws TensorRtException {
+      return Gpu.open(device).host(plugins);
+    }
+  }
+
+  /** A check against the machine that this process runs on. */
+  PlanCheck() {
+    this(new Here());
+  }
+
+  /**
+   * Why a plan cannot run, or empty if it can.
+   *
+   * @param file the plan
+   * @param bundle the folder of the bundle that it is to run
+   * @param model hash of the bundle's model; empty if that is not known
+   * @throws IOException if a file cannot be read
+   */
+  Optional<String> refusal(
+      Path file, EngineManifest manifest, Path bundle, Optional<String> model, int device)
+      throws IOException {
+    Optional<String> none = machine.refusal(device);
+    if (none.isPresent()) {
+      return none;
+    }
+    Optional<PluginLibrary> plugins = Optional.empty();
+    if (manifest.builtOn().plugins().isPresent()) {
+      try {
+        plugins = Optional.of(machine.plugins());
+      } catch (FileNotFoundException e) {
+        return Optional.of(file + " needs our plugins: " + e.getMessage());
+      }
+    }
+    try {
+      List<EngineManifest.Mismatch> mismatches =
+          manifest.mismatches(
+              machine.host(device, plugins), file.toAbsolutePath().getParent(), model);
+      return mismatches.isEmpty()
+          ? manifest.needsWeights(file, bundle)
+          : Optional.of(manifest.refusal(mismatches));
+    } catch (TensorRtException e) {
+      return Optional.of(e.getMessage());
+    }
+  }
+}

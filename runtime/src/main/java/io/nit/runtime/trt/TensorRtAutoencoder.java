@@ -1,0 +1,257 @@
+package io.nit.runtime.trt;
+
+import io.nit.core.bundle.EngineManifest;
+import io.nit.core.bundle.EngineSubject;
+import io.nit.core.codec.CodecException;
+import io.nit.core.codec.DcAeSpec;
+import io.nit.core.codec.LearnedCodec;
+import io.nit.core.codec.PixelBudget;
+import io.nit.core.codec.Tiling;
+import io.nit.core.config.DcAeConfig;
+import io.nit.core.trt.TensorRt;
+import io.nit.runtime.engine.EngineException;
+import io.nit.runtime.engine.EngineOptions;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.atomic.AtomicBoolean;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * A DC-AE in TensorRT. The decoder is opened at once, the encoder and a decoder in single precision
+ * when they are first needed. Each has a stream of its own, so that decoding runs beside sampling.
+ *
+ * <p>Pictures that no profile of the decoder holds are decoded in tiles, of the size that is asked
+ * for where a profile holds them with their margins, else of the largest that one holds. Calls from
+ * several threads run one after the other; closing waits for the one that runs.
+ */
+public final class TensorRtAutoencoder extends LearnedCodec {
+  private static final Logger LOG = LoggerFactory.getLogger(TensorRtAutoencoder.class);
+
+  private final Optional<Half> decoder;
+  private final Optional<Half> decoderF32;
+  private final Optional<Half> encoder;
+  private final AtomicBoolean closed = new AtomicBoolean();
+  private float decodeMillis = Float.NaN; // guarded by this
+
+  /**
+   * The plans of an autoencoder.
+   *
+   * @param decoder the decoder's; may be absent where only latents are made
+   * @param decoderF32 a decoder in single precision for pictures that {@code decoder} overflows on;
+   *     absent where that is one already, or there is none
+   * @param encoder the encoder's; absent where only pictures are made
+   */
+  public record Plans(Optional<Path> decoder, Optional<Path> decoderF32, Optional<Path> encoder) {}
+
+  /** A plan, its manifest, and the network once it is open. */
+  private static final class Half {
+    private final Path plan;
+    private final EngineManifest manifest;
+    private final EngineSubject.Autoencoder subject;
+    private final int device;
+    private TensorRtPlanes planes; // guarded by the codec
+
+    Half(Path plan, DcAeSpec spec, int device) throws IOException, EngineException {
+      this.plan = plan;
+      this.manifest = EngineManifest.read(plan);
+      this.device = device;
+      if (!(manifest.subject() instanceof EngineSubject.Autoencoder half)
+          || !half.config().equals(spec.config())) {
+        throw new EngineException(
+            plan + ": expected a half of " + spec.describe() + ", found another network's engine");
+      }
+      this.subject = half;
+    }
+
+    /** The most pixels of a side. */
+    int mostSide() {
+      return subject.profiles().stream()
+          .mapToInt(EngineSubject.PictureProfile::side)
+          .max()
+          .orElseThrow();
+    }
+
+    TensorRtPlanes open() throws IOException, EngineException {
+      if (planes == null) {
+        int f = subject.config().factor();
+        int c = subject.config().latentChannels();
+        TensorRtPlanes.Ports ports =
+            switch (subject.part()) {
+              case ENCODER ->
+                  new TensorRtPlanes.Ports("rgb", DcAeConfig.IN_CHANNELS, "latent", c, 1, f);
+              default -> new TensorRtPlanes.Ports("latent", c, "rgb", DcAeConfig.IN_CHANNELS, f, 1);
+            };
+        planes = TensorRtPlanes.open(plan, manifest.planBytes(), ports, device);
+        LOG.info(
+            "autoencoder's {}: {}, TensorRT {}, device {}, {}, pictures {}",
+            subject.part().key(),
+            plan.getFileName(),
+            TensorRt.version(),
+            device,
+            manifest.precision(),
+            subject.sizes());
+      }
+      return planes;
+    }
+
+    void close() {
+      if (planes != null) {
+        planes.close();
+      }
+    }
+  }
+
+  private TensorRtAutoencoder(
+      DcAeSpec spec,
+      Optional<Half> decoder,
+      Optional<Half> decoderF32,
+      Optional<Half> encoder,
+      EngineOptions options,
+      Tiling tiling,
+      int mostSide) {
+    super(
+        spec,
+        tiling,
+        new PixelBudget(options.decode().batchPixels()),
+        mostSide,
+        decoderF32.isPresent());
+    this.decoder = decoder;
+    this.decoderF32 = decoderF32;
+    this.encoder = encoder;
+  }
+
+  /**
+   * Opens plans that fit this machine.
+   *
+   * @param plans the plans, each with its manifest beside it
+   * @param spec the autoencoder
+   * @param options the GPU and how to decode
+   * @return the codec, which the caller closes
+   * @throws IllegalArgumentException if tiles are no multiples of the autoencoder's factor
+   * @throws IOException if a plan or manifest cannot be read
+   * @throws EngineException if TensorRT is not there, a plan is of another autoencoder, or TensorRT
+   *     does not take the decoder
+   */
+  public static TensorRtAutoencoder open(Plans plans, DcAeSpec spec, EngineOptions options)
+      throws IOException, EngineException {
+    Optional<String> refusal = TensorRt.refusal(options.device());
+    if (refusal.isPresent()) {
+      throw new EngineException("TensorRT cannot run an autoencoder: " + refusal.get());
+    }
+    Optional<Half> decoder = half(plans.decoder, spec, options);
+    Optional<Half> single = half(plans.decoderF32, spec, options);
+    int mostSide = decoder.map(Half::mostSide).orElse(Integer.MAX_VALUE);
+    if (single.isPresent()) {
+      mostSide = Math.min(mostSide, single.get().mostSide());
+    }
+    Tiling asked = options.decode().tiling().require(spec.factor());
+    Tiling tiling = asked.within(mostSide, spec.factor());
+    if (!tiling.equals(asked)) {
+      LOG.info(
+          "the decoder's engine holds pictures of up to {} pixels a side; larger ones are decoded"
+              + " in tiles of {} pixels, {} apart with a margin of {}, not {}",
+          mostSide,
+          tiling.tile(),
+          tiling.stride(),
+          tiling.margin(),
+          asked.tile());
+    }
+    TensorRtAutoencoder codec =
+        new TensorRtAutoencoder(
+            spec, decoder, single, half(plans.encoder, spec, options), options, tiling, mostSide);
+    try {
+      if (decoder.isPresent()) {
+        decoder.get().open();
+      }
+      return codec;
+    } catch (IOException | EngineException | RuntimeException e) {
+      codec.close();
+      throw e;
+    }
+  }
+
+  private static Optional<Half> half(Optional<Path> plan, DcAeSpec spec, EngineOptions options)
+      throws IOException, EngineException {
+    return plan.isPresent()
+        ? Optional.of(new Half(plan.get(), spec, options.device()))
+        : Optional.empty();
+  }
+
+  /**
+   * Milliseconds that the device took for the last decode of a picture or tile, without the copies
+   * from and to the host; NaN before the first.
+   */
+  public synchronized float decodeMillis() {
+    return decodeMillis;
+  }
+
+  @Override
+  protected List<float[]> decodeRaw(List<float[]> latents, int h, int w, boolean single) {
+    Half half =
+        (single ? decoderF32 : decoder)
+            .orElseThrow(
+                () ->
+                    new UnsupportedOperationException(
+                        "expected a decoder's engine to make pictures with, found an encoder's"));
+    return run(half, latents, h, w);
+  }
+
+  @Override
+  protected List<float[]> encodeRaw(List<float[]> rgb, int height, int width) {
+    return run(encoder.orElseThrow(), rgb, height, width);
+  }
+
+  private synchronized List<float[]> run(Half half, List<float[]> values, int h, int w) {
+    requireOpen();
+    try {
+      TensorRtPlanes planes = half.open();
+      List<float[]> results = planes.run(values, h, w);
+      if (half != encoder.orElse(null)) {
+        decodeMillis = planes.deviceMillis();
+      }
+      return results;
+    } catch (EngineException | IOException e) {
+      throw new CodecException(
+          "the autoencoder's "
+              + half.subject.part().key()
+              + " failed on "
+              + values.size()
+              + " of "
+              + w
+              + "x"
+              + h
+              + ": "
+              + e.getMessage(),
+          e);
+    }
+  }
+
+  @Override
+  protected void requireEncoder() {
+    if (encoder.isEmpty()) {
+      throw new UnsupportedOperationException(
+          "expected an encoder's engine to make latents with, found a decoder's alone; nit-export"
+              + " engine --parts encoder builds one");
+    }
+  }
+
+  @Override
+  protected void requireOpen() {
+    if (closed.get()) {
+      throw new IllegalStateException("TensorRtAutoencoder: used after close");
+    }
+  }
+
+  @Override
+  public void close() {
+    closed.set(true);
+    synchronized (this) {
+      decoder.ifPresent(Half::close);
+      decoderF32.ifPresent(Half::close);
+      encoder.ifPresent(Half::close);
+    }
+  }
+}

@@ -1,0 +1,416 @@
+package io.nit.runtime.trt;
+
+import static io.nit.runtime.trt.TensorRtEngine.require;
+import static io.nit.runtime.trt.TensorRtEngine.shape;
+
+import io.nit.core.trt.Cuda;
+import io.nit.core.trt.TensorRtException;
+import io.nit.core.trt.TensorRtPlan;
+import io.nit.runtime.engine.EngineException;
+import java.io.IOException;
+import java.nio.FloatBuffer;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.bytedeco.cuda.cudart.CUevent_st;
+import org.bytedeco.cuda.cudart.CUstream_st;
+import org.bytedeco.cuda.global.cudart;
+import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.tensorrt.nvinfer.IExecutionContext;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * A plan of a network between planes, [batch, from, h, w] to [batch, to, h', w'], such as a half of
+ * an autoencoder. It has a stream and contexts of its own, so that it runs beside other engines of
+ * the process.
+ *
+ * <p>Weights lie on the device from the start. The memory for activations, input and output of a
+ * profile is taken when a size first needs it, after a line in the log that says how much, and kept
+ * for sizes up to that; it is the largest profile's at most. A size that comes again is replayed as
+ * a CUDA graph. One call at a time.
+ */
+final class TensorRtPlanes implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(TensorRtPlanes.class);
+  private static final int MOST_GRAPHS = 8;
+
+  /** A profile of the plan: the most it holds. */
+  private record Profile(int index, int batch, int h, int w) {
+    boolean holds(int height, int width) {
+      return height <= h && width <= w;
+    }
+  }
+
+  private record Size(int batch, int h, int w) {}
+
+  /** A recorded run, and the context whose state it holds for. */
+  private record Replay(CapturedForward graph, IExecutionContext context) {
+    void close() {
+      graph.close();
+      TensorRtPlan.close(context);
+    }
+  }
+
+  /**
+   * What goes in and comes out.
+   *
+   * @param from the input's name
+   * @param fromChannels the input's channels
+   * @param to the output's name
+   * @param toChannels the output's channels
+   * @param numerator height and width of the output are those of the input times this
+   * @param denominator and divided by this
+   */
+  record Ports(
+      String from, int fromChannels, String to, int toChannels, int numerator, int denominator) {
+    int out(int extent) {
+      return extent * numerator / denominator;
+    }
+  }
+
+  private final TensorRtPlan plan;
+  private final Ports ports;
+  private final int device;
+  private final List<Profile> profiles = new ArrayList<>();
+  private final Map<Profile, IExecutionContext> contexts = new HashMap<>();
+  private final Map<Profile, Size> shaped = new HashMap<>();
+  private final Map<Size, Replay> graphs = new LinkedHashMap<>(16, 0.75f, true);
+  private boolean graphsWork = true;
+  private CUstream_st stream;
+  private CUevent_st begun;
+  private CUevent_st ended;
+  private Pointer activations;
+  private long activationBytes;
+  private Binding in;
+  private Binding out;
+  private long inBytes;
+  private long outBytes;
+  private float deviceMillis = Float.NaN;
+  private boolean open = true;
+
+  private TensorRtPlanes(TensorRtPlan plan, Ports ports, int device) {
+    this.plan = plan;
+    this.ports = ports;
+    this.device = device;
+  }
+
+  /**
+   * Opens a plan, with its weights on the device.
+   *
+   * @return the network, which the caller closes
+   * @throws IOException if the plan cannot be read
+   * @throws EngineException if TensorRT does not take the plan, its input or output are others, or
+   *     there is too little memory
+   */
+  static TensorRtPlanes open(Path file, long planBytes, Ports ports, int device)
+      throws IOException, EngineException {
+    TensorRtPlanes planes = null;
+    try {
+      Cuda.check(cudart.cudaSetDevice(device), "device " + device);
+      LOG.info(
+          "{}: weights take about {} MiB of device memory, {} MiB are free",
+          file.getFileName(),
+          planBytes >> 20,
+          Cuda.freeBytes() >> 20);
+      planes = new TensorRtPlanes(TensorRtPlan.open(file, Optional.empty(), device), ports, device);
+      planes.check(ports.from, ports.fromChannels);
+      planes.check(ports.to, ports.toChannels);
+      planes.prepare();
+      return planes;
+    } catch (TensorRtException e) {
+      if (planes != null) {
+        planes.close();
+      }
+      throw new EngineException(e.getMessage(), e);
+    } catch (RuntimeException e) {
+      if (planes != null) {
+        planes.close();
+      }
+      throw e;
+    }
+  }
+
+  private void check(String tensor, int channels) throws TensorRtException {
+    Optional<long[]> found = plan.shape(tensor);
+    if (found.isEmpty() || found.get().length != 4 || found.get()[1] != channels) {
+      throw new TensorRtException(
+          tensor
+              + ": expected "
+              + Arrays.toString(new long[] {-1, channels, -1, -1})
+              + " (-1: dynamic), found "
+              + found.map(Arrays::toString).orElse("none")
+              + " in "
+              + plan.file());
+    }
+  }
+
+  private void prepare() throws TensorRtException {
+    for (int i = 0; i < plan.profiles(); i++) {
+      long[] most = plan.largestShape(ports.from, i);
+      profiles.add(new Profile(i, (int) most[0], (int) most[2], (int) most[3]));
+    }
+    profiles.sort((a, b) -> Long.compare((long) a.h * a.w, (long) b.h * b.w));
+    stream = new CUstream_st();
+    Cuda.check(
+        cudart.cudaStreamCreateWithFlags(stream, cudart.cudaStreamNonBlocking), "CUDA stream");
+    begun = new CUevent_st();
+    ended = new CUevent_st();
+    Cuda.check(cudart.cudaEventCreate(begun), "CUDA event");
+    Cuda.check(cudart.cudaEventCreate(ended), "CUDA event");
+  }
+
+  /** Milliseconds that the device took for the last run, without copies; NaN before the first. */
+  float deviceMillis() {
+    return deviceMillis;
+  }
+
+  /** How many sizes are replayed as CUDA graphs at the moment. */
+  int capturedSizes() {
+    return graphs.size();
+  }
+
+  /**
+   * Runs inputs of one size, as many together as the profile takes.
+   *
+   * @param values [from, h, w] each
+   * @return [to, h', w'] each
+   * @throws EngineException if no profile holds the size, TensorRT fails, or there is too little
+   *     memory, of which some is free again then
+   */
+  List<float[]> run(List<float[]> values, int h, int w) throws EngineException {
+    if (!open) {
+      throw new IllegalStateException("TensorRtPlanes: used after close");
+    }
+    Profile profile = profile(h, w);
+    List<float[]> results = new ArrayList<>();
+    try {
+      Cuda.check(cudart.cudaSetDevice(device), "device " + device);
+      take(profile);
+      for (int at = 0; at < values.size(); at += profile.batch) {
+        results.addAll(
+            run(profile, values.subList(at, Math.min(values.size(), at + profile.batch)), h, w));
+      }
+      return results;
+    } catch (TensorRtException e) {
+      throw new EngineException(
+          plan.file().getFileName()
+              + " failed in TensorRT on "
+              + w
+              + "x"
+              + h
+              + ": "
+              + e.getMessage(),
+          e);
+    }
+  }
+
+  private Profile profile(int h, int w) throws EngineException {
+    for (Profile profile : profiles) {
+      if (profile.holds(h, w)) {
+        return profile;
+      }
+    }
+    Profile largest = profiles.get(profiles.size() - 1);
+    throw new EngineException(
+        plan.file()
+            + ": expected at most "
+            + largest.w
+            + "x"
+            + largest.h
+            + " of "
+            + ports.from
+            + ", found "
+            + w
+            + "x"
+            + h
+            + "; nit-export engine --autoencoder-sizes builds for larger ones");
+  }
+
+  private List<float[]> run(Profile profile, List<float[]> values, int h, int w)
+      throws TensorRtException {
+    int count = values.size();
+    int inValues = count * ports.fromChannels * h * w;
+    int each = ports.toChannels * ports.out(h) * ports.out(w);
+    FloatBuffer from = in.host(inValues * Float.BYTES).asFloatBuffer();
+    values.forEach(from::put);
+    in.upload((long) inValues * Float.BYTES, stream);
+    Cuda.check(cudart.cudaEventRecord(begun, stream), "CUDA event");
+    forward(profile, new Size(count, h, w));
+    Cuda.check(cudart.cudaEventRecord(ended, stream), "CUDA event");
+    out.download((long) count * each * Float.BYTES, stream);
+    Cuda.synchronize(stream, "run of " + count + " of " + w + "x" + h);
+    float[] millis = new float[1];
+    if (cudart.cudaEventElapsedTime(millis, begun, ended) == cudart.cudaSuccess) {
+      deviceMillis = millis[0];
+    }
+    FloatBuffer to = out.host(count * each * Float.BYTES).asFloatBuffer();
+    List<float[]> results = new ArrayList<>();
+    for (int i = 0; i < count; i++) {
+      float[] result = new float[each];
+      to.get(result);
+      results.add(result);
+    }
+    return results;
+  }
+
+  /** Takes what memory a profile needs beyond what is there. */
+  private void take(Profile profile) throws TensorRtException {
+    long needed = plan.engine().getDeviceMemorySizeForProfileV2(profile.index);
+    long cells = (long) profile.batch * profile.h * profile.w;
+    long neededIn = cells * ports.fromChannels * Float.BYTES;
+    long neededOut =
+        (long) profile.batch
+            * ports.out(profile.h)
+            * ports.out(profile.w)
+            * ports.toChannels
+            * Float.BYTES;
+    if (needed <= activationBytes && neededIn <= inBytes && neededOut <= outBytes) {
+      return;
+    }
+    if (Math.max(neededIn, neededOut) > Integer.MAX_VALUE - 8) {
+      throw new TensorRtException(
+          "profile of "
+              + profile
+              + ": expected at most 2 GiB of input and of output, found "
+              + (Math.max(neededIn, neededOut) >> 20)
+              + " MiB; build it with a smaller --autoencoder-batch");
+    }
+    needed = Math.max(needed, activationBytes);
+    neededIn = Math.max(neededIn, inBytes);
+    neededOut = Math.max(neededOut, outBytes);
+    release(); // first: both would not fit where memory is short
+    LOG.info(
+        "{}: takes {} MiB of device memory for activations, input and output of up to {}x{};"
+            + " {} MiB are free",
+        plan.file().getFileName(),
+        needed + neededIn + neededOut >> 20,
+        profile.w,
+        profile.h,
+        Cuda.freeBytes() >> 20);
+    try {
+      activations = Cuda.allocate(needed, "activations of " + profile.w + "x" + profile.h);
+      in = new Binding(ports.from, neededIn);
+      out = new Binding(ports.to, neededOut);
+    } catch (TensorRtException e) {
+      release(); // a smaller size may fit
+      throw e;
+    }
+    activationBytes = needed;
+    inBytes = neededIn;
+    outBytes = neededOut;
+  }
+
+  private void forward(Profile profile, Size size) throws TensorRtException {
+    Replay replay = graphs.get(size);
+    if (replay != null) {
+      replay.graph.launch(stream);
+      return;
+    }
+    IExecutionContext context = contexts.get(profile);
+    if (context == null) {
+      context = context(profile);
+      contexts.put(profile, context);
+    }
+    boolean again = size.equals(shaped.get(profile));
+    if (!again) {
+      shape(context, ports.from, size.batch, ports.fromChannels, size.h, size.w);
+      shaped.put(profile, size);
+    }
+    require(context.enqueueV3(stream), "the run");
+    if (again && graphsWork) {
+      record(profile, size);
+    }
+  }
+
+  /** Records a run for the calls after this one. */
+  private void record(Profile profile, Size size) {
+    IExecutionContext context = null;
+    try {
+      context = context(profile);
+      IExecutionContext recorded = context;
+      shape(recorded, ports.from, size.batch, ports.fromChannels, size.h, size.w);
+      // TensorRT's work of the first run of a shape cannot be recorded.
+      require(recorded.enqueueV3(stream), "the run");
+      graphs.put(
+          size,
+          new Replay(
+              CapturedForward.of(stream, () -> require(recorded.enqueueV3(stream), "the run")),
+              recorded));
+      if (graphs.size() > MOST_GRAPHS) {
+        graphs.remove(graphs.keySet().iterator().next()).close();
+      }
+    } catch (TensorRtException e) {
+      TensorRtPlan.close(context);
+      graphsWork = false;
+      LOG.warn("{}: CUDA graphs are off from here on: {}", plan.file(), e.getMessage());
+    }
+  }
+
+  /** A context of a profile, with all addresses set. */
+  private IExecutionContext context(Profile profile) throws TensorRtException {
+    IExecutionContext context = plan.context();
+    try {
+      require(
+          context.setOptimizationProfileAsync(profile.index, stream), "profile " + profile.index);
+      Cuda.synchronize(stream, "profile " + profile.index);
+      context.setDeviceMemoryV2(activations, activationBytes);
+      for (Binding binding : List.of(in, out)) {
+        require(
+            context.setTensorAddress(binding.name(), binding.device()),
+            "address of " + binding.name());
+      }
+      return context;
+    } catch (TensorRtException e) {
+      TensorRtPlan.close(context);
+      throw e;
+    }
+  }
+
+  /** Frees the activations, input and output, and all that knows their addresses. */
+  private void release() {
+    if (stream != null && !stream.isNull()) {
+      cudart.cudaStreamSynchronize(stream);
+    }
+    graphs.values().forEach(Replay::close);
+    graphs.clear();
+    contexts.values().forEach(TensorRtPlan::close);
+    contexts.clear();
+    shaped.clear();
+    Cuda.free(activations);
+    activations = null;
+    activationBytes = 0;
+    for (Binding binding : Arrays.asList(in, out)) {
+      if (binding != null) {
+        binding.close();
+      }
+    }
+    in = null;
+    out = null;
+    inBytes = 0;
+    outBytes = 0;
+  }
+
+  @Override
+  public void close() {
+    if (!open) {
+      return;
+    }
+    open = false;
+    cudart.cudaSetDevice(device); // of this thread
+    release();
+    for (CUevent_st event : Arrays.asList(begun, ended)) {
+      if (event != null && !event.isNull()) {
+        cudart.cudaEventDestroy(event);
+      }
+    }
+    if (stream != null && !stream.isNull()) {
+      cudart.cudaStreamDestroy(stream);
+    }
+    plan.close();
+  }
+}

@@ -1,0 +1,255 @@
+package io.nit.runtime.trt;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import io.nit.core.bundle.Bundle;
+import io.nit.core.bundle.EngineManifest;
+import io.nit.core.bundle.EngineManifest.Hardware;
+import io.nit.core.bundle.EngineManifest.Host;
+import io.nit.core.bundle.EngineManifest.Plugins;
+import io.nit.core.bundle.EngineManifest.Traits;
+import io.nit.core.bundle.EngineManifest.Weights;
+import io.nit.core.bundle.EnginePart;
+import io.nit.core.bundle.EngineSubject;
+import io.nit.core.config.NitConfig;
+import io.nit.core.cuda.PluginLibrary;
+import io.nit.core.trt.TensorRtException;
+import io.nit.runtime.engine.EngineException;
+import io.nit.runtime.engine.EngineOptions;
+import io.nit.testing.PlainBundle;
+import io.nit.testing.TinyAutoencoder;
+import java.io.FileNotFoundException;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Every fault of a plan on a machine that a fake stands for: no GPU is needed to tell it. */
+class PlanCheckTest {
+  private static final Host H100 =
+      new Host("10.6.0", "12.6", "NVIDIA H100", "9.0", Optional.of(new Plugins("0.1.0", "abc")));
+
+  private static final PluginLibrary LIBRARY =
+      new PluginLibrary(
+          Path.of("libnit_plugins.so"),
+          PluginLibrary.Source.PROPERTY,
+          "0.1.0",
+          "13.0",
+          List.of("sm_90a"),
+          "abc");
+
+  @TempDir Path folder;
+
+  /** A machine whose every part may be broken. */
+  private static class Fake implements PlanCheck.Machine {
+    Optional<String> refusal = Optional.empty();
+    boolean library = true;
+    Host host = H100;
+
+    @Override
+    public Optional<String> refusal(int device) {
+      return refusal;
+    }
+
+    @Override
+    public PluginLibrary plugins() throws IOException {
+      if (!library) {
+        throw new FileNotFoundException("expected libnit_plugins.so, found none: ...");
+      }
+      return LIBRARY;
+    }
+
+    @Override
+    public Host host(int device, Optional<PluginLibrary> plugins) throws TensorRtException {
+      if (device > 0) {
+        throw new TensorRtException("device: expected 0..0, found " + device);
+      }
+      return host;
+    }
+  }
+
+  private void engine(Traits traits) throws IOException {
+    Files.write(folder.resolve("engine.plan"), new byte[10]);
+    new EngineManifest(
+            "engine.plan",
+            10,
+            "hash",
+            "model",
+            NitConfig.s(),
+            "BF16",
+            List.of(new EngineManifest.Profile(64, 64)),
+            H100,
+            traits,
+            JsonNodeFactory.instance.arrayNode(),
+            "nit-export engine b --overwrite",
+            JsonNodeFactory.instance.objectNode())
+        .write(folder);
+  }
+
+  private Bundle bundle() {
+    return PlainBundle.of(
+        folder,
+        NitConfig.s(),
+        "model.onnx",
+        "F32",
+        64,
+        List.of(new Bundle.FileEntry("model.onnx", 1, "model")));
+  }
+
+  /** What the backend says to the bundle on a machine; it opens nothing that it refuses. */
+  private String refusal(Fake machine, int device) {
+    TensorRtProvider provider = new TensorRtProvider(new PlanCheck(machine));
+    EngineOptions options = new EngineOptions(0, device, EngineOptions.DecodeOptions.STANDARD);
+    Optional<String> refusal = provider.refusal(bundle(), options);
+    if (refusal.isPresent()) {
+      assertEquals(
+          refusal.get(),
+          assertThrows(EngineException.class, () -> provider.open(bundle(), options)).getMessage());
+    }
+    return refusal.orElse("none");
+  }
+
+  @Test
+  void thePlanOfThisMachineIsTaken() throws IOException {
+    engine(Traits.NONE);
+    assertEquals("none", refusal(new Fake(), 0));
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "'expected a CUDA device, found none: cudaErrorInsufficientDriver, no driver'",
+    "'expected a CUDA device, found none: cudaErrorNoDevice, no CUDA-capable device is detected'",
+    "'expected org.bytedeco:tensorrt, found: java.lang.UnsatisfiedLinkError'"
+  })
+  void noDriverNoGpuAndNoTensorRtAreToldAsTheyAre(String reason) throws IOException {
+    engine(Traits.NONE);
+    Fake machine = new Fake();
+    machine.refusal = Optional.of(reason);
+    assertEquals(reason, refusal(machine, 0));
+  }
+
+  @Test
+  void aDeviceThatIsNotThereIsTold() throws IOException {
+    engine(Traits.NONE);
+    assertEquals("device: expected 0..0, found 1", refusal(new Fake(), 1));
+  }
+
+  @Test
+  void aMissingPluginLibraryIsToldWithWhereItWasLookedFor() throws IOException {
+    engine(Traits.NONE);
+    Fake machine = new Fake();
+    machine.library = false;
+    assertEquals(
+        folder.resolve("engine.plan")
+            + " needs our plugins: expected libnit_plugins.so, found none: ...",
+        refusal(machine, 0));
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "10.7.0, 12.6, NVIDIA H100, 9.0, 0.1.0, 'tensorrt: expected 10.6.0, found 10.7.0'",
+    "10.6.0, 13.0, NVIDIA H100, 9.0, 0.1.0, 'cuda: expected 12.6, found 13.0'",
+    "10.6.0, 12.6, NVIDIA L4, 8.9, 0.1.0, 'gpu.name: expected NVIDIA H100, found NVIDIA L4;"
+        + " gpu.compute_capability: expected 9.0, found 8.9'",
+    "10.6.0, 12.6, NVIDIA H100, 9.0, 0.2.0, 'plugins.version: expected 0.1.0, found 0.2.0'"
+  })
+  void thePlanOfAnotherMachineIsRefusedWithTheLineThatBuildsItAgain(
+      String tensorrt,
+      String cuda,
+      String gpu,
+      String capability,
+      String plugins,
+      String difference)
+      throws IOException {
+    engine(Traits.NONE);
+    Fake machine = new Fake();
+    machine.host =
+        new Host(tensorrt, cuda, gpu, capability, Optional.of(new Plugins(plugins, "abc")));
+    assertEquals(
+        "engine.plan does not fit: "
+            + difference
+            + ". Build it again with: nit-export engine b --overwrite",
+        refusal(machine, 0));
+  }
+
+  @Test
+  void aTruncatedPlanIsRefusedBeforeTensorRtReadsIt() throws IOException {
+    engine(Traits.NONE);
+    Files.write(folder.resolve("engine.plan"), new byte[4]);
+    assertTrue(
+        refusal(new Fake(), 0).contains("plan.bytes: expected 10, found 4"),
+        refusal(new Fake(), 0));
+  }
+
+  @Test
+  void aHardwareCompatiblePlanIsTakenElsewhereAndOneWithoutWeightsNowhere() throws IOException {
+    engine(new Traits(false, Hardware.AMPERE_PLUS, Weights.FIXED));
+    Fake machine = new Fake();
+    machine.host =
+        new Host("10.6.0", "12.6", "NVIDIA L4", "8.9", Optional.of(new Plugins("0.1.0", "abc")));
+    assertEquals("none", refusal(machine, 0));
+    engine(Traits.NONE.with(Weights.STRIPPED));
+    assertEquals(
+        "engine.plan holds no weights (--weight-stripped); put them in with: nit-export refit "
+            + folder.resolve("engine.plan")
+            + " "
+            + folder,
+        refusal(new Fake(), 0));
+  }
+
+  private void half(EnginePart part, String hash) throws IOException {
+    String name = part.planPrefix() + "-bf16.plan";
+    Files.write(folder.resolve(name), new byte[10]);
+    new EngineManifest(
+            name,
+            10,
+            "hash",
+            hash,
+            new EngineSubject.Autoencoder(
+                part, TinyAutoencoder.CONFIG, List.of(new EngineSubject.PictureProfile(64, 1))),
+            "BF16",
+            new Host("10.6.0", "12.6", "NVIDIA H100", "9.0", Optional.empty()),
+            Traits.NONE,
+            JsonNodeFactory.instance.arrayNode(),
+            "nit-export engine b --parts " + part.key() + " --overwrite",
+            JsonNodeFactory.instance.objectNode())
+        .write(folder);
+  }
+
+  @Test
+  void eachHalfOfAnAutoencoderIsCheckedAgainstItsOwnFile() throws IOException {
+    Bundle bundle = TinyAutoencoder.bundle(folder);
+    TensorRtProvider provider = new TensorRtProvider(new PlanCheck(new Fake()));
+    EngineOptions options = EngineOptions.DEFAULT;
+    String decoder = EngineManifest.hashOf(bundle.files(), "decoder.onnx").orElseThrow();
+    String encoder = EngineManifest.hashOf(bundle.files(), "encoder.onnx").orElseThrow();
+    half(EnginePart.DECODER, decoder);
+    assertEquals(Optional.empty(), provider.codecRefusal(bundle, options));
+    assertTrue(
+        provider.encoderRefusal(bundle, options).orElseThrow().contains("no encoder's engine"));
+    half(EnginePart.ENCODER, decoder);
+    assertEquals(
+        Optional.of(
+            "encoder-bf16.plan does not fit: model.sha256: expected "
+                + decoder
+                + ", found "
+                + encoder
+                + ". Build it again with: nit-export engine b --parts encoder --overwrite"),
+        provider.encoderRefusal(bundle, options));
+    half(EnginePart.ENCODER, encoder);
+    assertEquals(Optional.empty(), provider.encoderRefusal(bundle, options));
+    Fake other = new Fake();
+    other.host = new Host("10.7.0", "12.6", "NVIDIA H100", "9.0", Optional.empty());
+    String refusal =
+        new TensorRtProvider(new PlanCheck(other)).codecRefusal(bundle, options).orElseThrow();
+    assertTrue(refusal.contains("tensorrt: expected 10.6.0, found 10.7.0"), refusal);
+  }
+}

@@ -1,0 +1,241 @@
+package io.nit.tests.bench;
+
+import io.nit.core.bundle.Bundle;
+import io.nit.core.bundle.EngineManifest;
+import io.nit.core.bundle.EnginePart;
+import io.nit.core.cli.Cli;
+import io.nit.core.codec.LatentCodec;
+import io.nit.core.config.DcAeConfig;
+import io.nit.core.config.NitConfig;
+import io.nit.core.image.RgbImage;
+import io.nit.core.tensor.DType;
+import io.nit.core.trt.Gpu;
+import io.nit.core.trt.TensorRt;
+import io.nit.core.trt.TensorRtPlan;
+import io.nit.exporter.cli.Export;
+import io.nit.runtime.ImageRequest;
+import io.nit.runtime.ImageResult;
+import io.nit.runtime.NitPipeline;
+import io.nit.runtime.PipelineStats;
+import io.nit.runtime.engine.EngineOptions;
+import io.nit.runtime.engine.Engines;
+import io.nit.runtime.trt.TensorRtAutoencoder;
+import io.nit.testing.GeneratedDcAe;
+import io.nit.tests.engines.LearnedBundles;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+
+/**
+ * One picture from request to RGB bytes on warm engines: ODE steps of a model of random weights,
+ * guided on [0, 0.7], and the decode by a DC-AE of generated weights. The bundle and its engines
+ * are made in the folder given, or taken from there if they fit. Every picture is checked to have
+ * the same bytes in every round.
+ *
+ * <p>Then as many pictures again, asked for all at once while each is sampled alone: the time of
+ * one, where decoding runs beside the next one's sampling.
+ *
+ * <p>Arguments: folder (picture-bench), preset (xl), autoencoder (f32c32-sana-1.1), size (512),
+ * steps (50), rounds (20), backend (tensorrt), optimization level (3).
+ */
+public final class PictureBenchmark {
+  private static final int WARM_UP = 5;
+
+  private PictureBenchmark() {}
+
+  /** Makes what is missing and measures. */
+  public static void main(String[] args) throws Exception {
+    Path folder = Path.of(argument(args, 0, "picture-bench"));
+    NitConfig model = NitConfig.preset(argument(args, 1, "xl"));
+    DcAeConfig autoencoder = DcAeConfig.preset(argument(args, 2, "f32c32-sana-1.1"));
+    int size = Integer.parseInt(argument(args, 3, "512"));
+    int steps = Integer.parseInt(argument(args, 4, "50"));
+    int rounds = Integer.parseInt(argument(args, 5, "20"));
+    String backend = argument(args, 6, "tensorrt");
+    int cells = size / autoencoder.factor();
+    int tokens = cells * cells;
+
+    if (!Files.exists(folder.resolve(Bundle.MANIFEST))) {
+      long start = System.nanoTime();
+      LearnedBundles.write(
+          folder,
+          model,
+          new RandomWeights(model),
+          autoencoder,
+          new GeneratedDcAe(autoencoder),
+          DType.BF16,
+          2 * tokens,
+          false);
+      System.out.printf(Locale.ROOT, "bundle made in %.1f s%n", seconds(start));
+    }
+    if (backend.equals("tensorrt")) {
+      Optional<String> refusal = TensorRt.refusal(0);
+      if (refusal.isPresent()) {
+        System.err.println("PictureBenchmark: " + refusal.get());
+        System.exit(1);
+      }
+      System.out.println(Gpu.open(0));
+      String level = argument(args, 7, "3");
+      // The plain Java forward of a large model would take minutes.
+      build(
+          folder, level, "--parts", "model", "--buckets", tokens + "," + 2 * tokens, "--no-verify");
+      build(folder, level, "--parts", "decoder", "--autoencoder-sizes", Integer.toString(size));
+      writeLayers(folder);
+    }
+
+    long start = System.nanoTime();
+    try (NitPipeline pipeline = NitPipeline.builder(folder).backend(backend).open()) {
+      System.out.printf(Locale.ROOT, "pipeline opened in %.2f s%n", seconds(start));
+      ImageRequest request =
+          pipeline
+              .request()
+              .label(207)
+              .size(size, size)
+              .seed(1)
+              .steps(steps)
+              .guidanceScale(2.05)
+              .guidanceInterval(0, 0.7)
+              .build();
+      oneByOne(pipeline, request, rounds);
+      together(pipeline, request, rounds);
+    }
+    decodes(Bundle.open(folder), backend, cells, rounds);
+  }
+
+  private static String argument(String[] args, int index, String otherwise) {
+    return args.length > index ? args[index] : otherwise;
+  }
+
+  private static double seconds(long since) {
+    return (System.nanoTime() - since) / 1e9;
+  }
+
+  private static void build(Path folder, String level, String... more) {
+    List<String> words = new ArrayList<>(List.of("engine", folder.toString()));
+    words.addAll(List.of("--rebuild-on-mismatch", "--optimization-level", level));
+    words.addAll(List.of(more));
+    long start = System.nanoTime();
+    int code = Cli.run(new Export(), words.toArray(String[]::new));
+    if (code != 0) {
+      throw new IllegalStateException("nit-export " + String.join(" ", words) + ": exit " + code);
+    }
+    System.out.printf(Locale.ROOT, "nit-export engine: %.1f s%n", seconds(start));
+  }
+
+  /** What the decoder is made of, for whoever looks for time in it. */
+  private static void writeLayers(Path folder) throws Exception {
+    Path plan = EngineManifest.plansIn(folder, EnginePart.DECODER).get(0);
+    try (TensorRtPlan opened = TensorRtPlan.open(plan, Optional.empty(), 0)) {
+      Files.writeString(folder.resolve("decoder-layers.json"), opened.layers().json());
+      System.out.printf(
+          Locale.ROOT,
+          "decoder: %d layers, activations take %d MiB%n",
+          opened.layers().layers(),
+          opened.engine().getDeviceMemorySizeForProfileV2(0) >> 20);
+    }
+    System.out.println("decoder against ONNX Runtime: " + EngineManifest.read(plan).verification());
+  }
+
+  private static void oneByOne(NitPipeline pipeline, ImageRequest request, int rounds)
+      throws Exception {
+    double[] total = new double[rounds];
+    double[] sampling = new double[rounds];
+    double[] decoding = new double[rounds];
+    byte[] expected = null;
+    PipelineStats before = pipeline.stats();
+    for (int i = -WARM_UP; i < rounds; i++) {
+      if (i == 0) {
+        before = pipeline.stats();
+      }
+      long start = System.nanoTime();
+      ImageResult result = pipeline.submit(request).get();
+      double time = seconds(start) * 1e3;
+      byte[] rgb = result.image().orElseThrow().rgb();
+      if (expected != null && !Arrays.equals(expected, rgb)) {
+        throw new IllegalStateException("another picture in round " + i);
+      }
+      expected = rgb;
+      if (i >= 0) {
+        total[i] = time;
+        sampling[i] = result.samplingSeconds() * 1e3;
+        decoding[i] = result.decodingSeconds() * 1e3;
+      }
+    }
+    PipelineStats after = pipeline.stats();
+    System.out.printf(
+        "%-34s %10s %10s%n",
+        "one picture " + request.width() + "x" + request.height(), "median ms", "best ms");
+    row("total", total);
+    row("sampling, " + request.steps() + " steps", sampling);
+    row("decode", decoding);
+    System.out.printf(
+        Locale.ROOT,
+        "of sampling: %.2f ms the model, %.2f ms our own Java, a picture%n",
+        (after.modelSeconds() - before.modelSeconds()) / rounds * 1e3,
+        (after.javaSeconds() - before.javaSeconds()) / rounds * 1e3);
+  }
+
+  private static void row(String name, double[] millis) {
+    double[] sorted = millis.clone();
+    Arrays.sort(sorted);
+    System.out.printf(
+        Locale.ROOT, "%-34s %10.2f %10.2f%n", name, sorted[sorted.length / 2], sorted[0]);
+  }
+
+  private static void together(NitPipeline pipeline, ImageRequest request, int rounds)
+      throws Exception {
+    long start = System.nanoTime();
+    List<CompletableFuture<ImageResult>> all = new ArrayList<>();
+    for (int i = 0; i < rounds; i++) {
+      all.add(pipeline.submit(request));
+    }
+    double sampling = 0;
+    double decoding = 0;
+    for (CompletableFuture<ImageResult> one : all) {
+      sampling += one.get().samplingSeconds();
+      decoding += one.get().decodingSeconds();
+    }
+    double each = seconds(start) / rounds;
+    System.out.printf(
+        Locale.ROOT,
+        "%d asked for at once: %.2f ms each; sampling %.2f and decode %.2f, of which %.2f hidden"
+            + " behind sampling%n",
+        rounds,
+        each * 1e3,
+        sampling / rounds * 1e3,
+        decoding / rounds * 1e3,
+        (sampling + decoding) / rounds * 1e3 - each * 1e3);
+  }
+
+  /** The decode by itself: on the device, with copies and checks, and the bytes after it. */
+  private static void decodes(Bundle bundle, String backend, int cells, int rounds)
+      throws Exception {
+    double[] device = new double[rounds];
+    double[] whole = new double[rounds];
+    double[] bytes = new double[rounds];
+    try (LatentCodec codec =
+        Engines.openCodec(bundle, backend, EngineOptions.DEFAULT).orElseThrow()) {
+      float[] latent = GeneratedDcAe.latent(codec.channels(), cells, cells);
+      for (int i = -WARM_UP; i < rounds; i++) {
+        long start = System.nanoTime();
+        float[] rgb = codec.decode(latent, cells, cells);
+        long decoded = System.nanoTime();
+        RgbImage.ofPlanes(rgb, cells * codec.factor(), cells * codec.factor());
+        if (i >= 0) {
+          device[i] =
+              codec instanceof TensorRtAutoencoder engine ? engine.decodeMillis() : Double.NaN;
+          whole[i] = (decoded - start) / 1e6;
+          bytes[i] = seconds(decoded) * 1e3;
+        }
+      }
+    }
+    row("decode alone, on the device", device);
+    row("decode alone, with copies", whole);
+    row("planes to bytes", bytes);
+  }
+}
