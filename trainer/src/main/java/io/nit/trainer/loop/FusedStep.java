@@ -13,6 +13,7 @@ import io.nit.trainer.model.NitModel;
 import io.nit.trainer.optim.AdamW;
 import io.nit.trainer.optim.FlatParameters;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -61,7 +62,6 @@ final class FusedStep implements AutoCloseable {
   /**
    * The fused path, if it is asked for or fits; says in the log which path and why.
    *
-   * @param why a reason of the trainer's own against it, if there is one
    * @throws IllegalArgumentException if it is asked for and does not fit
    */
   static Optional<FusedStep> choose(
@@ -71,8 +71,7 @@ final class FusedStep implements AutoCloseable {
       FlatParameters weights,
       AdamW optimizer,
       TrainOptions options,
-      Collectives collectives,
-      Optional<String> why) {
+      Collectives collectives) {
     boolean cuda = model.device().is_cuda();
     boolean asked = how.path() == StepOptions.Path.FUSED;
     if (how.path() == StepOptions.Path.REFERENCE || !cuda && !asked) {
@@ -84,7 +83,7 @@ final class FusedStep implements AutoCloseable {
       LOG.info("step: reference, {}", cuda ? "as asked for" : "autograd in float32");
       return Optional.empty();
     }
-    Optional<String> refusal = why.isPresent() || !cuda ? why : FusedNit.refusal(model.config());
+    Optional<String> refusal = cuda ? FusedNit.refusal(model.config()) : Optional.empty();
     FusedOps ops = null;
     if (refusal.isEmpty()) {
       try {
@@ -131,7 +130,8 @@ final class FusedStep implements AutoCloseable {
     average = new FlatParameters(averaged.parameters(), false);
     ScalarType type = model.device().is_cuda() ? ScalarType.BFloat16 : ScalarType.Float;
     fused = new FusedNit(model, weights, ops, type, checkpointing);
-    update = new FusedUpdate(weights, Optional.of(average), optimizer, fused.copy(), ops);
+    update =
+        new FusedUpdate(weights, Optional.of(average), optimizer, fused.copy(), ops, collectives);
   }
 
   /** Takes over weights that were changed by others than a step. */
@@ -145,8 +145,17 @@ final class FusedStep implements AutoCloseable {
    * @param step its number, from 1
    * @param packs stay the caller's, who may close them when this returns
    * @param tokens of all packs of all processes
+   * @throws IOException if a process is gone
    */
   void take(long step, List<StepPack> packs, long tokens, double rate) throws IOException {
+    try {
+      queue(step, packs, tokens, rate);
+    } catch (UncheckedIOException e) {
+      throw e.getCause(); // it came through the backward, which tells of its gradients
+    }
+  }
+
+  private void queue(long step, List<StepPack> packs, long tokens, double rate) throws IOException {
     boolean many = collectives.ranks().worldSize() > 1;
     List<int[]> rows = packs.stream().map(StepPack::rows).toList();
     try (PointerScope scope = new PointerScope();

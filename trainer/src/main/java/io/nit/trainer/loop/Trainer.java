@@ -163,18 +163,7 @@ public final class Trainer implements AutoCloseable {
               ? new AdamW(weights, options.adamW(), parts.from(rank), parts.to(rank))
               : new AdamW(weights, options.adamW());
       opened.add(0, optimizer);
-      fused =
-          FusedStep.choose(
-              how,
-              model,
-              average,
-              weights,
-              optimizer,
-              options,
-              collectives,
-              sharded
-                  ? Optional.of("--shard-optimizer: expected none, found it")
-                  : Optional.empty());
+      fused = FusedStep.choose(how, model, average, weights, optimizer, options, collectives);
       fused.ifPresent(one -> opened.add(0, one));
       TrainOptions.Pace pace = options.pace();
       checkpoints =

@@ -159,21 +159,32 @@ class FusedTrainerTest {
     }
   }
 
+  /** Every rank's weights and averages. */
+  private List<Map<String, float[]>> together(
+      int ranks, TrainOptions options, String run, boolean sharded, Optional<Path> from)
+      throws Exception {
+    return LocalRanks.run(
+        ranks,
+        group -> {
+          boolean leads = group.ranks().leads();
+          try (Trainer trainer = trainer(options, run, FUSED, group, sharded);
+              MetricsLog metrics =
+                  leads ? MetricsLog.open(folder.resolve(run), 0) : MetricsLog.none()) {
+            if (leads && from.isPresent()) {
+              trainer.resume(Checkpoint.open(from.get()));
+            }
+            trainer.run(metrics, Optional.empty(), StopSignal.none(), true);
+            Map<String, float[]> all = floats(trainer.model().parameters());
+            floats(trainer.average().parameters()).forEach((n, v) -> all.put("average " + n, v));
+            return all;
+          }
+        });
+  }
+
   @Test
   void processesThatTrainTogetherReachWhatOneReachesThatTakesTheirPacks() throws Exception {
     List<Map<String, float[]>> found =
-        LocalRanks.run(
-            2,
-            group -> {
-              try (Trainer trainer = trainer(options(4, 1, 100), "b", FUSED, group, false);
-                  MetricsLog metrics =
-                      group.ranks().leads()
-                          ? MetricsLog.open(folder.resolve("b"), 0)
-                          : MetricsLog.none()) {
-                trainer.run(metrics, Optional.empty(), StopSignal.none(), true);
-                return floats(trainer.model().parameters());
-              }
-            });
+        together(2, options(4, 1, 100), "b", false, Optional.empty());
     try (Trainer alone = trainer(options(4, 2, 100), "a", FUSED)) {
       run(alone, "a");
       assertClose(floats(alone.model().parameters()), found.get(0));
@@ -183,6 +194,21 @@ class FusedTrainerTest {
     List<Double> losses = column("b", "loss");
     for (int i = 0; i < 4; i++) {
       assertEquals(expected.get(i), losses.get(i), 1e-4 * expected.get(i));
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {2, 3})
+  void aShardedOptimizerReachesTheSameAndGoesOnFromItsCheckpoints(int ranks) throws Exception {
+    TrainOptions options = options(6, 1, 3);
+    Map<String, float[]> whole = together(ranks, options, "whole", false, Optional.empty()).get(0);
+    List<Map<String, float[]>> parts = together(ranks, options, "parts", true, Optional.empty());
+    Optional<Path> half = Optional.of(folder.resolve("parts/checkpoints/step-0000003"));
+    List<Map<String, float[]>> goneOn = together(ranks, options, "on", true, half);
+    for (List<Map<String, float[]>> run : List.of(parts, goneOn)) {
+      for (Map<String, float[]> each : run) {
+        whole.forEach((name, values) -> assertArrayEquals(values, each.get(name), 1e-6f, name));
+      }
     }
   }
 
