@@ -165,6 +165,9 @@ public final class Snapshot implements AutoCloseable {
         expAvgSq = like(parameters);
       }
       values = new Values(like(parameters), like(parameters), expAvg, expAvgSq, 0);
+      LOG.info(
+          "checkpoints: {} MiB of host memory for the copy that is written beside the steps",
+          Checkpoint.bytes(values) >> 20);
       owned = scope.extend();
     }
   }

@@ -69,6 +69,9 @@ class TrainUsageTest {
           --proj-coeff -1       | --proj-coeff: expected 0 or more
           --keep 0              | --keep: expected 1 or more
           --checkpoint-every 0  | --checkpoint-every: expected 1 or more
+          --milestone-every 1500 | --milestone-every: expected 0 or a multiple of --checkpoint-every 1000, found 1500
+          --max-hours -1        | --max-hours: expected 0 or more
+          --max-hours 1 --max-minutes 5 | --max-hours: expected no --max-minutes beside it, found 5.0
           --device tpu          | --device: expected one of auto, cpu, cuda; found 'tpu'
           --threads -1          | --threads: expected 0..1024, found -1
           --max-tokens 0        | --max-tokens: expected 1..
