@@ -5,6 +5,10 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import ai.onnxruntime.OnnxTensor;
+import ai.onnxruntime.OrtEnvironment;
+import ai.onnxruntime.OrtException;
+import ai.onnxruntime.OrtSession;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.config.NitConfig;
 import io.nit.core.ops.NitOps;
@@ -30,6 +34,7 @@ import java.nio.FloatBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -43,6 +48,7 @@ import org.bytedeco.onnx.global.onnx;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -194,6 +200,102 @@ class TrtModelTest {
       double error = Errors.relative(forward(engine, in), forward(reference, in));
       assertTrue(error < 2e-5, variant + ": relative error " + error);
     }
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "plain, F32, 1e-5",
+    "adaln_lora, F32, 1e-5",
+    "plain, F16, 3e-3",
+    "adaln_lora, F16, 3e-3"
+  })
+  void modulationsAreThoseOfEveryBlockAndOfTheFinalLayerInTheOrderOfTheirColumns(
+      String variant, DType type, double bound) throws Exception {
+    NitConfig config = TestModels.variant(variant);
+    SyntheticWeights weights = new SyntheticWeights(config, false);
+    Path file =
+        OnnxFile.write(
+                NitGraph.modulations(config, type),
+                weights,
+                folder.resolve("modulations.onnx"),
+                OnnxFile.EXTERNAL_DATA_ABOVE,
+                bytes -> {})
+            .model();
+    float[] times = {0, 0.25f, 1};
+    long[] labels = {0, config.numClasses(), 1};
+    float[] found = modulations(file, times, labels);
+    int hidden = config.hiddenSize();
+    int columns = config.modulationParts() * hidden;
+    assertEquals(times.length * columns, found.length);
+    for (int row = 0; row < times.length; row++) {
+      float[] waves = new float[256];
+      for (int i = 0; i < 128; i++) {
+        double angle = times[row] * Math.exp(-Math.log(10_000) * i / 128);
+        waves[i] = (float) Math.cos(angle);
+        waves[128 + i] = (float) Math.sin(angle);
+      }
+      float[] c =
+          linear(weights, "t_embedder.mlp.2", silu(linear(weights, "t_embedder.mlp.0", waves)));
+      float[] table = weights.tensor("y_embedder.embedding_table.weight").toFloats();
+      for (int i = 0; i < hidden; i++) {
+        c[i] += table[(int) labels[row] * hidden + i];
+      }
+      List<Float> expected = new ArrayList<>();
+      for (int block = 0; block < config.depth(); block++) {
+        String name = "blocks." + block + ".adaLN_modulation.";
+        float[] m = linear(weights, name + 1, silu(c));
+        for (float value : config.useAdaLnLora() ? linear(weights, name + 2, m) : m) {
+          expected.add(value);
+        }
+      }
+      for (float value : linear(weights, "final_layer.adaLN_modulation.1", silu(c))) {
+        expected.add(value);
+      }
+      float[] wanted = new float[columns];
+      for (int i = 0; i < columns; i++) {
+        wanted[i] = expected.get(i);
+      }
+      double error =
+          Errors.relative(Arrays.copyOfRange(found, row * columns, (row + 1) * columns), wanted);
+      System.out.println(variant + " " + type + " " + error);
+      assertTrue(error < bound, variant + " row " + row + ": relative error " + error);
+    }
+  }
+
+  private static float[] modulations(Path file, float[] t, long[] y) throws OrtException {
+    OrtEnvironment environment = OrtEnvironment.getEnvironment();
+    try (OrtSession.SessionOptions options = new OrtSession.SessionOptions();
+        OrtSession session = environment.createSession(file.toString(), options);
+        OnnxTensor times = OnnxTensor.createTensor(environment, t);
+        OnnxTensor labels = OnnxTensor.createTensor(environment, y);
+        OrtSession.Result result = session.run(Map.of("t", times, "y", labels))) {
+      FloatBuffer values = ((OnnxTensor) result.get(0)).getFloatBuffer(); // of halves too
+      float[] all = new float[values.remaining()];
+      values.get(all);
+      return all;
+    }
+  }
+
+  private static float[] silu(float[] x) {
+    float[] y = new float[x.length];
+    for (int i = 0; i < x.length; i++) {
+      y[i] = (float) (x[i] / (1 + Math.exp(-x[i])));
+    }
+    return y;
+  }
+
+  private static float[] linear(SyntheticWeights weights, String name, float[] x)
+      throws IOException {
+    float[] w = weights.tensor(name + ".weight").toFloats();
+    float[] y = weights.tensor(name + ".bias").toFloats().clone();
+    for (int i = 0; i < y.length; i++) {
+      double sum = y[i];
+      for (int k = 0; k < x.length; k++) {
+        sum += (double) w[i * x.length + k] * x[k];
+      }
+      y[i] = (float) sum;
+    }
+    return y;
   }
 
   @ParameterizedTest
