@@ -202,6 +202,13 @@ public final class NitGraph extends OnnxGraph {
   }
 
   @Override
+  TensorSource weightsOf(TensorSource checkpoint) {
+    return target == Target.MODULATIONS
+        ? new JoinedModulations(checkpoint, config, compute)
+        : checkpoint;
+  }
+
+  @Override
   void require(TensorSource checkpoint) {
     NitTensors.require(config, checkpoint.specs(), checkpoint.where());
   }
@@ -272,6 +279,18 @@ public final class NitGraph extends OnnxGraph {
   /** All that {@link #forward} takes from a table where it has one. */
   private void modulations() {
     String c = as(compute, silu("c", conditioning())); // [B, D]
+    if (!config.useAdaLnLora()) {
+      // One product: TensorRT 10.6 runs products of one input as one, and lays their results behind
+      // one another in the reverse of the order that a Concat asks for.
+      long columns = (long) config.modulationParts() * config.hiddenSize();
+      String weight = weight(JoinedModulations.WEIGHT, compute, columns, config.hiddenSize());
+      nodes.add(
+          MODULATION,
+          "Gemm",
+          List.of(c, weight, weight(JoinedModulations.BIAS, compute, columns)),
+          Onnx.attribute("transB", 1));
+      return;
+    }
     List<String> all = new ArrayList<>();
     for (int i = 0; i < config.depth(); i++) {
       all.add(blockModulation("blocks." + i, c)); // [B, 6·D]

@@ -93,14 +93,22 @@ class TrtModelTest {
         weights.add(text(part.graph().initializer(i).name()));
       }
     }
-    // The two layers of the times and the table of the labels are used in single precision.
+    // The two layers of the times and the table of the labels are used in single precision, and the
+    // AdaLN layers are one, but for those of two layers each.
+    int joined = config.useAdaLnLora() ? 0 : 2 * config.depth();
     assertEquals(
         Map.of(
             onnx.TensorProto_DataType_FLOAT,
             5,
             onnx.TensorProto_DataType_BFLOAT16,
-            NitTensors.of(config, false).size() - 5),
+            NitTensors.of(config, false).size() - 5 - joined),
         types);
+    if (!config.useAdaLnLora()) {
+      assertTrue(weights.removeAll(List.of("adaLN_modulation.weight", "adaLN_modulation.bias")));
+      NitTensors.of(config, false).keySet().stream()
+          .filter(key -> key.contains("adaLN_modulation"))
+          .forEach(weights::add);
+    }
     weights.sort(null); // each weight stands in one of the two
     assertEquals(NitTensors.of(config, false).keySet().stream().sorted().toList(), weights);
     for (int i = 0; i < modulations.graph().node_size(); i++) {
@@ -257,7 +265,6 @@ class TrtModelTest {
       }
       double error =
           Errors.relative(Arrays.copyOfRange(found, row * columns, (row + 1) * columns), wanted);
-      System.out.println(variant + " " + type + " " + error);
       assertTrue(error < bound, variant + " row " + row + ": relative error " + error);
     }
   }

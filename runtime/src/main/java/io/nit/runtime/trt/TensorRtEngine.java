@@ -29,6 +29,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -71,8 +72,11 @@ public final class TensorRtEngine implements VelocityEngine {
   /** Packs of at most so many tokens are small: launches cost more than they compute. */
   private static final int SMALL_TOKENS = 2048;
 
-  /** Images of a pack are rounded up to so many, or the next power of two. */
-  private static final int IMAGES_STEP = 32;
+  /** Most packs hold at most so many images, and are rounded up to as many. */
+  private static final int FEW_IMAGES = 32;
+
+  /** Others are rounded up to so many, where they hold no more, and to twice the step of tokens. */
+  private static final int MANY_IMAGES = 256;
 
   /**
    * How a plan is run.
@@ -88,15 +92,13 @@ public final class TensorRtEngine implements VelocityEngine {
   /** A profile of the plan: the most it holds, and its context. */
   private record Bucket(int profile, int tokens, int images, IExecutionContext context) {
     /** What a pack is rounded up to, so that few sizes come and come again. */
-    Shape shape(PackLayout layout, boolean rounded) {
-      if (!rounded) {
-        return new Shape(layout.tokens(), layout.images());
-      }
-      int found = layout.tokens();
-      int up = (found + TOKENS_STEP - 1) / TOKENS_STEP * TOKENS_STEP;
-      int most = Math.max(IMAGES_STEP, Integer.highestOneBit(2 * layout.images() - 1));
+    Shape shape(int packTokens, int packImages) {
+      boolean few = packImages <= FEW_IMAGES;
+      int step = few ? TOKENS_STEP : 2 * TOKENS_STEP;
+      int most = few ? FEW_IMAGES : packImages <= MANY_IMAGES ? MANY_IMAGES : images;
+      int up = (packTokens + step - 1) / step * step;
       return new Shape(
-          found <= SMALL_TOKENS ? Math.min(up, tokens) : found, Math.min(most, images));
+          packTokens <= SMALL_TOKENS ? Math.min(up, tokens) : packTokens, Math.min(most, images));
     }
   }
 
@@ -436,7 +438,10 @@ public final class TensorRtEngine implements VelocityEngine {
     try {
       Cuda.check(cudart.cudaSetDevice(options.device), "device " + options.device);
       Bucket bucket = bucket(layout);
-      Shape shape = bucket.shape(layout, table.isPresent());
+      Shape shape =
+          table.isPresent()
+              ? bucket.shape(layout.tokens(), layout.images())
+              : new Shape(layout.tokens(), layout.images());
       upload(in, values, shape);
       Cuda.check(cudart.cudaEventRecord(begun, stream), "CUDA event");
       condition(in, shape);
@@ -572,9 +577,9 @@ public final class TensorRtEngine implements VelocityEngine {
   }
 
   /**
-   * Records the graphs of all sizes that small packs of up to {@value #IMAGES_STEP} images are
-   * rounded up to, which otherwise happens as they come: half a second each. A server calls it
-   * before it takes requests.
+   * Records the graphs of all sizes that small packs of up to {@value #MANY_IMAGES} images are
+   * rounded up to, which otherwise happens beside the work as they come: about half a second each,
+   * in which other calls take longer. A server calls it before it takes requests.
    *
    * @return how many sizes are replayed
    */
@@ -582,17 +587,18 @@ public final class TensorRtEngine implements VelocityEngine {
     List<Future<?>> waited = new ArrayList<>();
     synchronized (this) {
       requireOpen();
-      for (int tokens = TOKENS_STEP; tokens <= Math.min(SMALL_TOKENS, mostTokens); ) {
-        for (Bucket bucket : buckets) {
-          if (tokens <= bucket.tokens) {
-            Shape shape = new Shape(tokens, Math.min(IMAGES_STEP, bucket.images));
-            if (graphsWork && !graphs.containsKey(shape) && recording.add(shape)) {
-              waited.add(recorder.submit(() -> record(bucket, shape)));
-            }
-            break;
+      if (table.isEmpty() || !graphsWork) {
+        return graphs.size();
+      }
+      for (int images : new int[] {FEW_IMAGES, MANY_IMAGES}) {
+        for (int tokens : smallSizes()) {
+          Bucket bucket =
+              buckets.stream().filter(one -> tokens <= one.tokens).findFirst().orElseThrow();
+          Shape shape = bucket.shape(tokens, images);
+          if (!graphs.containsKey(shape) && recording.add(shape)) {
+            waited.add(recorder.submit(() -> record(bucket, shape)));
           }
         }
-        tokens += TOKENS_STEP;
       }
     }
     for (Future<?> one : waited) {
@@ -606,6 +612,17 @@ public final class TensorRtEngine implements VelocityEngine {
       }
     }
     return capturedShapes();
+  }
+
+  /** The steps of tokens, and the buckets that end between two of them. */
+  private Set<Integer> smallSizes() {
+    int most = Math.min(SMALL_TOKENS, mostTokens);
+    Set<Integer> sizes = new TreeSet<>();
+    for (int tokens = TOKENS_STEP; tokens <= most; tokens += TOKENS_STEP) {
+      sizes.add(tokens);
+    }
+    buckets.stream().map(Bucket::tokens).filter(tokens -> tokens <= most).forEach(sizes::add);
+    return sizes;
   }
 
   /** Records a size for the calls after this one; its context is made while others run. */
