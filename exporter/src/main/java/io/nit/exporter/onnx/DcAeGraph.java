@@ -101,8 +101,8 @@ public final class DcAeGraph extends OnnxGraph {
    * networks, where a value has the type that the graph gives it and the weights of a convolution
    * are weights, never something computed: each is stored in the type that it is used in, and those
    * of queries, keys and values as one. In 16 bits both halves keep normalisations and attention in
-   * single precision, as a decoder in half precision does; in bf16 also the convolutions in groups,
-   * which TensorRT has no bf16 kernels for.
+   * single precision, as a decoder in half precision does; in bf16 also the convolutions in groups
+   * and the resizing, which TensorRT has no bf16 kernels for.
    *
    * @param precision type of the arithmetic and of the weights: F32, F16 or BF16
    */
@@ -496,14 +496,17 @@ public final class DcAeGraph extends OnnxGraph {
 
   /** out(y, x) = in(⌊y/h⌋, ⌊x/w⌋). */
   private String resize(String name, String x, float h, float w) {
+    boolean inSingle = forTensorRt && compute == DType.BF16; // TensorRT 10.6 resizes no bf16
     nodes.constant(name + ".scales", Onnx.tensor(new float[] {1, 1, h, w}, 4));
-    return nodes.add(
-        name,
-        "Resize",
-        List.of(x, "", name + ".scales"),
-        Onnx.attribute("mode", "nearest"),
-        Onnx.attribute("coordinate_transformation_mode", "asymmetric"),
-        Onnx.attribute("nearest_mode", "floor"));
+    String out =
+        nodes.add(
+            inSingle ? name + ".out" : name,
+            "Resize",
+            List.of(inSingle ? single(name + ".single", x) : x, "", name + ".scales"),
+            Onnx.attribute("mode", "nearest"),
+            Onnx.attribute("coordinate_transformation_mode", "asymmetric"),
+            Onnx.attribute("nearest_mode", "floor"));
+    return inSingle ? computed(name, out) : out;
   }
 
   /** Pixel-shuffle by 2: out[c](2h+i, 2w+j) = in[4c+2i+j](h, w), which is CRD, not the default. */

@@ -111,10 +111,8 @@ public final class EngineRefitter {
   private static int refit(TensorRtPlan plan, TensorSource weights, Path target)
       throws IOException, TensorRtException {
     ICudaEngine engine = plan.engine();
-    if (!engine.isRefittable()) {
-      throw new TensorRtException(
-          plan.file() + ": expected an engine whose weights can be exchanged, found fixed ones");
-    }
+    // Not asked before is isRefittable(), which is false for plans of which single weights were
+    // marked: a plan with fixed weights refuses the first of them.
     TensorRtLogger logger = TensorRtLogger.shared();
     int count = exchange(engine, weights, logger);
     serialize(engine, target, logger);
