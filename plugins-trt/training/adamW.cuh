@@ -10,7 +10,11 @@ namespace nit
 constexpr int kAdamWThreads = 256;
 
 //! A thread takes eight elements.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+NIT_KERNEL(kAdamWThreads, 3) // of the registers for four, two values would spill there
+#else
 NIT_KERNEL(kAdamWThreads, 4)
+#endif
 adamWKernel(NitAdamWParams const p)
 {
     int64_t const at = (static_cast<int64_t>(blockIndex()) * kAdamWThreads + threadIndex()) * 8;
