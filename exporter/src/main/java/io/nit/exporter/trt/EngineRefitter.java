@@ -111,8 +111,8 @@ public final class EngineRefitter {
   private static int refit(TensorRtPlan plan, TensorSource weights, Path target)
       throws IOException, TensorRtException {
     ICudaEngine engine = plan.engine();
-    // Not asked before is isRefittable(), which is false for plans of which single weights were
-    // marked: a plan with fixed weights refuses the first of them.
+    // isRefittable() is not asked: it was false of a plan without weights whose weights had been
+    // marked. A plan with fixed weights refuses the first of them.
     TensorRtLogger logger = TensorRtLogger.shared();
     int count = exchange(engine, weights, logger);
     serialize(engine, target, logger);
