@@ -1,32 +1,9 @@
 // The way in from Java: io.nit.core.cuda.NitKernels. Device pointers and strides come as they are; a failed launch
 // becomes an exception with nitLastError's message.
-#include <jni.h>
+#include "api/jniSupport.h"
 
-#include "api/nitKernels.h"
-
-namespace
-{
-
-template <typename T = void>
-T* pointer(jlong address)
-{
-    return reinterpret_cast<T*>(static_cast<uintptr_t>(address));
-}
-
-void raise(JNIEnv* env, int error)
-{
-    if (error == 0)
-    {
-        return;
-    }
-    jclass const type = env->FindClass("io/nit/core/cuda/KernelException");
-    if (type != nullptr)
-    {
-        env->ThrowNew(type, nitLastError());
-    }
-}
-
-} // namespace
+using nit::pointer;
+using nit::raise;
 
 extern "C"
 {

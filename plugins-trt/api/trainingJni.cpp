@@ -1,31 +1,9 @@
 // The way in from Java for training: io.nit.core.cuda.TrainingKernels.
-#include <jni.h>
-
+#include "api/jniSupport.h"
 #include "api/nitTraining.h"
 
-namespace
-{
-
-template <typename T = void>
-T* pointer(jlong address)
-{
-    return reinterpret_cast<T*>(static_cast<uintptr_t>(address));
-}
-
-void raise(JNIEnv* env, int error)
-{
-    if (error == 0)
-    {
-        return;
-    }
-    jclass const type = env->FindClass("io/nit/core/cuda/KernelException");
-    if (type != nullptr)
-    {
-        env->ThrowNew(type, nitLastError());
-    }
-}
-
-} // namespace
+using nit::pointer;
+using nit::raise;
 
 extern "C"
 {

@@ -13,22 +13,13 @@
 #include "api/nitKernels.h"
 #include "common/device.cuh"
 #include "common/numeric.cuh"
+#include "common/sums.cuh"
 
 namespace nit
 {
 
 constexpr int kAdaLnWarps = 4;            // tokens a block
 constexpr int64_t kFewAdaLnTokens = 2048; // at most so many: a block a token
-
-NIT_DEVICE float warpSum(float value)
-{
-#pragma unroll
-    for (int mask = 16; mask > 0; mask /= 2)
-    {
-        value += shuffleXor(value, mask);
-    }
-    return value;
-}
 
 //! kVectors: 16-byte vectors a lane holds; hidden is a multiple of 8 and at most kVectors * 256.
 template <typename T, int kVectors, bool kGated, bool kNormed>
@@ -149,30 +140,8 @@ adaLnKernel(NitAdaLnParams const p)
     }
 }
 
-//! Sum over a block of kWarps warps; every thread gets it, in the same order of additions. Each sum has its own place.
-template <int kWarps>
-NIT_DEVICE float blockSum(float value, float* place)
-{
-    value = warpSum(value);
-    if (threadIndex() % 32 == 0)
-    {
-        place[threadIndex() / 32] = value;
-    }
-    syncBlock();
-    float sum = 0.0f;
-#pragma unroll
-    for (int i = 0; i < kWarps; ++i)
-    {
-        sum += place[i];
-    }
-    return sum;
-}
-
 //! Of the two sums over a row.
-NIT_HOST_DEVICE constexpr int adaLnRowSharedBytes(int warps)
-{
-    return 2 * warps * static_cast<int>(sizeof(float));
-}
+constexpr int kAdaLnRowShared = 2 * kMostSumWarps * static_cast<int>(sizeof(float));
 
 //! A block a token; hidden is a multiple of 8 and at most kWarps * 256.
 template <typename T, int kWarps, bool kGated, bool kNormed>
@@ -181,7 +150,7 @@ adaLnRowKernel(NitAdaLnParams const p)
 {
     waitForPrerequisites();
     NIT_SHARED_MEMORY(shared);
-    float* const places = reinterpret_cast<float*>(shared);
+    float* const scratch = reinterpret_cast<float*>(shared);
     int64_t const token = blockIndex();
     int const column = static_cast<int>(threadIndex()) * 8;
     bool const works = column < p.hidden;
@@ -237,22 +206,23 @@ adaLnRowKernel(NitAdaLnParams const p)
     {
         return;
     }
-    float sum = 0.0f;
+    float sum[1] = {};
 #pragma unroll
     for (int j = 0; j < 8; ++j)
     {
-        sum += values[j];
+        sum[0] += values[j];
     }
-    float const mean = blockSum<kWarps>(sum, places) / static_cast<float>(p.hidden);
-    float squares = 0.0f;
+    blockSums(sum, scratch, kWarps);
+    float const mean = sum[0] / static_cast<float>(p.hidden);
+    float squares[1] = {};
 #pragma unroll
     for (int j = 0; j < 8; ++j)
     {
         float const centred = values[j] - mean;
-        squares += works ? centred * centred : 0.0f;
+        squares[0] += works ? centred * centred : 0.0f;
     }
-    float const variance = blockSum<kWarps>(squares, places + kWarps) / static_cast<float>(p.hidden);
-    float const inverse = inverseSqrt(variance + p.epsilon);
+    blockSums(squares, scratch + kMostSumWarps, kWarps);
+    float const inverse = inverseSqrt(squares[0] / static_cast<float>(p.hidden) + p.epsilon);
     if (works)
     {
 #pragma unroll

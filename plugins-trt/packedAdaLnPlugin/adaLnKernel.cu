@@ -25,12 +25,12 @@ int launch(NitAdaLnParams const& p, cudaStream_t stream)
         unsigned const rows = static_cast<unsigned>(p.tokens);
         int constexpr kFew = 5;
         int constexpr kMany = 8;
-        return p.hidden <= kFew * 256 ? launchAfter(
-                                            "adaLn", adaLnRowKernel<T, kFew, kGated, kNormed>, rows, kFew * 32,
-                                            adaLnRowSharedBytes(kFew), stream, p)
-                                      : launchAfter(
-                                            "adaLn", adaLnRowKernel<T, kMany, kGated, kNormed>, rows, kMany * 32,
-                                            adaLnRowSharedBytes(kMany), stream, p);
+        return p.hidden <= kFew * 256
+                   ? launchAfter(
+                         "adaLn", adaLnRowKernel<T, kFew, kGated, kNormed>, rows, kFew * 32, kAdaLnRowShared, stream, p)
+                   : launchAfter(
+                         "adaLn", adaLnRowKernel<T, kMany, kGated, kNormed>, rows, kMany * 32, kAdaLnRowShared, stream,
+                         p);
     }
     if (p.hidden <= 512)
     {

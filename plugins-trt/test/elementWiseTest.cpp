@@ -63,7 +63,7 @@ void adaLnAgrees(int hidden, int modulationStride, bool inPlace = false)
     {
         constexpr int kWarps = -kVectors;
         emulator::launch(
-            static_cast<unsigned>(tokens), kWarps * 32, adaLnRowSharedBytes(kWarps), {},
+            static_cast<unsigned>(tokens), kWarps * 32, kAdaLnRowShared, {},
             [&] { adaLnRowKernel<T, kWarps, kGated, kNormed>(p); });
     }
     else

@@ -14,14 +14,14 @@ namespace nit
 {
 
 constexpr int kNormRows = 2; //!< rows at a time: with four, registers would spill
-constexpr int kLayerNormBackwardShared = 4 * kNormRows * kRowWarps * static_cast<int>(sizeof(float));
+constexpr int kLayerNormBackwardShared = 4 * kNormRows * kMostSumWarps * static_cast<int>(sizeof(float));
 
 NIT_KERNEL(kRowThreads, 2)
 layerNormBackwardKernel(NitLayerNormBackwardParams const p)
 {
     NIT_SHARED_MEMORY(shared);
     float* const scratch = reinterpret_cast<float*>(shared);
-    float* const scratchOfTheRest = scratch + kNormRows * kRowWarps;
+    float* const scratchOfTheRest = scratch + kNormRows * kMostSumWarps;
     int const thread = static_cast<int>(threadIndex());
     int const warps = rowThreads(p.hidden) / 32;
     bool const mine = thread < p.hidden / 8;

@@ -6,13 +6,13 @@
 #include "api/nitTraining.h"
 #include "common/device.cuh"
 #include "common/numeric.cuh"
+#include "common/sums.cuh"
 
 namespace nit
 {
 
-constexpr int kRowThreads = 256; //!< most threads of a block: 2048 columns
-constexpr int kRowWarps = kRowThreads / 32;
-constexpr int kRowsAtOnce = 4; //!< rows whose loads are under way together
+constexpr int kRowThreads = kMostSumWarps * 32; //!< most threads of a block: 2048 columns
+constexpr int kRowsAtOnce = 4;                  //!< rows whose loads are under way together
 
 //! Threads of a block: a vector each, in whole warps.
 NIT_HOST_DEVICE constexpr int rowThreads(int hidden)
@@ -58,37 +58,6 @@ NIT_DEVICE void loadFloats(float const* source, float (&values)[8])
     values[5] = bitsToFloat(high.y);
     values[6] = bitsToFloat(high.z);
     values[7] = bitsToFloat(high.w);
-}
-
-//! Sums over the block; kCount values a thread, all of the block gets them. scratch: [kCount, kRowWarps].
-template <int kCount>
-NIT_DEVICE void blockSums(float (&values)[kCount], float* scratch, int warps)
-{
-    int const thread = static_cast<int>(threadIndex());
-#pragma unroll
-    for (int i = 0; i < kCount; ++i)
-    {
-#pragma unroll
-        for (int mask = 16; mask > 0; mask /= 2)
-        {
-            values[i] += shuffleXor(values[i], mask);
-        }
-        if (thread % 32 == 0)
-        {
-            scratch[i * kRowWarps + thread / 32] = values[i];
-        }
-    }
-    syncBlock();
-#pragma unroll
-    for (int i = 0; i < kCount; ++i)
-    {
-        float sum = 0.0f;
-        for (int warp = 0; warp < warps; ++warp)
-        {
-            sum += scratch[i * kRowWarps + warp];
-        }
-        values[i] = sum;
-    }
 }
 
 } // namespace nit
