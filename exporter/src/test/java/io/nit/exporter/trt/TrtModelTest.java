@@ -14,7 +14,10 @@ import io.nit.core.config.NitConfig;
 import io.nit.core.ops.NitOps;
 import io.nit.core.ops.PluginSpec;
 import io.nit.core.packing.PackLayout;
+import io.nit.core.safetensors.TensorSource;
+import io.nit.core.safetensors.TensorView;
 import io.nit.core.tensor.DType;
+import io.nit.core.tensor.HostTensor;
 import io.nit.core.tensor.NitTensors;
 import io.nit.exporter.onnx.NitGraph;
 import io.nit.exporter.onnx.OnnxFile;
@@ -339,6 +342,38 @@ class TrtModelTest {
               .toFloats(),
           weights.tensor("blocks.1.mlp.fc1.weight").toFloats());
     }
+  }
+
+  @Test
+  void aModulationThatHalfPrecisionCannotHoldIsNamed() {
+    String name = "blocks.1.adaLN_modulation.1.bias";
+    TensorSource large =
+        new TensorView(new SyntheticWeights(TestModels.TINY, false)) {
+          @Override
+          public HostTensor tensor(String key) throws IOException {
+            HostTensor tensor = super.tensor(key);
+            if (!key.equals(name)) {
+              return tensor;
+            }
+            float[] values = tensor.toFloats();
+            values[3] = 70_000;
+            return HostTensor.of(name, values, tensor.shape().dims());
+          }
+        };
+    String message =
+        assertThrows(
+                IllegalArgumentException.class,
+                () ->
+                    TrtModel.write(
+                        TestModels.TINY,
+                        large,
+                        DType.F16,
+                        folder.resolve("trt/model.onnx"),
+                        OnnxFile.EXTERNAL_DATA_ABOVE,
+                        bytes -> {}))
+            .getMessage();
+    assertTrue(
+        message.startsWith(name + ": expected values that F16 can hold, found 70000.0"), message);
   }
 
   @Test
