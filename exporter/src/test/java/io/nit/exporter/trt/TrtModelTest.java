@@ -1,5 +1,7 @@
 package io.nit.exporter.trt;
 
+import static io.nit.exporter.onnx.ParsedModels.parsed;
+import static io.nit.exporter.onnx.ParsedModels.text;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -43,10 +45,12 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.function.Function;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.onnx.AttributeProto;
 import org.bytedeco.onnx.ModelProto;
 import org.bytedeco.onnx.NodeProto;
+import org.bytedeco.onnx.ValueInfoProto;
 import org.bytedeco.onnx.global.onnx;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -399,7 +403,9 @@ class TrtModelTest {
     ModelProto expected = parsed(before);
     TrtModel single = forTensorRt(before, DType.F32);
     assertTrue(single.modulations().isEmpty());
-    assertEquals(values(expected), values(parsed(single.file().model())));
+    assertEquals(
+        values(expected, value -> value.SerializeAsString()),
+        values(parsed(single.file().model()), value -> value.SerializeAsString()));
     for (DType precision : List.of(DType.F16, DType.BF16)) {
       TrtModel trt = forTensorRt(before, precision);
       ModelProto found = parsed(trt.file().model());
@@ -418,20 +424,16 @@ class TrtModelTest {
   }
 
   private static List<String> names(ModelProto model) {
-    List<String> names = new ArrayList<>();
-    for (int i = 0; i < model.graph().input_size(); i++) {
-      names.add(text(model.graph().input(i).name()));
-    }
-    names.add(text(model.graph().output(0).name()));
-    return names;
+    return values(model, value -> value.name());
   }
 
-  private static List<String> values(ModelProto model) {
+  /** A thing that is told of every input and of the output. */
+  private static List<String> values(ModelProto model, Function<ValueInfoProto, BytePointer> told) {
     List<String> values = new ArrayList<>();
     for (int i = 0; i < model.graph().input_size(); i++) {
-      values.add(text(model.graph().input(i).SerializeAsString()));
+      values.add(text(told.apply(model.graph().input(i))));
     }
-    values.add(text(model.graph().output(0).SerializeAsString()));
+    values.add(text(told.apply(model.graph().output(0))));
     return values;
   }
 
@@ -452,19 +454,5 @@ class TrtModelTest {
     FloatBuffer v = FloatBuffer.allocate(in.x().remaining());
     engine.forward(in, v);
     return v.array();
-  }
-
-  private static ModelProto parsed(Path file) throws IOException {
-    byte[] bytes = Files.readAllBytes(file);
-    ModelProto model = new ModelProto();
-    try (BytePointer pointer = new BytePointer(bytes)) {
-      assertTrue(model.ParseFromArray(pointer, bytes.length));
-    }
-    return model;
-  }
-
-  /** Null is what the bindings make of an empty string. */
-  private static String text(BytePointer value) {
-    return value == null ? "" : value.getString();
   }
 }
