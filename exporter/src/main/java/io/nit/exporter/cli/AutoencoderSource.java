@@ -104,11 +104,10 @@ record AutoencoderSource(
   }
 
   @Override
-  public void verify(Path engines, BuildOptions options, ArrayNode into)
-      throws IOException, EngineException {
+  public void verify(Path engines, int device, ArrayNode into) throws IOException, EngineException {
     VerificationResults.take(
         AutoencoderEngineVerifier.verify(
-            folder, engines, spec, files, part, precision, sizes, options.device()),
+            folder, engines, spec, files, part, precision, sizes, device),
         into);
   }
 }

@@ -3,25 +3,19 @@ package io.nit.exporter.cli;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
 import io.nit.core.cli.Cli;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.io.FileTree;
 import io.nit.core.io.Sha256;
-import io.nit.core.tensor.DType;
 import io.nit.core.trt.Gpu;
 import io.nit.core.trt.TensorRt;
 import io.nit.core.trt.TensorRtException;
 import io.nit.exporter.trt.BuildOptions;
 import io.nit.exporter.trt.EngineBuilder;
 import io.nit.exporter.trt.EngineRefitter;
-import io.nit.exporter.trt.OnnxWeights;
-import io.nit.exporter.trt.TrtModel;
 import io.nit.exporter.trt.TrtNetwork;
-import io.nit.exporter.verify.EngineVerifier;
 import io.nit.runtime.engine.EngineException;
-import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -136,7 +130,7 @@ record EngineExport(
     manifest(built, hash, plugins, JsonNodeFactory.instance.arrayNode()).write(staging);
     ArrayNode verification = JsonNodeFactory.instance.arrayNode();
     if (verify) {
-      source.verify(filled(staged, model, plugins), options, verification);
+      source.verify(filled(staged, model, plugins), options.device(), verification);
     }
     Files.move(staged, plan, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
     manifest(built, hash, plugins, verification).write(folder);
@@ -165,38 +159,6 @@ record EngineExport(
         .withPlan(target, Sha256.of(target), EngineManifest.Weights.REFITTABLE)
         .write(folder);
     return folder;
-  }
-
-  /**
-   * Compares the engine of a folder with the bundle's weights.
-   *
-   * @throws IOException also if it is too far from them
-   */
-  static void verify(
-      Bundle bundle, Path folder, DType precision, BuildOptions options, ArrayNode into)
-      throws IOException, EngineException {
-    try (OnnxWeights weights = OnnxWeights.open(bundle.model())) {
-      VerificationResults.take(
-          EngineVerifier.verify(
-              bundle,
-              folder,
-              TrtModel.inCheckpointShapes(weights, bundle.config()),
-              precision,
-              options),
-          into);
-    }
-  }
-
-  /** The library that an engine of a precision needs, if it needs one. */
-  static Optional<PluginLibrary> plugins(DType precision) throws IOException, EngineException {
-    if (precision == DType.F32) {
-      return Optional.empty();
-    }
-    try {
-      return Optional.of(PluginLibrary.find());
-    } catch (FileNotFoundException e) {
-      throw new EngineException("an engine in " + precision + ": " + e.getMessage(), e);
-    }
   }
 
   private EngineManifest manifest(

@@ -14,10 +14,8 @@ import io.nit.core.io.Sha256;
 import io.nit.core.tensor.DType;
 import io.nit.core.trt.Gpu;
 import io.nit.core.trt.TensorRtException;
-import io.nit.exporter.onnx.OnnxFile;
-import io.nit.exporter.trt.BuildOptions;
 import io.nit.exporter.trt.EngineRefitter;
-import io.nit.exporter.trt.TrtModel;
+import io.nit.exporter.trt.TrtNetwork;
 import io.nit.runtime.engine.EngineException;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -124,26 +122,20 @@ record EngineRefit(
 
   private void refit(Path folder, Path staging)
       throws IOException, EngineException, TensorRtException {
-    DType precision = DType.parse(source.precision());
+    ModelSource model = new ModelSource(bundle, DType.parse(source.precision()));
     Optional<PluginLibrary> plugins =
-        source.builtOn().plugins().isPresent() ? EngineExport.plugins(precision) : Optional.empty();
+        source.builtOn().plugins().isPresent() ? model.plugins() : Optional.empty();
     List<EngineManifest.Mismatch> mismatches =
         source.mismatches(
             Gpu.open(device).host(plugins), plan.toAbsolutePath().getParent(), Optional.empty());
     if (!mismatches.isEmpty()) {
       throw new EngineException(source.refusal(mismatches));
     }
-    TrtModel model =
-        TrtModel.write(
-            bundle.model(),
-            precision,
-            staging.resolve("model.onnx"),
-            OnnxFile.EXTERNAL_DATA_ABOVE,
-            bytes -> {});
+    TrtNetwork weights = model.write(staging.resolve("model.onnx"));
     Path staged = staging.resolve(target.getFileName());
     EngineRefitter.Refitted made =
         EngineRefitter.refit(
-            plan, plugins, device, source.traits().versionCompatible(), model, staged);
+            plan, plugins, device, source.traits().versionCompatible(), weights, staged);
     if (!quiet) {
       LOG.info(
           String.format(
@@ -158,24 +150,11 @@ record EngineRefit(
     manifest(staged, hash, made, JsonNodeFactory.instance.arrayNode()).write(staging);
     ArrayNode verification = JsonNodeFactory.instance.arrayNode();
     if (verify) {
-      EngineExport.verify(bundle, staging, precision, built(), verification);
+      model.verify(staging, device, verification);
     }
     EngineManifest manifest = manifest(staged, hash, made, verification);
     Files.move(staged, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
     manifest.write(folder);
-  }
-
-  /** The options that the engine was built with, as far as its manifest tells. */
-  private BuildOptions built() {
-    List<EngineManifest.Profile> profiles = source.profiles();
-    return new BuildOptions(
-        device,
-        profiles.stream().map(EngineManifest.Profile::tokens).toList(),
-        profiles.get(profiles.size() - 1).images(),
-        BuildOptions.WORKSPACE,
-        BuildOptions.OPTIMIZATION_LEVEL,
-        Optional.empty(),
-        source.traits());
   }
 
   private EngineManifest manifest(

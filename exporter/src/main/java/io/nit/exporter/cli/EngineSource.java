@@ -35,10 +35,10 @@ sealed interface EngineSource permits ModelSource, AutoencoderSource {
   /**
    * Compares the engine of a folder with the source.
    *
+   * @param device the GPU
    * @param into takes the results
    * @throws EngineException if the engine does not load or run
    * @throws IOException also if it is too far off
    */
-  void verify(Path folder, BuildOptions options, ArrayNode into)
-      throws IOException, EngineException;
+  void verify(Path folder, int device, ArrayNode into) throws IOException, EngineException;
 }

@@ -268,11 +268,11 @@ final class ExportEngine implements Callable<Integer> {
   /** The line that builds the same engine again, from any folder. */
   private String command(Path plan, String part) {
     StringBuilder line = new StringBuilder("nit-export engine ");
-    line.append(ShellWord.of(bundle.toAbsolutePath().normalize().toString()));
+    line.append(ShellWord.absolute(bundle));
     line.append(' ').append(part);
     if (output != null) {
       line.append(" --output ");
-      line.append(ShellWord.of(plan.toAbsolutePath().normalize().toString()));
+      line.append(ShellWord.absolute(plan));
     }
     String given = flags.given();
     if (!given.isEmpty()) {

@@ -8,9 +8,12 @@ import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.tensor.DType;
 import io.nit.exporter.onnx.OnnxFile;
 import io.nit.exporter.trt.BuildOptions;
+import io.nit.exporter.trt.OnnxWeights;
 import io.nit.exporter.trt.TrtModel;
 import io.nit.exporter.trt.TrtNetwork;
+import io.nit.exporter.verify.EngineVerifier;
 import io.nit.runtime.engine.EngineException;
+import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Optional;
@@ -38,7 +41,14 @@ record ModelSource(Bundle bundle, DType precision) implements EngineSource {
 
   @Override
   public Optional<PluginLibrary> plugins() throws IOException, EngineException {
-    return EngineExport.plugins(precision);
+    if (precision == DType.F32) {
+      return Optional.empty();
+    }
+    try {
+      return Optional.of(PluginLibrary.find());
+    } catch (FileNotFoundException e) {
+      throw new EngineException("an engine in " + precision + ": " + e.getMessage(), e);
+    }
   }
 
   @Override
@@ -48,8 +58,16 @@ record ModelSource(Bundle bundle, DType precision) implements EngineSource {
   }
 
   @Override
-  public void verify(Path folder, BuildOptions options, ArrayNode into)
-      throws IOException, EngineException {
-    EngineExport.verify(bundle, folder, precision, options, into);
+  public void verify(Path folder, int device, ArrayNode into) throws IOException, EngineException {
+    try (OnnxWeights weights = OnnxWeights.open(bundle.model())) {
+      VerificationResults.take(
+          EngineVerifier.verify(
+              bundle,
+              folder,
+              TrtModel.inCheckpointShapes(weights, bundle.config()),
+              precision,
+              device),
+          into);
+    }
   }
 }

@@ -101,17 +101,16 @@ final class RefitEngine implements Callable<Integer> {
   /** The line that does the same again, from any folder. */
   private String command(Path target) {
     StringBuilder line = new StringBuilder("nit-export refit");
-    line.append(' ').append(absolute(plan)).append(' ').append(absolute(bundle));
+    line.append(' ')
+        .append(ShellWord.absolute(plan))
+        .append(' ')
+        .append(ShellWord.absolute(bundle));
     if (output != null) {
-      line.append(" --output ").append(absolute(target));
+      line.append(" --output ").append(ShellWord.absolute(target));
     }
     if (device != 0) {
       line.append(" --device ").append(device);
     }
     return line.append(" --overwrite").toString();
-  }
-
-  private static String absolute(Path path) {
-    return ShellWord.of(path.toAbsolutePath().normalize().toString());
   }
 }

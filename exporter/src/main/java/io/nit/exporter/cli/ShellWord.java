@@ -1,5 +1,7 @@
 package io.nit.exporter.cli;
 
+import java.nio.file.Path;
+
 /** Words of a command line that can be copied into a shell. */
 final class ShellWord {
   private ShellWord() {}
@@ -7,5 +9,10 @@ final class ShellWord {
   /** The word itself where a shell takes it as it is, else in quotes. */
   static String of(String word) {
     return word.matches("[A-Za-z0-9_@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
+  }
+
+  /** A path that leads there from any folder. */
+  static String absolute(Path path) {
+    return of(path.toAbsolutePath().normalize().toString());
   }
 }

@@ -155,11 +155,6 @@ public final class DcAeGraph extends OnnxGraph {
   }
 
   @Override
-  TensorSource weightsOf(TensorSource checkpoint) {
-    return forTensorRt ? new JoinedProjections(checkpoint) : checkpoint;
-  }
-
-  @Override
   Message model() {
     return new Message()
         .number(ModelProto.kIrVersionFieldNumber, IR_VERSION)
@@ -343,14 +338,17 @@ public final class DcAeGraph extends OnnxGraph {
    * activations. Joined when the model is loaded, or, for TensorRT, when it is written.
    */
   private String projections(String name, long c) {
+    String joined = name + ".to_qkv.weight";
+    List<String> parts =
+        List.of(name + ".to_q.weight", name + ".to_k.weight", name + ".to_v.weight");
     if (forTensorRt) {
-      return weight(name + JoinedProjections.SUFFIX, compute, 3 * c, c, 1, 1);
+      return weight(joined, parts, compute, 3 * c, c, 1, 1);
     }
-    List<String> parts = new ArrayList<>();
-    for (String part : JoinedProjections.PARTS) {
-      parts.add(weight(name + part, compute, c, c, 1, 1));
+    List<String> weights = new ArrayList<>();
+    for (String part : parts) {
+      weights.add(weight(part, compute, c, c, 1, 1));
     }
-    return nodes.add(name + JoinedProjections.SUFFIX, "Concat", parts, axis(0));
+    return nodes.add(joined, "Concat", weights, axis(0));
   }
 
   /** The gated convolution; the second half of its channels is the gate. */

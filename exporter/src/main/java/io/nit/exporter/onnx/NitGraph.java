@@ -202,13 +202,6 @@ public final class NitGraph extends OnnxGraph {
   }
 
   @Override
-  TensorSource weightsOf(TensorSource checkpoint) {
-    return target == Target.MODULATIONS
-        ? new JoinedModulations(checkpoint, config, compute)
-        : checkpoint;
-  }
-
-  @Override
   void require(TensorSource checkpoint) {
     NitTensors.require(config, checkpoint.specs(), checkpoint.where());
   }
@@ -231,9 +224,8 @@ public final class NitGraph extends OnnxGraph {
 
   @Override
   Message graph() {
-    Object[] latent = {"tokens", config.inChannels(), config.patchSize(), config.patchSize()};
-    Object[] modulation = {"rows", (long) config.modulationParts() * config.hiddenSize()};
-    boolean table = target == Target.PLUGINS;
+    Message modulation =
+        Onnx.value(MODULATION, Onnx.elementType(compute), "rows", modulationColumns());
     if (target == Target.MODULATIONS) {
       return Onnx.graph(
           "NiT modulations",
@@ -241,12 +233,13 @@ public final class NitGraph extends OnnxGraph {
           List.of(
               Onnx.value("t", TensorProto_DataType_FLOAT, "rows"),
               Onnx.value("y", TensorProto_DataType_INT64, "rows")),
-          List.of(Onnx.value(MODULATION, Onnx.elementType(compute), modulation)));
+          List.of(modulation));
     }
+    Object[] latent = {"tokens", config.inChannels(), config.patchSize(), config.patchSize()};
     List<Message> inputs = new ArrayList<>();
     inputs.add(Onnx.value("x", TensorProto_DataType_FLOAT, latent));
-    if (table) {
-      inputs.add(Onnx.value(MODULATION, Onnx.elementType(compute), modulation));
+    if (takesModulations()) {
+      inputs.add(modulation);
     } else {
       inputs.add(Onnx.value("t", TensorProto_DataType_FLOAT, "images"));
       inputs.add(Onnx.value("y", TensorProto_DataType_INT64, "images"));
@@ -279,24 +272,35 @@ public final class NitGraph extends OnnxGraph {
   /** All that {@link #forward} takes from a table where it has one. */
   private void modulations() {
     String c = as(compute, silu("c", conditioning())); // [B, D]
-    if (!config.useAdaLnLora()) {
-      // One product: TensorRT 10.6 runs products of one input as one, and lays their results behind
-      // one another in the reverse of the order that a Concat asks for.
-      long columns = (long) config.modulationParts() * config.hiddenSize();
-      String weight = weight(JoinedModulations.WEIGHT, compute, columns, config.hiddenSize());
-      nodes.add(
-          MODULATION,
-          "Gemm",
-          List.of(c, weight, weight(JoinedModulations.BIAS, compute, columns)),
-          Onnx.attribute("transB", 1));
+    if (config.useAdaLnLora()) {
+      List<String> all = new ArrayList<>();
+      for (int i = 0; i < config.depth(); i++) {
+        all.add(blockModulation("blocks." + i, c)); // [B, 6·D]
+      }
+      all.add(linear(FINAL_MODULATION, c)); // [B, 2·D]
+      nodes.add(MODULATION, "Concat", all, axis(1));
       return;
     }
-    List<String> all = new ArrayList<>();
+    // One product: TensorRT 10.6 runs products of one input as one, and lays their results behind
+    // one another in the reverse of the order that a Concat asks for.
+    List<String> layers = new ArrayList<>();
     for (int i = 0; i < config.depth(); i++) {
-      all.add(blockModulation("blocks." + i, c)); // [B, 6·D]
+      layers.add("blocks." + i + ".adaLN_modulation.1");
     }
-    all.add(linear(FINAL_MODULATION, c)); // [B, 2·D]
-    nodes.add(MODULATION, "Concat", all, axis(1));
+    layers.add(FINAL_MODULATION);
+    String weight = joined(layers, ".weight", modulationColumns(), config.hiddenSize());
+    String bias = joined(layers, ".bias", modulationColumns());
+    nodes.add(MODULATION, "Gemm", List.of(c, weight, bias), Onnx.attribute("transB", 1));
+  }
+
+  /** Weights or biases of layers with the same input, as those of one layer. */
+  private String joined(List<String> layers, String kind, long... dims) {
+    List<String> parts = layers.stream().map(layer -> layer + kind).toList();
+    return weight("adaLN_modulation" + kind, parts, compute, dims);
+  }
+
+  private long modulationColumns() {
+    return (long) config.modulationParts() * config.hiddenSize();
   }
 
   /** The convolution with kernel = stride = p, as one product over the flattened token. */

@@ -76,7 +76,7 @@ public record OnnxFile(Path model, Optional<Path> data) {
       Path model = staging.resolve(target.getFileName());
       Path data = staging.resolve(target.getFileName() + ".data");
       boolean external = graph.weightBytes() > externalDataAbove;
-      Writer writer = new Writer(graph, graph.weightsOf(checkpoint), progress);
+      Writer writer = new Writer(graph, checkpoint, progress);
       if (external) {
         writer.writeData(data);
       }
@@ -252,19 +252,21 @@ public record OnnxFile(Path model, Optional<Path> data) {
     }
 
     private void writeValues(FileChannel out, Weight weight) throws IOException {
-      HostTensor tensor = checkpoint.tensor(weight.name());
-      ByteBuffer values = tensor.to(weight.stored().dtype()).bytes();
-      if (weight.stored().dtype() != tensor.dtype()) {
-        requireInRange(tensor, values.duplicate().order(values.order()), weight);
-      }
-      while (values.hasRemaining()) {
-        out.write(values);
+      DType type = weight.stored().dtype();
+      for (String part : weight.parts()) {
+        HostTensor tensor = checkpoint.tensor(part);
+        ByteBuffer values = tensor.to(type).bytes();
+        if (type != tensor.dtype()) {
+          requireInRange(tensor, values.duplicate().order(values.order()), type);
+        }
+        while (values.hasRemaining()) {
+          out.write(values);
+        }
       }
       progress.accept(weight.stored().bytes());
     }
 
-    private void requireInRange(HostTensor original, ByteBuffer stored, Weight weight) {
-      DType type = weight.stored().dtype();
+    private void requireInRange(HostTensor original, ByteBuffer stored, DType type) {
       for (int i = 0; stored.hasRemaining(); i++) {
         float value =
             switch (type) {
@@ -276,7 +278,7 @@ public record OnnxFile(Path model, Optional<Path> data) {
           float found = original.toFloats()[i];
           if (!Float.isInfinite(found)) {
             throw new IllegalArgumentException(
-                weight.name()
+                original.name()
                     + ": expected values that "
                     + type
                     + " can hold, found "

@@ -65,11 +65,6 @@ public abstract sealed class OnnxGraph permits NitGraph, DcAeGraph {
    */
   abstract void require(TensorSource checkpoint);
 
-  /** Where the values of the weights come from, for a checkpoint that {@link #require} takes. */
-  TensorSource weightsOf(TensorSource checkpoint) {
-    return checkpoint;
-  }
-
   /** Everything of the model but its graph: versions, functions, metadata. */
   abstract Message model();
 
@@ -98,13 +93,18 @@ public abstract sealed class OnnxGraph permits NitGraph, DcAeGraph {
 
   /** A weight with other extents for the same values, as {@code compute}; returns its name. */
   final String weight(String key, DType compute, long... dims) {
+    return weight(key, List.of(key), compute, dims);
+  }
+
+  /** Several of the checkpoint's tensors one behind the other as a weight; returns its name. */
+  final String weight(String name, List<String> parts, DType compute, long... dims) {
     DType stored = stored(compute);
-    weights.put(key, Weight.of(key, stored, dims));
+    weights.put(name, new Weight(parts, new TensorSpec(name, stored, Shape.of(dims))));
     if (stored == compute) {
-      return key;
+      return name;
     }
-    String cast = key + "." + compute.name().toLowerCase(Locale.ROOT);
-    return nodes.add(cast, "Cast", List.of(key), Onnx.attribute("to", Onnx.elementType(compute)));
+    String cast = name + "." + compute.name().toLowerCase(Locale.ROOT);
+    return nodes.add(cast, "Cast", List.of(name), Onnx.attribute("to", Onnx.elementType(compute)));
   }
 
   /** The attribute {@code axis}. */

@@ -1,19 +1,18 @@
 package io.nit.exporter.onnx;
 
-import io.nit.core.tensor.DType;
-import io.nit.core.tensor.Shape;
 import io.nit.core.tensor.TensorSpec;
+import java.util.List;
 
 /**
- * A checkpoint tensor as the graph stores it.
+ * A weight as the graph stores it: a tensor of the checkpoint, or several one behind the other.
  *
- * @param name the checkpoint key, and the initializer's name
- * @param stored type and shape in the file; the checkpoint's own shape may differ in its grouping
- *     of extents, never in the order of values
+ * @param parts checkpoint keys of the tensors whose values it holds, in their order
+ * @param stored name of the initializer, type and shape in the file; the extents may differ in
+ *     their grouping from the checkpoint's, never in the order of values
  */
-record Weight(String name, TensorSpec stored) {
-  /** A weight of a type and shape. */
-  static Weight of(String name, DType type, long... dims) {
-    return new Weight(name, new TensorSpec(name, type, Shape.of(dims)));
+record Weight(List<String> parts, TensorSpec stored) {
+  /** Name of the initializer. */
+  String name() {
+    return stored.name();
   }
 }

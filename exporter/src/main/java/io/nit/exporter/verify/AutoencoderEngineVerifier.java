@@ -7,7 +7,6 @@ import io.nit.core.codec.DcAeSpec;
 import io.nit.core.codec.LatentCodec;
 import io.nit.core.codec.Tiling;
 import io.nit.core.tensor.DType;
-import io.nit.core.tensor.DcAeTensors;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.EngineOptions.DecodeOptions;
@@ -25,8 +24,6 @@ import java.util.OptionalDouble;
  * the CPU. What 16 bits cost depends on the weights; the bounds only find what is wrong.
  */
 public final class AutoencoderEngineVerifier {
-  private static final int LARGE = 20_000_000;
-
   private AutoencoderEngineVerifier() {}
 
   /** Largest relative error of a precision. */
@@ -105,7 +102,7 @@ public final class AutoencoderEngineVerifier {
    * profile before. A full-size autoencoder's are low, as its twin runs on a CPU.
    */
   static List<int[]> sizes(DcAeSpec spec, List<PictureProfile> profiles) {
-    boolean large = DcAeTensors.parameters(spec.config()) > LARGE;
+    boolean large = AutoencoderVerifier.large(spec);
     List<int[]> all = new ArrayList<>();
     int before = 0;
     for (PictureProfile profile : profiles) {
@@ -130,10 +127,7 @@ public final class AutoencoderEngineVerifier {
     float[] found;
     float[] expected;
     if (part == EnginePart.ENCODER) {
-      float[] rgb = AutoencoderVerifier.normals(height * w + 1, 3 * height * width);
-      for (int i = 0; i < rgb.length; i++) {
-        rgb[i] = Math.max(-1, Math.min(1, rgb[i] / 2));
-      }
+      float[] rgb = AutoencoderVerifier.pixels(height * w + 1, 3 * height * width);
       found = engine.encode(rgb, height, width);
       expected = reference.encode(rgb, height, width);
     } else {

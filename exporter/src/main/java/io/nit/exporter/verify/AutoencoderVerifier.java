@@ -111,21 +111,32 @@ public final class AutoencoderVerifier {
    */
   private static List<Sample> samples(DcAeSpec spec) {
     List<int[]> sizes = new ArrayList<>(List.of(new int[] {1, 1}, new int[] {1, 2}));
-    if (DcAeTensors.parameters(spec.config()) <= LARGE) {
+    if (!large(spec)) {
       sizes.add(new int[] {5, 3});
       sizes.add(new int[] {4, 9});
     }
     List<Sample> samples = new ArrayList<>();
     for (int[] size : sizes) {
       int f = spec.factor();
-      float[] rgb = normals(samples.size(), 3 * size[0] * f * size[1] * f);
-      for (int i = 0; i < rgb.length; i++) {
-        rgb[i] = Math.max(-1, Math.min(1, rgb[i] / 2));
-      }
+      float[] rgb = pixels(samples.size(), 3 * size[0] * f * size[1] * f);
       float[] latent = normals(100 + samples.size(), spec.channels() * size[0] * size[1]);
       samples.add(new Sample(size[0], size[1], rgb, latent));
     }
     return samples;
+  }
+
+  /** Whether the plain Java reference and ONNX Runtime take their seconds for a picture. */
+  static boolean large(DcAeSpec spec) {
+    return DcAeTensors.parameters(spec.config()) > LARGE;
+  }
+
+  /** Noise in [-1, 1], as a picture's values are. */
+  static float[] pixels(int stream, int count) {
+    float[] values = normals(stream, count);
+    for (int i = 0; i < count; i++) {
+      values[i] = Math.max(-1, Math.min(1, values[i] / 2));
+    }
+    return values;
   }
 
   static float[] normals(int stream, int count) {

@@ -13,7 +13,6 @@ import io.nit.core.safetensors.SafetensorsFile;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.DType;
 import io.nit.core.tensor.Parity;
-import io.nit.exporter.trt.BuildOptions;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.Engines;
@@ -66,25 +65,25 @@ public final class EngineVerifier {
    * @param folder where the engine and its manifest lie; takes a file that is removed again
    * @param weights the bundle's weights, in the shapes of a checkpoint
    * @param precision the engine's
-   * @param built the GPU and the buckets that it was built for
+   * @param device the GPU
    * @return one entry a pack, then those of the sampling and of PyTorch
    * @throws EngineException if the engine does not load or run
    * @throws IOException if a file cannot be read
    */
   public static List<Verification> verify(
-      Bundle bundle, Path folder, TensorSource weights, DType precision, BuildOptions built)
+      Bundle bundle, Path folder, TensorSource weights, DType precision, int device)
       throws IOException, EngineException {
     Bundle engines = bundle.in(folder);
     DType storage = DType.parse(bundle.weights());
     if (storage == DType.F32) {
-      return compare(bundle, engines, weights, precision, built);
+      return compare(bundle, engines, weights, precision, device);
     }
     // As floats in a file: the reference maps those and needs no heap for them.
     Path rounded = Files.createTempFile(folder, "rounded-", ".safetensors");
     try {
       ExportVerifier.round(weights, bundle.config(), storage, rounded);
       try (TensorSource stored = SafetensorsFile.open(rounded)) {
-        return compare(bundle, engines, stored, precision, built);
+        return compare(bundle, engines, stored, precision, device);
       }
     } finally {
       Files.deleteIfExists(rounded);
@@ -92,16 +91,14 @@ public final class EngineVerifier {
   }
 
   private static List<Verification> compare(
-      Bundle bundle, Bundle engines, TensorSource weights, DType precision, BuildOptions built)
+      Bundle bundle, Bundle engines, TensorSource weights, DType precision, int device)
       throws IOException, EngineException {
     List<Verification> all = new ArrayList<>();
-    int maxTokens = built.buckets().get(built.buckets().size() - 1);
-    EngineOptions options =
-        new EngineOptions(0, built.device(), EngineOptions.DecodeOptions.STANDARD);
+    EngineOptions options = new EngineOptions(0, device, EngineOptions.DecodeOptions.STANDARD);
     try (VelocityEngine engine = Engines.open(engines, BACKEND, options)) {
       List<VerificationPack> packs =
           VerificationPack.of(engines.config()).stream()
-              .filter(pack -> pack.inputs().layout().tokens() <= maxTokens)
+              .filter(pack -> pack.inputs().layout().tokens() <= engine.maxTokens())
               .toList();
       try (ReferenceEngine reference = ReferenceEngine.open(weights, engines.config())) {
         for (VerificationPack pack : packs) {
@@ -123,7 +120,7 @@ public final class EngineVerifier {
       if (precision == DType.BF16) {
         List<VerificationPack> wide = new ArrayList<>(packs);
         VerificationPack mixed = VerificationPack.mixed(engines.config());
-        if (mixed.inputs().layout().tokens() <= maxTokens) {
+        if (mixed.inputs().layout().tokens() <= engine.maxTokens()) {
           wide.add(mixed);
         }
         againstTrainer(engine, weights, wide).ifPresent(all::add);

@@ -2,7 +2,7 @@ package io.nit.exporter.onnx;
 
 import static io.nit.exporter.onnx.NitGraphTest.parsed;
 import static io.nit.exporter.onnx.NitGraphTest.signature;
-import static io.nit.exporter.onnx.NitGraphTest.text;
+import static io.nit.exporter.onnx.ParsedModels.text;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;

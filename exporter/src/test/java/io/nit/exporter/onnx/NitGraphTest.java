@@ -1,5 +1,6 @@
 package io.nit.exporter.onnx;
 
+import static io.nit.exporter.onnx.ParsedModels.text;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -15,7 +16,6 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.stream.Collectors;
-import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.onnx.FunctionProto;
 import org.bytedeco.onnx.GraphProto;
 import org.bytedeco.onnx.ModelProto;
@@ -143,12 +143,7 @@ class NitGraphTest {
 
   static ModelProto parsed(OnnxGraph graph) {
     Message whole = graph.model().message(ModelProto.kGraphFieldNumber, graph.graph());
-    byte[] bytes = whole.toBytes();
-    ModelProto model = new ModelProto();
-    try (BytePointer pointer = new BytePointer(bytes)) {
-      assertTrue(model.ParseFromArray(pointer, bytes.length));
-    }
-    return model;
+    return ParsedModels.parsed(whole.toBytes());
   }
 
   private static List<NodeProto> nodes(GraphProto graph) {
@@ -174,10 +169,5 @@ class NitGraphTest {
               : Long.toString(dim.dim_value()));
     }
     return text(value.name()) + " " + dims;
-  }
-
-  /** Null is what the bindings make of an empty string. */
-  static String text(BytePointer value) {
-    return value == null ? "" : value.getString();
   }
 }

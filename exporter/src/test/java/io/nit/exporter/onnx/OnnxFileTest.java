@@ -1,5 +1,6 @@
 package io.nit.exporter.onnx;
 
+import static io.nit.exporter.onnx.ParsedModels.parsed;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -63,7 +64,7 @@ class OnnxFileTest {
   void weightsInsideAreTheCheckpointsBytes() throws IOException {
     OnnxFile file = write(TestModels.TINY, DType.F32, weights(), 1 << 30);
     assertTrue(file.data().isEmpty());
-    ModelProto model = parse(file.model());
+    ModelProto model = parsed(file.model());
     for (int i = 0; i < model.graph().initializer_size(); i++) {
       TensorProto tensor = model.graph().initializer(i);
       assertEquals(
@@ -78,7 +79,7 @@ class OnnxFileTest {
   void weightsBesideLieAtPagesAndAreTheCheckpointsBytes() throws IOException {
     OnnxFile file = write(TestModels.TINY, DType.F32, weights(), 0);
     assertEquals(List.of("model.onnx", "model.onnx.data"), names());
-    ModelProto model = parse(file.model());
+    ModelProto model = parsed(file.model());
     ByteBuffer data =
         ByteBuffer.wrap(Files.readAllBytes(file.data().orElseThrow()))
             .order(ByteOrder.LITTLE_ENDIAN);
@@ -190,13 +191,6 @@ class OnnxFileTest {
         folder.resolve("model.onnx"),
         externalAbove,
         bytes -> {});
-  }
-
-  private static ModelProto parse(Path file) throws IOException {
-    byte[] bytes = Files.readAllBytes(file);
-    ModelProto model = new ModelProto();
-    assertTrue(model.ParseFromArray(new org.bytedeco.javacpp.BytePointer(bytes), bytes.length));
-    return model;
   }
 
   private List<String> names() {

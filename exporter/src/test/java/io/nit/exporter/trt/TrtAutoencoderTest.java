@@ -1,5 +1,7 @@
 package io.nit.exporter.trt;
 
+import static io.nit.exporter.onnx.ParsedModels.parsed;
+import static io.nit.exporter.onnx.ParsedModels.text;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -18,7 +20,6 @@ import io.nit.runtime.engine.ref.DcAeForward;
 import io.nit.testing.Errors;
 import io.nit.testing.GeneratedDcAe;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
@@ -26,9 +27,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Stream;
-import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.onnx.GraphProto;
-import org.bytedeco.onnx.ModelProto;
 import org.bytedeco.onnx.NodeProto;
 import org.bytedeco.onnx.global.onnx;
 import org.junit.jupiter.api.Test;
@@ -200,18 +199,5 @@ class TrtAutoencoderTest {
     try (OrtFile open = new OrtFile(half.file().model())) {
       return open.run(values, shape);
     }
-  }
-
-  private static ModelProto parsed(Path file) throws IOException {
-    byte[] bytes = Files.readAllBytes(file);
-    ModelProto model = new ModelProto();
-    try (BytePointer pointer = new BytePointer(bytes)) {
-      assertTrue(model.ParseFromArray(pointer, bytes.length));
-    }
-    return model;
-  }
-
-  private static String text(BytePointer value) {
-    return value == null ? "" : value.getString();
   }
 }

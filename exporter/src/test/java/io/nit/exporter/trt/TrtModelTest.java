@@ -1,5 +1,7 @@
 package io.nit.exporter.trt;
 
+import static io.nit.exporter.onnx.ParsedModels.parsed;
+import static io.nit.exporter.onnx.ParsedModels.text;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -14,7 +16,10 @@ import io.nit.core.config.NitConfig;
 import io.nit.core.ops.NitOps;
 import io.nit.core.ops.PluginSpec;
 import io.nit.core.packing.PackLayout;
+import io.nit.core.safetensors.TensorSource;
+import io.nit.core.safetensors.TensorView;
 import io.nit.core.tensor.DType;
+import io.nit.core.tensor.HostTensor;
 import io.nit.core.tensor.NitTensors;
 import io.nit.exporter.onnx.NitGraph;
 import io.nit.exporter.onnx.OnnxFile;
@@ -40,10 +45,12 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.function.Function;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.onnx.AttributeProto;
 import org.bytedeco.onnx.ModelProto;
 import org.bytedeco.onnx.NodeProto;
+import org.bytedeco.onnx.ValueInfoProto;
 import org.bytedeco.onnx.global.onnx;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -342,6 +349,38 @@ class TrtModelTest {
   }
 
   @Test
+  void aModulationThatHalfPrecisionCannotHoldIsNamed() {
+    String name = "blocks.1.adaLN_modulation.1.bias";
+    TensorSource large =
+        new TensorView(new SyntheticWeights(TestModels.TINY, false)) {
+          @Override
+          public HostTensor tensor(String key) throws IOException {
+            HostTensor tensor = super.tensor(key);
+            if (!key.equals(name)) {
+              return tensor;
+            }
+            float[] values = tensor.toFloats();
+            values[3] = 70_000;
+            return HostTensor.of(name, values, tensor.shape().dims());
+          }
+        };
+    String message =
+        assertThrows(
+                IllegalArgumentException.class,
+                () ->
+                    TrtModel.write(
+                        TestModels.TINY,
+                        large,
+                        DType.F16,
+                        folder.resolve("trt/model.onnx"),
+                        OnnxFile.EXTERNAL_DATA_ABOVE,
+                        bytes -> {}))
+            .getMessage();
+    assertTrue(
+        message.startsWith(name + ": expected values that F16 can hold, found 70000.0"), message);
+  }
+
+  @Test
   void aTruncatedDataFileAndForeignModelsAreRefused() throws IOException {
     Path model = exported(TestModels.TINY, DType.F32, 0);
     Path data = model.resolveSibling("model.onnx.data");
@@ -364,7 +403,9 @@ class TrtModelTest {
     ModelProto expected = parsed(before);
     TrtModel single = forTensorRt(before, DType.F32);
     assertTrue(single.modulations().isEmpty());
-    assertEquals(values(expected), values(parsed(single.file().model())));
+    assertEquals(
+        values(expected, value -> value.SerializeAsString()),
+        values(parsed(single.file().model()), value -> value.SerializeAsString()));
     for (DType precision : List.of(DType.F16, DType.BF16)) {
       TrtModel trt = forTensorRt(before, precision);
       ModelProto found = parsed(trt.file().model());
@@ -383,20 +424,16 @@ class TrtModelTest {
   }
 
   private static List<String> names(ModelProto model) {
-    List<String> names = new ArrayList<>();
-    for (int i = 0; i < model.graph().input_size(); i++) {
-      names.add(text(model.graph().input(i).name()));
-    }
-    names.add(text(model.graph().output(0).name()));
-    return names;
+    return values(model, value -> value.name());
   }
 
-  private static List<String> values(ModelProto model) {
+  /** A thing that is told of every input and of the output. */
+  private static List<String> values(ModelProto model, Function<ValueInfoProto, BytePointer> told) {
     List<String> values = new ArrayList<>();
     for (int i = 0; i < model.graph().input_size(); i++) {
-      values.add(text(model.graph().input(i).SerializeAsString()));
+      values.add(text(told.apply(model.graph().input(i))));
     }
-    values.add(text(model.graph().output(0).SerializeAsString()));
+    values.add(text(told.apply(model.graph().output(0))));
     return values;
   }
 
@@ -417,19 +454,5 @@ class TrtModelTest {
     FloatBuffer v = FloatBuffer.allocate(in.x().remaining());
     engine.forward(in, v);
     return v.array();
-  }
-
-  private static ModelProto parsed(Path file) throws IOException {
-    byte[] bytes = Files.readAllBytes(file);
-    ModelProto model = new ModelProto();
-    try (BytePointer pointer = new BytePointer(bytes)) {
-      assertTrue(model.ParseFromArray(pointer, bytes.length));
-    }
-    return model;
-  }
-
-  /** Null is what the bindings make of an empty string. */
-  private static String text(BytePointer value) {
-    return value == null ? "" : value.getString();
   }
 }

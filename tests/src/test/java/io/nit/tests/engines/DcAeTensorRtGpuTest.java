@@ -16,7 +16,6 @@ import io.nit.core.codec.LatentCodec;
 import io.nit.core.codec.Tiling;
 import io.nit.core.config.DcAeConfig;
 import io.nit.core.config.NitConfig;
-import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.image.RgbImage;
 import io.nit.core.tensor.DType;
 import io.nit.core.trt.Cuda;
@@ -69,11 +68,7 @@ class DcAeTensorRtGpuTest {
 
   @BeforeAll
   static void needsAGpuAndTensorRt() {
-    String reason = TensorRt.refusal(0).orElse("");
-    if (!reason.isEmpty()) {
-      System.out.println("DcAeTensorRtGpuTest skipped: " + reason);
-    }
-    assumeTrue(reason.isEmpty(), reason);
+    PluginEngines.skipIf(TensorRt.refusal(0).orElse(""), DcAeTensorRtGpuTest.class);
   }
 
   /** Small: factor 8. Wide: the published network's stages at a quarter of its width, factor 32. */
@@ -142,6 +137,13 @@ class DcAeTensorRtGpuTest {
     return run;
   }
 
+  private void buildHalves(Bundle bundle, String precision, String sizes, String... more) {
+    List<String> words = new ArrayList<>(List.of("--parts", "decoder,encoder"));
+    words.addAll(List.of("--autoencoder-precision", precision, "--autoencoder-sizes", sizes));
+    words.addAll(List.of(more));
+    build(bundle, words.toArray(String[]::new));
+  }
+
   private static String sides(DcAeConfig config) {
     return 8 * config.factor() + "," + 20 * config.factor();
   }
@@ -164,14 +166,7 @@ class DcAeTensorRtGpuTest {
       String name, String precision, double bound) throws Exception {
     DcAeConfig config = config(name);
     Bundle bundle = bundle(config);
-    build(
-        bundle,
-        "--parts",
-        "decoder,encoder",
-        "--autoencoder-precision",
-        precision,
-        "--autoencoder-sizes",
-        sides(config));
+    buildHalves(bundle, precision, sides(config));
     int f = config.factor();
     double worst = 0;
     try (LatentCodec engine = open(bundle, "tensorrt", WHOLE);
@@ -240,16 +235,7 @@ class DcAeTensorRtGpuTest {
   void picturesDecodedTogetherAreThoseDecodedAlone() throws Exception {
     DcAeConfig config = config("small");
     Bundle bundle = bundle(config);
-    build(
-        bundle,
-        "--parts",
-        "decoder,encoder",
-        "--autoencoder-precision",
-        "f32",
-        "--autoencoder-sizes",
-        "64",
-        "--autoencoder-batch",
-        "3");
+    buildHalves(bundle, "f32", "64", "--autoencoder-batch", "3");
     EngineOptions together = new EngineOptions(0, new DecodeOptions(Tiling.STANDARD, 1 << 20));
     try (LatentCodec engine = open(bundle, "tensorrt", together);
         LatentCodec reference = open(bundle, "ort-cpu", WHOLE)) {
@@ -274,14 +260,7 @@ class DcAeTensorRtGpuTest {
   void whatNoProfileHoldsIsDecodedInTilesAndNotEncoded() throws Exception {
     DcAeConfig config = config("small");
     Bundle bundle = bundle(config);
-    build(
-        bundle,
-        "--parts",
-        "decoder,encoder",
-        "--autoencoder-precision",
-        "f32",
-        "--autoencoder-sizes",
-        "160");
+    buildHalves(bundle, "f32", "160");
     EngineOptions standard = EngineOptions.DEFAULT;
     Tiling tiles = standard.decode().tiling().within(160, 8);
     EngineOptions tiled =
@@ -308,10 +287,8 @@ class DcAeTensorRtGpuTest {
 
   @Test
   void decodingBesideSamplingGivesTheSamePictures() throws Exception {
-    boolean built =
-        getClass().getClassLoader().getResource(PluginLibrary.RESOURCE) != null
-            || System.getProperty(PluginLibrary.LIBRARY_PROPERTY) != null;
-    assumeTrue(built, "plugins-trt was built without nvcc");
+    String missing = PluginEngines.libraryMissing();
+    assumeTrue(missing.isEmpty(), missing);
     DcAeConfig config = config("wide");
     Bundle bundle = bundle(config);
     CapturedRun run = build(bundle, "--buckets", "128,1024", "--autoencoder-sizes", sides(config));

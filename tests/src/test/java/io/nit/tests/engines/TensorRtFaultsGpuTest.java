@@ -5,22 +5,17 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.config.NitConfig;
-import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.packing.PackLayout;
-import io.nit.core.tensor.DType;
 import io.nit.core.tensor.Parity;
 import io.nit.core.trt.Cuda;
 import io.nit.core.trt.Gpu;
-import io.nit.core.trt.TensorRt;
 import io.nit.exporter.cli.Export;
 import io.nit.exporter.onnx.NitGraph;
-import io.nit.exporter.onnx.OnnxFile;
 import io.nit.exporter.verify.VerificationPack;
 import io.nit.runtime.ImageRequest;
 import io.nit.runtime.ImageResult;
@@ -62,15 +57,7 @@ import org.junit.jupiter.api.io.TempDir;
 @Timeout(value = 180, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
 class TensorRtFaultsGpuTest {
   private static final NitConfig TINY =
-      NitConfig.s()
-          .with(
-              Map.of(
-                  "hidden_size", 144,
-                  "depth", 3,
-                  "num_heads", 2,
-                  "in_channels", 48,
-                  "num_classes", 4,
-                  "encoder_depth", 1));
+      PluginEngines.TINY.with(Map.of("in_channels", 48, "num_classes", 4));
 
   /** Activations of so many tokens are hundreds of times what a small model's weights take. */
   private static final int MAX_TOKENS = 16_384;
@@ -84,23 +71,9 @@ class TensorRtFaultsGpuTest {
 
   @BeforeAll
   static void anEngine() throws IOException {
-    boolean built =
-        TensorRtFaultsGpuTest.class.getClassLoader().getResource(PluginLibrary.RESOURCE) != null
-            || System.getProperty(PluginLibrary.LIBRARY_PROPERTY) != null;
-    String reason = built ? TensorRt.refusal(0).orElse("") : "plugins-trt was built without nvcc";
-    if (!reason.isEmpty()) {
-      System.out.println("TensorRtFaultsGpuTest skipped: " + reason);
-    }
-    assumeTrue(reason.isEmpty(), reason);
+    PluginEngines.require(TensorRtFaultsGpuTest.class);
     bundle = folder.resolve("bundle");
-    Path model =
-        OnnxFile.write(
-                new NitGraph(TINY, DType.F32),
-                new SyntheticWeights(TINY, false),
-                bundle.resolve("model.onnx"),
-                OnnxFile.EXTERNAL_DATA_ABOVE,
-                bytes -> {})
-            .model();
+    Path model = PluginEngines.exported(TINY, new SyntheticWeights(TINY, false), bundle);
     new Bundle(
             bundle,
             TINY,

@@ -4,7 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
@@ -13,10 +12,7 @@ import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.tensor.DType;
 import io.nit.core.trt.Gpu;
-import io.nit.core.trt.TensorRt;
 import io.nit.exporter.cli.Export;
-import io.nit.exporter.onnx.NitGraph;
-import io.nit.exporter.onnx.OnnxFile;
 import io.nit.exporter.trt.BuildOptions;
 import io.nit.exporter.trt.EngineBuilder;
 import io.nit.exporter.trt.TrtModel;
@@ -53,18 +49,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 /** From an exported ONNX file to an engine and its velocities, against the plain Java forward. */
 @Tag("gpu")
 class TensorRtGpuTest {
-  private static final NitConfig TINY =
-      NitConfig.s()
-          .with(
-              Map.of(
-                  "hidden_size", 144,
-                  "depth", 3,
-                  "num_heads", 2,
-                  "in_channels", 4,
-                  "num_classes", 5,
-                  "encoder_depth", 1,
-                  "projector_dim", 20,
-                  "z_dim", 12));
+  private static final NitConfig TINY = PluginEngines.TINY;
 
   // 16 and 64 tokens for the first bucket, others for the second; short and long images mixed.
   private static final List<PackLayout> PACKS =
@@ -84,27 +69,13 @@ class TensorRtGpuTest {
 
   @BeforeAll
   static void needsAGpuTensorRtAndTheLibrary() throws IOException {
-    boolean built =
-        TensorRtGpuTest.class.getClassLoader().getResource(PluginLibrary.RESOURCE) != null
-            || System.getProperty(PluginLibrary.LIBRARY_PROPERTY) != null;
-    String reason = built ? TensorRt.refusal(0).orElse("") : "plugins-trt was built without nvcc";
-    if (!reason.isEmpty()) {
-      System.out.println("TensorRtGpuTest skipped: " + reason);
-    }
-    assumeTrue(reason.isEmpty(), reason);
-    plugins = PluginLibrary.find();
-    System.out.println(plugins);
+    plugins = PluginEngines.require(TensorRtGpuTest.class);
   }
 
   private TrtModel model(NitConfig config, DType precision) throws IOException {
     Path exported =
-        OnnxFile.write(
-                new NitGraph(config, DType.F32),
-                new SyntheticWeights(config, false),
-                folder.resolve("bundle/model.onnx"),
-                OnnxFile.EXTERNAL_DATA_ABOVE,
-                bytes -> {})
-            .model();
+        PluginEngines.exported(
+            config, new SyntheticWeights(config, false), folder.resolve("bundle"));
     // Weights beside the model, as those of large models are.
     return TrtModel.write(exported, precision, folder.resolve("trt/model.onnx"), 0, bytes -> {});
   }
@@ -326,13 +297,7 @@ class TensorRtGpuTest {
   @Test
   void theCommandLeavesAnEngineThatTheBackendTakesAndAnotherLibraryIsRefused() throws Exception {
     Path exported =
-        OnnxFile.write(
-                new NitGraph(TINY, DType.F32),
-                new SyntheticWeights(TINY, false),
-                folder.resolve("served/model.onnx"),
-                OnnxFile.EXTERNAL_DATA_ABOVE,
-                bytes -> {})
-            .model();
+        PluginEngines.exported(TINY, new SyntheticWeights(TINY, false), folder.resolve("served"));
     Path served = PlainBundle.write(exported, TINY, 1024).folder();
     CapturedRun run = CapturedRun.of(new Export(), "engine", served, "--buckets", "64,1024");
     System.out.println(run.err());

@@ -3,7 +3,6 @@ package io.nit.tests.engines;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
@@ -14,14 +13,10 @@ import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.core.safetensors.TensorView;
-import io.nit.core.tensor.DType;
 import io.nit.core.tensor.HostTensor;
 import io.nit.core.tensor.Parity;
 import io.nit.core.trt.Gpu;
-import io.nit.core.trt.TensorRt;
 import io.nit.exporter.cli.Export;
-import io.nit.exporter.onnx.NitGraph;
-import io.nit.exporter.onnx.OnnxFile;
 import io.nit.exporter.verify.VerificationPack;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
@@ -39,7 +34,6 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
@@ -51,17 +45,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** Engines whose weights are exchanged, and engines for other GPUs and versions. */
 @Tag("gpu")
 class TensorRtOptionsGpuTest {
-  private static final NitConfig TINY =
-      NitConfig.s()
-          .with(
-              Map.of(
-                  "hidden_size", 144,
-                  "depth", 3,
-                  "num_heads", 2,
-                  "in_channels", 4,
-                  "num_classes", 5,
-                  "encoder_depth", 1));
-
+  private static final NitConfig TINY = PluginEngines.TINY;
   private static final double BOUND = 3e-2;
 
   private static final List<PackLayout> PACKS =
@@ -95,30 +79,15 @@ class TensorRtOptionsGpuTest {
 
   @BeforeAll
   static void twoBundles() throws IOException {
-    boolean built =
-        TensorRtOptionsGpuTest.class.getClassLoader().getResource(PluginLibrary.RESOURCE) != null
-            || System.getProperty(PluginLibrary.LIBRARY_PROPERTY) != null;
-    String reason = built ? TensorRt.refusal(0).orElse("") : "plugins-trt was built without nvcc";
-    if (!reason.isEmpty()) {
-      System.out.println("TensorRtOptionsGpuTest skipped: " + reason);
-    }
-    assumeTrue(reason.isEmpty(), reason);
+    PluginEngines.require(TensorRtOptionsGpuTest.class);
     first = new SyntheticWeights(TINY, false);
     tuned = new Tuned(first);
     firstBundle = bundle("first", first);
     tunedBundle = bundle("tuned", tuned);
-    System.out.println("  " + PluginLibrary.find());
   }
 
   private static Path bundle(String name, TensorSource weights) throws IOException {
-    Path model =
-        OnnxFile.write(
-                new NitGraph(TINY, DType.F32),
-                weights,
-                folder.resolve(name).resolve("model.onnx"),
-                OnnxFile.EXTERNAL_DATA_ABOVE,
-                bytes -> {})
-            .model();
+    Path model = PluginEngines.exported(TINY, weights, folder.resolve(name));
     return PlainBundle.write(model, TINY, 1024).folder();
   }
 

@@ -1,0 +1,69 @@
+package io.nit.tests.engines;
+
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.nit.core.config.NitConfig;
+import io.nit.core.cuda.PluginLibrary;
+import io.nit.core.safetensors.TensorSource;
+import io.nit.core.tensor.DType;
+import io.nit.core.trt.TensorRt;
+import io.nit.exporter.onnx.NitGraph;
+import io.nit.exporter.onnx.OnnxFile;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Map;
+
+/** What the tests of engines share. */
+final class PluginEngines {
+  /** A small model with the heads of NiT-XL. */
+  static final NitConfig TINY =
+      NitConfig.s()
+          .with(
+              Map.of(
+                  "hidden_size", 144,
+                  "depth", 3,
+                  "num_heads", 2,
+                  "in_channels", 4,
+                  "num_classes", 5,
+                  "encoder_depth", 1));
+
+  private PluginEngines() {}
+
+  /**
+   * Why engines with our plugins cannot be tested for want of the library; empty if it is there.
+   */
+  static String libraryMissing() {
+    boolean built =
+        PluginEngines.class.getClassLoader().getResource(PluginLibrary.RESOURCE) != null
+            || System.getProperty(PluginLibrary.LIBRARY_PROPERTY) != null;
+    return built ? "" : "plugins-trt was built without nvcc";
+  }
+
+  /** Skips a class where there is no GPU, TensorRT or library, and prints which. */
+  static PluginLibrary require(Class<?> test) throws IOException {
+    String missing = libraryMissing();
+    skipIf(missing.isEmpty() ? TensorRt.refusal(0).orElse("") : missing, test);
+    PluginLibrary plugins = PluginLibrary.find();
+    System.out.println("  " + plugins);
+    return plugins;
+  }
+
+  /** Skips a class for a reason that is not empty, and prints it. */
+  static void skipIf(String reason, Class<?> test) {
+    if (!reason.isEmpty()) {
+      System.out.println(test.getSimpleName() + " skipped: " + reason);
+    }
+    assumeTrue(reason.isEmpty(), reason);
+  }
+
+  /** The file of an exported model in single precision, {@code model.onnx} in a folder. */
+  static Path exported(NitConfig config, TensorSource weights, Path folder) throws IOException {
+    return OnnxFile.write(
+            new NitGraph(config, DType.F32),
+            weights,
+            folder.resolve("model.onnx"),
+            OnnxFile.EXTERNAL_DATA_ABOVE,
+            bytes -> {})
+        .model();
+  }
+}
