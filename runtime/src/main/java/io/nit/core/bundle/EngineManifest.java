@@ -262,34 +262,6 @@ public record EngineManifest(
         plan + ": expected a model's engine, found part " + subject.part().key());
   }
 
-  /** Of a model's engine without {@link Traits}. */
-  public EngineManifest(
-      String plan,
-      long planBytes,
-      String planSha256,
-      String modelSha256,
-      NitConfig config,
-      String precision,
-      List<Profile> profiles,
-      Host builtOn,
-      ArrayNode verification,
-      String command,
-      ObjectNode provenance) {
-    this(
-        plan,
-        planBytes,
-        planSha256,
-        modelSha256,
-        config,
-        precision,
-        profiles,
-        builtOn,
-        Traits.NONE,
-        verification,
-        command,
-        provenance);
-  }
-
   /**
    * What a bundle's model is known by: the hash of its ONNX file and, behind a plus sign, that of
    * its weights' own file; empty if the bundle does not tell.

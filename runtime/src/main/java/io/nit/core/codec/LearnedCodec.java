@@ -14,6 +14,7 @@ public abstract class LearnedCodec implements LatentCodec {
   private final float scalingFactor;
   private final PixelBudget budget;
   private final Decoding decoding;
+  private volatile boolean closed;
 
   /**
    * Of an autoencoder.
@@ -72,7 +73,39 @@ public abstract class LearnedCodec implements LatentCodec {
    *
    * @throws IllegalStateException if it is
    */
-  protected abstract void requireOpen();
+  protected final void requireOpen() {
+    if (closed) {
+      throw new IllegalStateException(getClass().getSimpleName() + ": used after close");
+    }
+  }
+
+  /**
+   * What to throw when a network fails.
+   *
+   * @param network which of the autoencoder's
+   * @param count how many pictures or latents it was to compute, of [h, w] each
+   */
+  protected static CodecException failure(
+      String network, int count, int h, int w, Exception cause) {
+    return new CodecException(
+        "the autoencoder's "
+            + network
+            + " failed on "
+            + count
+            + " of "
+            + w
+            + "x"
+            + h
+            + ": "
+            + cause.getMessage(),
+        cause);
+  }
+
+  /** Refuses calls from here on; subclasses then free what they hold. */
+  @Override
+  public void close() {
+    closed = true;
+  }
 
   @Override
   public final DcAeSpec spec() {

@@ -1,6 +1,7 @@
 package io.nit.core.trt;
 
 import java.util.Locale;
+import org.bytedeco.cuda.cudart.CUevent_st;
 import org.bytedeco.cuda.cudart.CUstream_st;
 import org.bytedeco.cuda.global.cudart;
 import org.bytedeco.javacpp.BytePointer;
@@ -83,6 +84,46 @@ public final class Cuda {
     if (memory != null && !memory.isNull()) {
       cudart.cudaFreeHost(memory);
       memory.setNull();
+    }
+  }
+
+  /**
+   * A stream that does not wait for the default one.
+   *
+   * @return the stream, which the caller frees with {@link #destroy(CUstream_st)}
+   * @throws TensorRtException if CUDA makes none
+   */
+  public static CUstream_st stream() throws TensorRtException {
+    CUstream_st stream = new CUstream_st();
+    check(cudart.cudaStreamCreateWithFlags(stream, cudart.cudaStreamNonBlocking), "CUDA stream");
+    return stream;
+  }
+
+  /** Frees a stream; null is fine. */
+  public static void destroy(CUstream_st stream) {
+    if (stream != null && !stream.isNull()) {
+      cudart.cudaStreamDestroy(stream);
+      stream.setNull();
+    }
+  }
+
+  /**
+   * An event that keeps the time.
+   *
+   * @return the event, which the caller frees with {@link #destroy(CUevent_st)}
+   * @throws TensorRtException if CUDA makes none
+   */
+  public static CUevent_st event() throws TensorRtException {
+    CUevent_st event = new CUevent_st();
+    check(cudart.cudaEventCreate(event), "CUDA event");
+    return event;
+  }
+
+  /** Frees an event; null is fine. */
+  public static void destroy(CUevent_st event) {
+    if (event != null && !event.isNull()) {
+      cudart.cudaEventDestroy(event);
+      event.setNull();
     }
   }
 

@@ -95,8 +95,12 @@ final class Compare implements Callable<Integer> {
 
   Compare() {}
 
-  /** What a backend made of the inputs. */
-  private record Made(float[] velocities, double millis, Optional<ImageResult> sampled) {}
+  /** What a backend made of the inputs, and why no picture where it cannot. */
+  private record Made(
+      float[] velocities,
+      double millis,
+      Optional<ImageResult> sampled,
+      Optional<String> noPicture) {}
 
   @Override
   public Integer call() throws Exception {
@@ -126,7 +130,7 @@ final class Compare implements Callable<Integer> {
       Made found =
           provider.name().equals(against) ? expected : make(bundle, provider.name(), options, in);
       within &= compare(row, found, expected);
-      noPicture(bundle, provider.name()).ifPresent(reason -> row.put("no_picture", reason));
+      found.noPicture.ifPresent(reason -> row.put("no_picture", reason));
     }
     if (output != null) {
       AtomicFile.writeString(output, all.toPrettyString() + "\n");
@@ -198,8 +202,10 @@ final class Compare implements Callable<Integer> {
         millis = Math.min(millis, (System.nanoTime() - start) / 1e6);
       }
     }
-    boolean sampled = steps > 0 && noPicture(bundle, backend).isEmpty();
-    return new Made(velocities, millis, sampled ? sample(bundle, backend) : Optional.empty());
+    Optional<String> noPicture = noPicture(bundle, backend);
+    boolean sampled = steps > 0 && noPicture.isEmpty();
+    return new Made(
+        velocities, millis, sampled ? sample(bundle, backend) : Optional.empty(), noPicture);
   }
 
   /** Why a backend that runs the model does not run its autoencoder, or empty if it does. */

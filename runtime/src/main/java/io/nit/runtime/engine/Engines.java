@@ -81,13 +81,16 @@ public final class Engines {
       return Optional.of(codec);
     }
     Optional<String> refusal = provider.encoderRefusal(bundle, options);
+    if (refusal.isEmpty()) {
+      return Optional.of(codec);
+    }
     Optional<EngineProvider> other =
         providers.stream()
             .filter(EngineProvider::runsCodecs)
             .filter(next -> next.preference() != EngineProvider.BY_NAME_ONLY)
             .filter(next -> next.encoderRefusal(bundle, options).isEmpty())
             .findFirst();
-    if (refusal.isEmpty() || other.isEmpty()) {
+    if (other.isEmpty()) {
       return Optional.of(codec);
     }
     return Optional.of(

@@ -6,7 +6,6 @@ import ai.onnxruntime.OrtException;
 import ai.onnxruntime.OrtSession;
 import io.nit.core.bundle.AutoencoderFiles;
 import io.nit.core.bundle.Bundle;
-import io.nit.core.codec.CodecException;
 import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.DcAeSpec;
 import io.nit.core.codec.LearnedCodec;
@@ -25,7 +24,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.concurrent.atomic.AtomicBoolean;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -49,7 +47,6 @@ public final class OrtAutoencoder extends LearnedCodec {
   private final Optional<Network> decoderF32;
   private final Optional<Network> encoder;
   private final DirectBuffers buffers = new DirectBuffers(); // guarded by this
-  private final AtomicBoolean closed = new AtomicBoolean();
   private final Object runLock = new Object();
   private OrtSession.RunOptions running; // guarded by runLock
 
@@ -223,18 +220,7 @@ public final class OrtAutoencoder extends LearnedCodec {
       }
     } catch (OrtException | EngineException | IOException e) {
       requireOpen(); // closing is what ended it
-      throw new CodecException(
-          "the autoencoder's "
-              + network.kind
-              + " failed on "
-              + count
-              + " of "
-              + w
-              + "x"
-              + h
-              + ": "
-              + e.getMessage(),
-          e);
+      throw failure(network.kind, count, h, w, e);
     }
     List<float[]> results = new ArrayList<>();
     for (int i = 0; i < count; i++) {
@@ -275,15 +261,8 @@ public final class OrtAutoencoder extends LearnedCodec {
   }
 
   @Override
-  protected void requireOpen() {
-    if (closed.get()) {
-      throw new IllegalStateException("OrtAutoencoder: used after close");
-    }
-  }
-
-  @Override
   public void close() {
-    closed.set(true);
+    super.close();
     synchronized (runLock) {
       if (running != null) {
         try {

@@ -1,39 +1,45 @@
 package io.nit.runtime.trt;
 
+import static io.nit.runtime.trt.TensorRtEngine.require;
+
 import io.nit.core.trt.Cuda;
 import io.nit.core.trt.TensorRtException;
+import io.nit.core.trt.TensorRtPlan;
 import org.bytedeco.cuda.cudart.CUgraphExec_st;
 import org.bytedeco.cuda.cudart.CUgraph_st;
 import org.bytedeco.cuda.cudart.CUstream_st;
 import org.bytedeco.cuda.global.cudart;
+import org.bytedeco.tensorrt.nvinfer.IExecutionContext;
 
-/** All kernels of a forward of one shape as a CUDA graph: one launch where there were hundreds. */
+/**
+ * All kernels of a forward of one shape as a CUDA graph: one launch where there were hundreds. It
+ * holds for the state of the context that it was recorded from, which is why it has one of its own.
+ */
 final class CapturedForward implements AutoCloseable {
-  /** Puts a forward's work on the stream. */
-  @FunctionalInterface
-  interface Work {
-    void enqueue() throws TensorRtException;
-  }
-
   private final CUgraphExec_st graph;
+  private final IExecutionContext context;
 
-  private CapturedForward(CUgraphExec_st graph) {
+  private CapturedForward(CUgraphExec_st graph, IExecutionContext context) {
     this.graph = graph;
+    this.context = context;
   }
 
   /**
-   * Records what {@code work} puts on the stream, without running it.
+   * Records what a context puts on the stream, without running it.
    *
+   * @param context has run this shape once; closed with the result, stays the caller's on failure
+   * @param what for messages
    * @throws TensorRtException if something in it cannot be recorded; the stream is usable again
    */
-  static CapturedForward of(CUstream_st stream, Work work) throws TensorRtException {
+  static CapturedForward of(CUstream_st stream, IExecutionContext context, String what)
+      throws TensorRtException {
     Cuda.check(
         cudart.cudaStreamBeginCapture(stream, cudart.cudaStreamCaptureModeThreadLocal),
         "start of a CUDA graph");
     CUgraph_st recorded = new CUgraph_st();
     TensorRtException failure = null;
     try {
-      work.enqueue();
+      require(context.enqueueV3(stream), what);
     } catch (TensorRtException e) {
       failure = e;
     }
@@ -45,7 +51,7 @@ final class CapturedForward implements AutoCloseable {
       Cuda.check(error, "end of a CUDA graph");
       CUgraphExec_st graph = new CUgraphExec_st();
       Cuda.check(cudart.cudaGraphInstantiate(graph, recorded, 0L), "CUDA graph");
-      return new CapturedForward(graph);
+      return new CapturedForward(graph, context);
     } catch (TensorRtException e) {
       cudart.cudaGetLastError(); // else the next call would report it again
       throw e;
@@ -67,5 +73,6 @@ final class CapturedForward implements AutoCloseable {
       cudart.cudaGraphExecDestroy(graph);
       graph.setNull();
     }
+    TensorRtPlan.close(context);
   }
 }

@@ -1,15 +1,16 @@
 package io.nit.runtime.trt;
 
+import static io.nit.runtime.trt.TensorRtEngine.require;
+
 import io.nit.core.trt.Cuda;
 import io.nit.core.trt.TensorRtException;
-import io.nit.core.trt.TensorRtLogger;
 import io.nit.core.trt.TensorRtPlan;
 import java.nio.FloatBuffer;
 import java.nio.LongBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.BitSet;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
@@ -81,13 +82,6 @@ final class ModulationTable implements AutoCloseable {
     }
   }
 
-  private static void require(boolean done, String what) throws TensorRtException {
-    if (!done) {
-      throw new TensorRtException(
-          "TensorRT refused " + what + ": " + TensorRtLogger.shared().errors());
-    }
-  }
-
   /** The table on the device, [rows, columns]. */
   Pointer device() {
     return table;
@@ -101,29 +95,23 @@ final class ModulationTable implements AutoCloseable {
    * @return [images], valid until the next call
    */
   int[] rows(float[] t, long[] y) throws TensorRtException {
+    Key[] asked = new Key[t.length];
     int[] found = new int[t.length];
     Set<Key> missing = new LinkedHashSet<>();
+    BitSet kept = new BitSet(rows);
     for (int i = 0; i < found.length; i++) {
-      Key key = Key.of(t[i], y[i]);
-      Integer row = known.get(key);
+      asked[i] = Key.of(t[i], y[i]);
+      Integer row = known.get(asked[i]);
       if (row == null) {
-        missing.add(key);
+        missing.add(asked[i]);
       } else {
         found[i] = row;
+        kept.set(row);
       }
     }
     if (!missing.isEmpty()) {
-      Set<Integer> kept = new HashSet<>();
-      for (int i = 0; i < found.length; i++) {
-        Integer row = known.get(Key.of(t[i], y[i]));
-        if (row != null) {
-          kept.add(row);
-        }
-      }
       compute(List.copyOf(missing), kept);
-      for (int i = 0; i < found.length; i++) {
-        found[i] = known.get(Key.of(t[i], y[i]));
-      }
+      Arrays.setAll(found, i -> known.get(asked[i]));
     }
     return found;
   }
@@ -137,17 +125,16 @@ final class ModulationTable implements AutoCloseable {
         missing.add(key);
       }
     }
-    compute(List.copyOf(missing), new HashSet<>());
+    compute(List.copyOf(missing), new BitSet(rows));
   }
 
-  private void compute(List<Key> missing, Set<Integer> kept) throws TensorRtException {
+  private void compute(List<Key> missing, BitSet kept) throws TensorRtException {
     for (int from = 0; from < missing.size(); from += atOnce) {
       compute(missing, from, Math.min(missing.size(), from + atOnce), kept);
     }
   }
 
-  private void compute(List<Key> missing, int from, int to, Set<Integer> kept)
-      throws TensorRtException {
+  private void compute(List<Key> missing, int from, int to, BitSet kept) throws TensorRtException {
     Cuda.synchronize(stream, "modulations"); // the last rows' times have been copied
     FloatBuffer t = times.host(atOnce * Float.BYTES).asFloatBuffer();
     LongBuffer y = labels.host(atOnce * Long.BYTES).asLongBuffer();
@@ -161,7 +148,7 @@ final class ModulationTable implements AutoCloseable {
     require(context.enqueueV3(stream), "the modulations");
     List<Integer> taken = new ArrayList<>();
     while (taken.size() < to - from) {
-      if (!kept.contains(next)) {
+      if (!kept.get(next)) {
         taken.add(next);
       }
       next = (next + 1) % rows;
@@ -175,9 +162,9 @@ final class ModulationTable implements AutoCloseable {
       copy(i, first, run);
       i += run;
     }
-    kept.addAll(taken);
     for (int i = 0; i < taken.size(); i++) {
       int row = taken.get(i);
+      kept.set(row);
       if (keys[row] != null) {
         known.remove(keys[row]);
       }

@@ -2,7 +2,6 @@ package io.nit.runtime.trt;
 
 import io.nit.core.bundle.EngineManifest;
 import io.nit.core.bundle.EngineSubject;
-import io.nit.core.codec.CodecException;
 import io.nit.core.codec.DcAeSpec;
 import io.nit.core.codec.LearnedCodec;
 import io.nit.core.codec.PixelBudget;
@@ -15,7 +14,6 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.atomic.AtomicBoolean;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -33,7 +31,6 @@ public final class TensorRtAutoencoder extends LearnedCodec {
   private final Optional<Half> decoder;
   private final Optional<Half> decoderF32;
   private final Optional<Half> encoder;
-  private final AtomicBoolean closed = new AtomicBoolean();
   private float decodeMillis = Float.NaN; // guarded by this
 
   /**
@@ -214,18 +211,7 @@ public final class TensorRtAutoencoder extends LearnedCodec {
       }
       return results;
     } catch (EngineException | IOException e) {
-      throw new CodecException(
-          "the autoencoder's "
-              + half.subject.part().key()
-              + " failed on "
-              + values.size()
-              + " of "
-              + w
-              + "x"
-              + h
-              + ": "
-              + e.getMessage(),
-          e);
+      throw failure(half.subject.part().key(), values.size(), h, w, e);
     }
   }
 
@@ -239,15 +225,8 @@ public final class TensorRtAutoencoder extends LearnedCodec {
   }
 
   @Override
-  protected void requireOpen() {
-    if (closed.get()) {
-      throw new IllegalStateException("TensorRtAutoencoder: used after close");
-    }
-  }
-
-  @Override
   public void close() {
-    closed.set(true);
+    super.close();
     synchronized (this) {
       decoder.ifPresent(Half::close);
       decoderF32.ifPresent(Half::close);

@@ -23,7 +23,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
-import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -65,6 +64,7 @@ public final class TensorRtEngine implements VelocityEngine {
 
   private static final Logger LOG = LoggerFactory.getLogger(TensorRtEngine.class);
   private static final int MOST_GRAPHS = 32;
+  private static final String FORWARD = "the forward";
 
   /** Small packs have a multiple of so many tokens: the rows of a product's tile. */
   private static final int TOKENS_STEP = 128;
@@ -104,17 +104,6 @@ public final class TensorRtEngine implements VelocityEngine {
 
   private record Shape(int tokens, int images) {}
 
-  /**
-   * A recorded forward. It holds for the state of the context that it was recorded from, which is
-   * why it has one of its own; they all share the memory of the activations.
-   */
-  private record Replay(CapturedForward graph, IExecutionContext context) {
-    void close() {
-      graph.close();
-      TensorRtPlan.close(context);
-    }
-  }
-
   private final NitConfig config;
   private final Options options;
   private final String description;
@@ -123,7 +112,7 @@ public final class TensorRtEngine implements VelocityEngine {
   private final List<Bucket> buckets = new ArrayList<>();
   private final Map<String, Binding> bindings = new LinkedHashMap<>();
   private final Map<Bucket, Shape> shaped = new HashMap<>();
-  private final Map<Shape, Replay> graphs = new LinkedHashMap<>(16, 0.75f, true);
+  private final Map<Shape, CapturedForward> graphs = new LinkedHashMap<>(16, 0.75f, true);
   private final Set<Shape> seen = new HashSet<>();
   private final Set<Shape> recording = new HashSet<>();
   private final ExecutorService recorder;
@@ -241,17 +230,23 @@ public final class TensorRtEngine implements VelocityEngine {
     expected.put("rope_sin", table);
     expected.put("v", latent);
     for (Map.Entry<String, long[]> tensor : expected.entrySet()) {
-      Optional<long[]> found = plan.shape(tensor.getKey());
-      if (found.isEmpty() || !fits(tensor.getValue(), found.get())) {
-        throw new EngineException(
-            tensor.getKey()
-                + ": expected "
-                + Arrays.toString(tensor.getValue())
-                + " (-1: dynamic), found "
-                + found.map(Arrays::toString).orElse("none")
-                + " in "
-                + plan.file());
-      }
+      checkShape(plan, tensor.getKey(), tensor.getValue());
+    }
+  }
+
+  /** Checks an input or output of a plan; -1 stands for any extent. */
+  static void checkShape(TensorRtPlan plan, String tensor, long... expected)
+      throws EngineException {
+    Optional<long[]> found = plan.shape(tensor);
+    if (found.isEmpty() || !fits(expected, found.get())) {
+      throw new EngineException(
+          tensor
+              + ": expected "
+              + Arrays.toString(expected)
+              + " (-1: dynamic), found "
+              + found.map(Arrays::toString).orElse("none")
+              + " in "
+              + plan.file());
     }
   }
 
@@ -294,13 +289,9 @@ public final class TensorRtEngine implements VelocityEngine {
         rows,
         rows * rowBytes >> 20,
         Cuda.freeBytes() >> 20);
-    stream = new CUstream_st();
-    Cuda.check(
-        cudart.cudaStreamCreateWithFlags(stream, cudart.cudaStreamNonBlocking), "CUDA stream");
-    begun = new CUevent_st();
-    ended = new CUevent_st();
-    Cuda.check(cudart.cudaEventCreate(begun), "CUDA event");
-    Cuda.check(cudart.cudaEventCreate(ended), "CUDA event");
+    stream = Cuda.stream();
+    begun = Cuda.event();
+    ended = Cuda.event();
     activations = Cuda.allocate(activationBytes, "activations of " + mostTokens + " tokens");
     if (modulations.isPresent()) {
       table = Optional.of(new ModulationTable(modulations.get(), rows, rowBytes, stream));
@@ -560,9 +551,9 @@ public final class TensorRtEngine implements VelocityEngine {
   }
 
   private void run(Bucket bucket, Shape shape) throws TensorRtException {
-    Replay replay = graphs.get(shape);
-    if (replay != null) {
-      replay.graph.launch(stream);
+    CapturedForward recorded = graphs.get(shape);
+    if (recorded != null) {
+      recorded.launch(stream);
       return;
     }
     if (!shape.equals(shaped.get(bucket))) {
@@ -633,11 +624,10 @@ public final class TensorRtEngine implements VelocityEngine {
       }
     }
     IExecutionContext context = null;
-    CUstream_st aside = new CUstream_st();
+    CUstream_st aside = null;
     try {
       Cuda.check(cudart.cudaSetDevice(options.device), "device " + options.device);
-      Cuda.check(
-          cudart.cudaStreamCreateWithFlags(aside, cudart.cudaStreamNonBlocking), "CUDA stream");
+      aside = Cuda.stream();
       context = context(bucket.profile, aside);
       synchronized (this) {
         if (open) {
@@ -652,23 +642,19 @@ public final class TensorRtEngine implements VelocityEngine {
       LOG.warn("{}: CUDA graphs are off from here on: {}", plan.file(), e.getMessage());
     } finally {
       TensorRtPlan.close(context);
-      if (!aside.isNull()) {
-        cudart.cudaStreamDestroy(aside);
-      }
+      Cuda.destroy(aside);
     }
   }
 
   private void capture(Shape shape, IExecutionContext context) throws TensorRtException {
     setShapes(context, shape);
     enqueue(context); // TensorRT's work of the first run of a shape cannot be recorded
-    graphs.put(shape, new Replay(CapturedForward.of(stream, () -> enqueue(context)), context));
+    graphs.put(shape, CapturedForward.of(stream, context, FORWARD));
     recording.remove(shape);
     if (graphs.size() > MOST_GRAPHS) {
-      Iterator<Map.Entry<Shape, Replay>> oldest = graphs.entrySet().iterator();
-      Map.Entry<Shape, Replay> given = oldest.next();
-      oldest.remove();
-      seen.remove(given.getKey());
-      given.getValue().close();
+      Shape oldest = graphs.keySet().iterator().next();
+      seen.remove(oldest);
+      graphs.remove(oldest).close();
     }
   }
 
@@ -696,7 +682,7 @@ public final class TensorRtEngine implements VelocityEngine {
   }
 
   private void enqueue(IExecutionContext context) throws TensorRtException {
-    require(context.enqueueV3(stream), "the forward");
+    require(context.enqueueV3(stream), FORWARD);
   }
 
   private void requireOpen() {
@@ -733,20 +719,15 @@ public final class TensorRtEngine implements VelocityEngine {
     if (stream != null && !stream.isNull()) {
       cudart.cudaStreamSynchronize(stream);
     }
-    graphs.values().forEach(Replay::close);
+    graphs.values().forEach(CapturedForward::close);
     graphs.clear();
     buckets.forEach(bucket -> TensorRtPlan.close(bucket.context));
     bindings.values().forEach(Binding::close);
     table.ifPresent(ModulationTable::close);
     Cuda.free(activations);
-    for (CUevent_st event : Arrays.asList(begun, ended)) {
-      if (event != null && !event.isNull()) {
-        cudart.cudaEventDestroy(event);
-      }
-    }
-    if (stream != null && !stream.isNull()) {
-      cudart.cudaStreamDestroy(stream);
-    }
+    Cuda.destroy(begun);
+    Cuda.destroy(ended);
+    Cuda.destroy(stream);
     modulations.ifPresent(TensorRtPlan::close);
     plan.close();
   }

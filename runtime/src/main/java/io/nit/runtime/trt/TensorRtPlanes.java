@@ -1,5 +1,6 @@
 package io.nit.runtime.trt;
 
+import static io.nit.runtime.trt.TensorRtEngine.checkShape;
 import static io.nit.runtime.trt.TensorRtEngine.require;
 import static io.nit.runtime.trt.TensorRtEngine.shape;
 
@@ -38,6 +39,7 @@ import org.slf4j.LoggerFactory;
 final class TensorRtPlanes implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(TensorRtPlanes.class);
   private static final int MOST_GRAPHS = 8;
+  private static final String RUN = "the run";
 
   /** A profile of the plan: the most it holds. */
   private record Profile(int index, int batch, int h, int w) {
@@ -47,14 +49,6 @@ final class TensorRtPlanes implements AutoCloseable {
   }
 
   private record Size(int batch, int h, int w) {}
-
-  /** A recorded run, and the context whose state it holds for. */
-  private record Replay(CapturedForward graph, IExecutionContext context) {
-    void close() {
-      graph.close();
-      TensorRtPlan.close(context);
-    }
-  }
 
   /**
    * What goes in and comes out.
@@ -79,7 +73,7 @@ final class TensorRtPlanes implements AutoCloseable {
   private final List<Profile> profiles = new ArrayList<>();
   private final Map<Profile, IExecutionContext> contexts = new HashMap<>();
   private final Map<Profile, Size> shaped = new HashMap<>();
-  private final Map<Size, Replay> graphs = new LinkedHashMap<>(16, 0.75f, true);
+  private final Map<Size, CapturedForward> graphs = new LinkedHashMap<>(16, 0.75f, true);
   private boolean dynamic; // else the input has one size, which is neither asked for nor set
   private boolean graphsWork = true;
   private CUstream_st stream;
@@ -119,8 +113,8 @@ final class TensorRtPlanes implements AutoCloseable {
           planBytes >> 20,
           Cuda.freeBytes() >> 20);
       planes = new TensorRtPlanes(TensorRtPlan.open(file, Optional.empty(), device), ports, device);
-      planes.check(ports.from, ports.fromChannels);
-      planes.check(ports.to, ports.toChannels);
+      checkShape(planes.plan, ports.from, -1, ports.fromChannels, -1, -1);
+      checkShape(planes.plan, ports.to, -1, ports.toChannels, -1, -1);
       planes.prepare();
       return planes;
     } catch (TensorRtException e) {
@@ -128,25 +122,11 @@ final class TensorRtPlanes implements AutoCloseable {
         planes.close();
       }
       throw new EngineException(e.getMessage(), e);
-    } catch (RuntimeException e) {
+    } catch (EngineException | RuntimeException e) {
       if (planes != null) {
         planes.close();
       }
       throw e;
-    }
-  }
-
-  private void check(String tensor, int channels) throws TensorRtException {
-    Optional<long[]> found = plan.shape(tensor);
-    if (found.isEmpty() || found.get().length != 4 || found.get()[1] != channels) {
-      throw new TensorRtException(
-          tensor
-              + ": expected "
-              + Arrays.toString(new long[] {-1, channels, -1, -1})
-              + " (-1: dynamic), found "
-              + found.map(Arrays::toString).orElse("none")
-              + " in "
-              + plan.file());
     }
   }
 
@@ -157,23 +137,14 @@ final class TensorRtPlanes implements AutoCloseable {
     }
     dynamic = Arrays.stream(plan.shape(ports.from).orElseThrow()).anyMatch(extent -> extent < 0);
     profiles.sort((a, b) -> Long.compare((long) a.h * a.w, (long) b.h * b.w));
-    stream = new CUstream_st();
-    Cuda.check(
-        cudart.cudaStreamCreateWithFlags(stream, cudart.cudaStreamNonBlocking), "CUDA stream");
-    begun = new CUevent_st();
-    ended = new CUevent_st();
-    Cuda.check(cudart.cudaEventCreate(begun), "CUDA event");
-    Cuda.check(cudart.cudaEventCreate(ended), "CUDA event");
+    stream = Cuda.stream();
+    begun = Cuda.event();
+    ended = Cuda.event();
   }
 
   /** Milliseconds that the device took for the last run, without copies; NaN before the first. */
   float deviceMillis() {
     return deviceMillis;
-  }
-
-  /** How many sizes are replayed as CUDA graphs at the moment. */
-  int capturedSizes() {
-    return graphs.size();
   }
 
   /**
@@ -308,9 +279,9 @@ final class TensorRtPlanes implements AutoCloseable {
   }
 
   private void forward(Profile profile, Size size) throws TensorRtException {
-    Replay replay = graphs.get(size);
-    if (replay != null) {
-      replay.graph.launch(stream);
+    CapturedForward recorded = graphs.get(size);
+    if (recorded != null) {
+      recorded.launch(stream);
       return;
     }
     IExecutionContext context = contexts.get(profile);
@@ -323,7 +294,7 @@ final class TensorRtPlanes implements AutoCloseable {
       setShape(context, size);
       shaped.put(profile, size);
     }
-    require(context.enqueueV3(stream), "the run");
+    require(context.enqueueV3(stream), RUN);
     if (again && graphsWork) {
       record(profile, size);
     }
@@ -340,15 +311,10 @@ final class TensorRtPlanes implements AutoCloseable {
     IExecutionContext context = null;
     try {
       context = context(profile);
-      IExecutionContext recorded = context;
-      setShape(recorded, size);
+      setShape(context, size);
       // TensorRT's work of the first run of a shape cannot be recorded.
-      require(recorded.enqueueV3(stream), "the run");
-      graphs.put(
-          size,
-          new Replay(
-              CapturedForward.of(stream, () -> require(recorded.enqueueV3(stream), "the run")),
-              recorded));
+      require(context.enqueueV3(stream), RUN);
+      graphs.put(size, CapturedForward.of(stream, context, RUN));
       if (graphs.size() > MOST_GRAPHS) {
         graphs.remove(graphs.keySet().iterator().next()).close();
       }
@@ -384,7 +350,7 @@ final class TensorRtPlanes implements AutoCloseable {
     if (stream != null && !stream.isNull()) {
       cudart.cudaStreamSynchronize(stream);
     }
-    graphs.values().forEach(Replay::close);
+    graphs.values().forEach(CapturedForward::close);
     graphs.clear();
     contexts.values().forEach(TensorRtPlan::close);
     contexts.clear();
@@ -411,14 +377,9 @@ final class TensorRtPlanes implements AutoCloseable {
     open = false;
     cudart.cudaSetDevice(device); // of this thread
     release();
-    for (CUevent_st event : Arrays.asList(begun, ended)) {
-      if (event != null && !event.isNull()) {
-        cudart.cudaEventDestroy(event);
-      }
-    }
-    if (stream != null && !stream.isNull()) {
-      cudart.cudaStreamDestroy(stream);
-    }
+    Cuda.destroy(begun);
+    Cuda.destroy(ended);
+    Cuda.destroy(stream);
     plan.close();
   }
 }

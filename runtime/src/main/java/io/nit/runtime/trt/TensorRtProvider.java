@@ -92,8 +92,8 @@ public final class TensorRtProvider implements EngineProvider {
     Optional<Fitting> decoder = decoders.fitting.stream().findFirst();
     Optional<Fitting> single =
         decoders.fitting.stream()
+            .skip(1) // the decoder
             .filter(fitting -> fitting.manifest.precision().equals(DType.F32.name()))
-            .filter(fitting -> fitting != decoder.get())
             .findFirst();
     return TensorRtAutoencoder.open(
         new TensorRtAutoencoder.Plans(

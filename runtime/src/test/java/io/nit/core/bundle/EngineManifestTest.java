@@ -33,6 +33,15 @@ class EngineManifestTest {
   @TempDir Path folder;
 
   private EngineManifest manifest(String name, String precision, Host host) throws IOException {
+    EngineSubject subject =
+        new EngineSubject.Model(
+            NitConfig.s(), List.of(new Profile(512, 512), new Profile(2048, 1024)));
+    return write(name, subject, precision, host, Traits.NONE);
+  }
+
+  private EngineManifest write(
+      String name, EngineSubject subject, String precision, Host host, Traits traits)
+      throws IOException {
     Files.write(folder.resolve(name), new byte[100]);
     EngineManifest manifest =
         new EngineManifest(
@@ -40,10 +49,10 @@ class EngineManifestTest {
             100,
             "hash",
             "model",
-            NitConfig.s(),
+            subject,
             precision,
-            List.of(new Profile(512, 512), new Profile(2048, 1024)),
             host,
+            traits,
             JsonNodeFactory.instance.arrayNode().add("measured"),
             "nit-export engine bundles/s --overwrite",
             JsonNodeFactory.instance.objectNode().put("tool", "nit-export"));
@@ -101,22 +110,8 @@ class EngineManifestTest {
   }
 
   private EngineManifest portable(Traits traits) throws IOException {
-    Files.write(folder.resolve("p.plan"), new byte[100]);
-    EngineManifest manifest =
-        new EngineManifest(
-            "p.plan",
-            100,
-            "hash",
-            "model",
-            NitConfig.s(),
-            "BF16",
-            List.of(new Profile(512, 512)),
-            H100,
-            traits,
-            JsonNodeFactory.instance.arrayNode(),
-            "nit-export engine bundles/s --overwrite",
-            JsonNodeFactory.instance.objectNode());
-    manifest.write(folder);
+    EngineSubject subject = new EngineSubject.Model(NitConfig.s(), List.of(new Profile(512, 512)));
+    EngineManifest manifest = write("p.plan", subject, "BF16", H100, traits);
     assertEquals(manifest, EngineManifest.read(folder.resolve("p.plan")));
     return manifest;
   }
@@ -235,25 +230,12 @@ class EngineManifestTest {
   }
 
   private EngineManifest half(String name, EnginePart part, String precision) throws IOException {
-    Files.write(folder.resolve(name), new byte[100]);
-    EngineManifest manifest =
-        new EngineManifest(
-            name,
-            100,
-            "hash",
-            "weights",
-            new EngineSubject.Autoencoder(
-                part,
-                DcAeConfig.preset("f32c32-sana-1.1"),
-                List.of(new PictureProfile(512, 1), new PictureProfile(1152, 2))),
-            precision,
-            H100,
-            Traits.NONE,
-            JsonNodeFactory.instance.arrayNode(),
-            "nit-export engine bundles/s --parts " + part.key(),
-            JsonNodeFactory.instance.objectNode());
-    manifest.write(folder);
-    return manifest;
+    EngineSubject subject =
+        new EngineSubject.Autoencoder(
+            part,
+            DcAeConfig.preset("f32c32-sana-1.1"),
+            List.of(new PictureProfile(512, 1), new PictureProfile(1152, 2)));
+    return write(name, subject, precision, H100, Traits.NONE);
   }
 
   @Test

@@ -13,6 +13,7 @@ import io.nit.core.codec.DcAeSpec;
 import io.nit.core.codec.LatentCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.tensor.DType;
+import io.nit.testing.PlainBundle;
 import io.nit.testing.TinyAutoencoder;
 import java.nio.FloatBuffer;
 import java.nio.file.Path;
@@ -23,20 +24,7 @@ import org.junit.jupiter.api.Test;
 
 class EnginesTest {
   private static final Bundle BUNDLE =
-      new Bundle(
-          Path.of("bundle"),
-          NitConfig.s(),
-          "model.onnx",
-          "F32",
-          18,
-          Optional.empty(),
-          Optional.empty(),
-          List.of(),
-          64,
-          Bundle.SamplingDefaults.STANDARD,
-          List.of(),
-          JsonNodeFactory.instance.arrayNode(),
-          JsonNodeFactory.instance.objectNode());
+      PlainBundle.of(Path.of("bundle"), NitConfig.s(), "model.onnx", "F32", 64, List.of());
 
   @Test
   void autoTakesThePreferredThatDoesNotRefuse() throws Exception {

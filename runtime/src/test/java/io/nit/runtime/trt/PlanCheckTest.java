@@ -4,7 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
 import io.nit.core.bundle.EngineManifest.Hardware;
@@ -13,13 +12,10 @@ import io.nit.core.bundle.EngineManifest.Plugins;
 import io.nit.core.bundle.EngineManifest.Traits;
 import io.nit.core.bundle.EngineManifest.Weights;
 import io.nit.core.bundle.EnginePart;
-import io.nit.core.bundle.EngineSubject;
-import io.nit.core.config.NitConfig;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.trt.TensorRtException;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
-import io.nit.testing.PlainBundle;
 import io.nit.testing.TinyAutoencoder;
 import java.io.FileNotFoundException;
 import java.io.IOException;
@@ -77,42 +73,19 @@ class PlanCheckTest {
   }
 
   private void engine(Traits traits) throws IOException {
-    Files.write(folder.resolve("engine.plan"), new byte[10]);
-    new EngineManifest(
-            "engine.plan",
-            10,
-            "hash",
-            "model",
-            NitConfig.s(),
-            "BF16",
-            List.of(new EngineManifest.Profile(64, 64)),
-            H100,
-            traits,
-            JsonNodeFactory.instance.arrayNode(),
-            "nit-export engine b --overwrite",
-            JsonNodeFactory.instance.objectNode())
-        .write(folder);
-  }
-
-  private Bundle bundle() {
-    return PlainBundle.of(
-        folder,
-        NitConfig.s(),
-        "model.onnx",
-        "F32",
-        64,
-        List.of(new Bundle.FileEntry("model.onnx", 1, "model")));
+    MadeUpPlans.engine(folder, H100, traits, "nit-export engine b --overwrite");
   }
 
   /** What the backend says to the bundle on a machine; it opens nothing that it refuses. */
   private String refusal(Fake machine, int device) {
+    Bundle bundle = MadeUpPlans.bundle(folder);
     TensorRtProvider provider = new TensorRtProvider(new PlanCheck(machine));
     EngineOptions options = new EngineOptions(0, device, EngineOptions.DecodeOptions.STANDARD);
-    Optional<String> refusal = provider.refusal(bundle(), options);
+    Optional<String> refusal = provider.refusal(bundle, options);
     if (refusal.isPresent()) {
       assertEquals(
           refusal.get(),
-          assertThrows(EngineException.class, () -> provider.open(bundle(), options)).getMessage());
+          assertThrows(EngineException.class, () -> provider.open(bundle, options)).getMessage());
     }
     return refusal.orElse("none");
   }
@@ -206,22 +179,12 @@ class PlanCheckTest {
   }
 
   private void half(EnginePart part, String hash) throws IOException {
-    String name = part.planPrefix() + "-bf16.plan";
-    Files.write(folder.resolve(name), new byte[10]);
-    new EngineManifest(
-            name,
-            10,
-            "hash",
-            hash,
-            new EngineSubject.Autoencoder(
-                part, TinyAutoencoder.CONFIG, List.of(new EngineSubject.PictureProfile(64, 1))),
-            "BF16",
-            new Host("10.6.0", "12.6", "NVIDIA H100", "9.0", Optional.empty()),
-            Traits.NONE,
-            JsonNodeFactory.instance.arrayNode(),
-            "nit-export engine b --parts " + part.key() + " --overwrite",
-            JsonNodeFactory.instance.objectNode())
-        .write(folder);
+    MadeUpPlans.half(
+        folder,
+        part,
+        hash,
+        new Host("10.6.0", "12.6", "NVIDIA H100", "9.0", Optional.empty()),
+        "nit-export engine b --parts " + part.key() + " --overwrite");
   }
 
   @Test

@@ -6,57 +6,36 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import io.nit.core.bundle.Bundle;
-import io.nit.core.bundle.EngineManifest;
+import io.nit.core.bundle.EngineManifest.Host;
+import io.nit.core.bundle.EngineManifest.Traits;
 import io.nit.core.bundle.EnginePart;
-import io.nit.core.bundle.EngineSubject;
 import io.nit.core.codec.LatentCodec;
-import io.nit.core.config.NitConfig;
 import io.nit.core.trt.TensorRt;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.Engines;
-import io.nit.testing.PlainBundle;
 import io.nit.testing.TinyAutoencoder;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 class TensorRtProviderTest {
+  private static final Host HOST = new Host("10.6.0", "12.6", "a GPU", "9.0", Optional.empty());
+
   @TempDir Path folder;
 
   private final TensorRtProvider provider = new TensorRtProvider();
 
   private Bundle bundle() {
-    return PlainBundle.of(
-        folder,
-        NitConfig.s(),
-        "model.onnx",
-        "F32",
-        64,
-        List.of(new Bundle.FileEntry("model.onnx", 1, "model")));
+    return MadeUpPlans.bundle(folder);
   }
 
   private void engine() throws IOException {
-    Files.write(folder.resolve("engine.plan"), new byte[10]);
-    new EngineManifest(
-            "engine.plan",
-            10,
-            "hash",
-            "model",
-            NitConfig.s(),
-            "BF16",
-            List.of(new EngineManifest.Profile(64, 64)),
-            new EngineManifest.Host("10.6.0", "12.6", "a GPU", "9.0", Optional.empty()),
-            JsonNodeFactory.instance.arrayNode(),
-            "nit-export engine",
-            JsonNodeFactory.instance.objectNode())
-        .write(folder);
+    MadeUpPlans.engine(folder, HOST, Traits.NONE, "nit-export engine");
   }
 
   @Test
@@ -85,22 +64,7 @@ class TensorRtProviderTest {
   }
 
   private void half(EnginePart part, String hash) throws IOException {
-    String name = part.planPrefix() + "-bf16.plan";
-    Files.write(folder.resolve(name), new byte[10]);
-    new EngineManifest(
-            name,
-            10,
-            "hash",
-            hash,
-            new EngineSubject.Autoencoder(
-                part, TinyAutoencoder.CONFIG, List.of(new EngineSubject.PictureProfile(64, 1))),
-            "BF16",
-            new EngineManifest.Host("10.6.0", "12.6", "a GPU", "9.0", Optional.empty()),
-            EngineManifest.Traits.NONE,
-            JsonNodeFactory.instance.arrayNode(),
-            "nit-export engine",
-            JsonNodeFactory.instance.objectNode())
-        .write(folder);
+    MadeUpPlans.half(folder, part, hash, HOST, "nit-export engine");
   }
 
   @Test
