@@ -11,9 +11,7 @@ import io.nit.core.packing.PackLayout;
 import io.nit.trainer.data.TrainingData;
 import io.nit.trainer.data.TrainingPack;
 import io.nit.trainer.dist.Collectives;
-import io.nit.trainer.dist.NcclCollectives;
 import io.nit.trainer.dist.Ranks;
-import io.nit.trainer.dist.SocketCollectives;
 import io.nit.trainer.loop.RunFolder;
 import io.nit.trainer.loop.StepOptions;
 import io.nit.trainer.loop.TrainOptions;
@@ -159,7 +157,7 @@ public final class RanksBenchmark {
             new FlowMatchingLoss(true, 0),
             1,
             new TrainOptions.Pace(steps, 1, 0, steps / 2, 0));
-    try (Collectives group = meet(ranks, device);
+    try (Collectives group = Collectives.meet(ranks, device, MEETING);
         TrainingData data = new RandomPacks(config, layout(Integer.parseInt(args[5])));
         Trainer trainer =
             new Trainer(
@@ -184,29 +182,10 @@ public final class RanksBenchmark {
     }
   }
 
-  private static Collectives meet(Ranks ranks, Device device) throws IOException {
-    if (ranks.worldSize() == 1) {
-      return Collectives.alone();
-    }
-    return device.is_cuda()
-        ? NcclCollectives.meet(ranks, device, MEETING)
-        : SocketCollectives.meet(ranks, MEETING);
-  }
-
   private static PackLayout layout(int tokens) {
-    int[][] groups =
-        tokens == 16104
-            ? new int[][] {{64, 8, 8}, {16, 16, 16}, {4, 32, 32}, {6, 24, 14}, {6, 10, 30}}
-            : new int[][] {{Math.max(1, tokens / 256), 16, 16}};
-    List<int[]> sizes = new ArrayList<>();
-    for (int[] group : groups) {
-      for (int i = 0; i < group[0]; i++) {
-        sizes.add(new int[] {group[1], group[2]});
-      }
-    }
-    return PackLayout.of(
-        sizes.stream().mapToInt(size -> size[0]).toArray(),
-        sizes.stream().mapToInt(size -> size[1]).toArray());
+    return tokens == 16104
+        ? TrainBenchmark.mixed()
+        : TrainBenchmark.repeated(new int[][] {{Math.max(1, tokens / 256), 16, 16}});
   }
 
   /** Packs of one layout and of latents that were drawn once; every load copies them. */

@@ -26,6 +26,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.Random;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Device;
@@ -91,9 +92,8 @@ public final class TrainBenchmark {
     for (String path : paths) {
       try {
         switch (path) {
-          case "fused" -> fused(config, device, packs, steps, tokens, path, false, false);
-          case "checkpointing" -> fused(config, device, packs, steps, tokens, path, false, true);
-          case "plain" -> fused(config, device, packs, steps, tokens, path, true, false);
+          case "fused", "checkpointing", "plain" ->
+              fused(config, device, packs, steps, tokens, path);
           case "tf32", "f32" -> autograd(config, device, packs, steps, tokens, path);
           case "pieces" -> PieceTimes.print(config, device, layout(packs.get(0), tokens, 0));
           default ->
@@ -113,7 +113,13 @@ public final class TrainBenchmark {
 
   // ---------------------------------------------------------------- Packs
 
-  private static PackLayout repeated(int[][] groups) {
+  /** 16104 tokens in images of five sizes. */
+  static PackLayout mixed() {
+    return repeated(new int[][] {{64, 8, 8}, {16, 16, 16}, {4, 32, 32}, {6, 24, 14}, {6, 10, 30}});
+  }
+
+  /** Groups of equal images, each {count, h, w}. */
+  static PackLayout repeated(int[][] groups) {
     List<int[]> sizes = new ArrayList<>();
     for (int[] group : groups) {
       for (int i = 0; i < group[0]; i++) {
@@ -131,8 +137,7 @@ public final class TrainBenchmark {
   /** A pack by name; {@code step} makes the random ones differ. */
   private static PackLayout layout(String name, int tokens, int step) {
     return switch (name) {
-      case "mixed" ->
-          repeated(new int[][] {{64, 8, 8}, {16, 16, 16}, {4, 32, 32}, {6, 24, 14}, {6, 10, 30}});
+      case "mixed" -> mixed();
       case "256px" -> repeated(new int[][] {{256, 8, 8}});
       case "512px" -> repeated(new int[][] {{64, 16, 16}});
       case "1024px" -> repeated(new int[][] {{16, 32, 32}});
@@ -217,7 +222,7 @@ public final class TrainBenchmark {
       return times[times.length / 2];
     }
 
-    void row(String path, String pack, OptionalPeak peak) {
+    void row(String path, String pack) {
       torch.cuda_synchronize();
       int counted = steps.size() - WARM_UP;
       double[] between = new double[counted - 1];
@@ -243,39 +248,30 @@ public final class TrainBenchmark {
           median(2, 3),
           own[own.length / 2],
           tokensAStep / ms * 1e3,
-          peak.share(flops / counted / ms * 1e3),
+          utilisation(flops / counted / ms * 1e3),
           GpuMemory.peak() / 0x1p30);
     }
   }
 
-  /** What the GPU could do, if its data sheet is known. */
-  private record OptionalPeak(double flops) {
-    static OptionalPeak here() {
-      return new OptionalPeak(TrainingCost.peak(GpuMemory.deviceName()).orElse(0));
-    }
-
-    String share(double rate) {
-      return flops == 0 ? "" : String.format(Locale.ROOT, "%.1f%%", 100 * rate / flops);
-    }
+  /** The share of what the GPU could do, if its data sheet is known. */
+  private static String utilisation(double flopsPerSecond) {
+    OptionalDouble peak = TrainingCost.peak(GpuMemory.deviceName());
+    return peak.isEmpty()
+        ? ""
+        : String.format(Locale.ROOT, "%.1f%%", 100 * flopsPerSecond / peak.getAsDouble());
   }
 
   private static void fused(
-      NitConfig config,
-      Device device,
-      List<String> packs,
-      int steps,
-      int tokens,
-      String path,
-      boolean plain,
-      boolean checkpointing)
+      NitConfig config, Device device, List<String> packs, int steps, int tokens, String path)
       throws IOException {
+    boolean checkpointing = path.equals("checkpointing");
     try (PointerScope scope = new PointerScope();
         NitModel model = model(config, device);
         NitModel averaged = model(config, device);
         FlatParameters flat = new FlatParameters(model.parameters(), true);
         FlatParameters average = new FlatParameters(averaged.parameters(), false);
         AdamW optimizer = new AdamW(flat, AdamW.Options.STANDARD);
-        FusedOps ops = plain ? new ReferenceOps() : new CudaOps(device);
+        FusedOps ops = path.equals("plain") ? new ReferenceOps() : new CudaOps(device);
         FusedNit fused = new FusedNit(model, flat, ops, ScalarType.BFloat16, checkpointing)) {
       FusedUpdate update =
           new FusedUpdate(flat, Optional.of(average), optimizer, fused.copy(), ops);
@@ -321,7 +317,7 @@ public final class TrainBenchmark {
             torch.cuda_synchronize(); // the host stays a few steps ahead at most
           }
         }
-        clock.row(path, name, OptionalPeak.here());
+        clock.row(path, name);
       }
     }
   }
@@ -367,7 +363,7 @@ public final class TrainBenchmark {
             clock.host.add((System.nanoTime() - began) / 1e6);
           }
         }
-        clock.row(path, name, OptionalPeak.here());
+        clock.row(path, name);
       }
     } finally {
       torch.globalContext().setAllowTF32CuBLAS(false);

@@ -10,6 +10,7 @@ import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.DcAeTensors;
 import io.nit.core.tensor.TensorSpec;
 import io.nit.trainer.model.Network;
+import io.nit.trainer.model.Scopes;
 import io.nit.trainer.model.Weights;
 import java.io.IOException;
 import java.util.ArrayList;
@@ -854,13 +855,7 @@ public final class DcAe implements Network, AutoCloseable {
   private Tensor run(Step network, Tensor x) {
     PointerScope outer = PointerScope.getInnerScope();
     try (PointerScope scope = new PointerScope()) {
-      Tensor y = network.forward(network.laidOut(x)).contiguous();
-      if (outer == null) {
-        y.retainReference();
-      } else {
-        outer.attach(y);
-      }
-      return y;
+      return Scopes.keep(network.forward(network.laidOut(x)).contiguous(), outer);
     }
   }
 

@@ -111,20 +111,22 @@ public record Checkpoint(Path folder, TrainingState state) {
   private static void restorePart(
       TensorSource source, String prefix, AdamW.Part part, Tensor moments, Collectives group)
       throws IOException {
-    for (Map.Entry<String, Long> start : part.layout().starts().entrySet()) {
-      try (PointerScope scope = new PointerScope();
-          NoGradGuard guard = new NoGradGuard()) {
-        Tensor values = part.layout().views(part.layout().values()).get(start.getKey());
-        Tensor whole = torch.empty_like(values);
-        if (source != null) {
-          Weights.copy(source.tensor(prefix + start.getKey()), whole);
-        }
-        group.from(0, List.of(whole));
-        long from = Math.max(start.getValue(), part.from());
-        long to = Math.min(start.getValue() + whole.numel(), part.to());
-        if (from < to) {
-          Tensor kept = whole.flatten().narrow(0, from - start.getValue(), to - from);
-          moments.narrow(0, from - part.from(), to - from).copy_(kept);
+    try (PointerScope scope = new PointerScope();
+        NoGradGuard guard = new NoGradGuard()) {
+      Map<String, Tensor> values = part.layout().views(part.layout().values());
+      for (Map.Entry<String, Long> start : part.layout().starts().entrySet()) {
+        try (PointerScope each = new PointerScope()) {
+          Tensor whole = torch.empty_like(values.get(start.getKey()));
+          if (source != null) {
+            Weights.copy(source.tensor(prefix + start.getKey()), whole);
+          }
+          group.from(0, List.of(whole));
+          long from = Math.max(start.getValue(), part.from());
+          long to = Math.min(start.getValue() + whole.numel(), part.to());
+          if (from < to) {
+            Tensor kept = whole.flatten().narrow(0, from - start.getValue(), to - from);
+            moments.narrow(0, from - part.from(), to - from).copy_(kept);
+          }
         }
       }
     }

@@ -99,12 +99,12 @@ final class RunFlags {
       throw new IllegalArgumentException("--max-hours: expected 0 or more, found " + maxHours);
     }
     return new TrainOptions.Pace(
-        checkpointEvery,
-        keep,
-        sampleEvery,
-        logEvery,
-        maxHours == 0 ? maxMinutes : maxHours * 60,
-        milestoneEvery);
+        checkpointEvery, keep, sampleEvery, logEvery, minutes(), milestoneEvery);
+  }
+
+  /** The bound by either of its two flags. */
+  private double minutes() {
+    return maxHours == 0 ? maxMinutes : maxHours * 60;
   }
 
   /** The threads asked for, or one a core. */
@@ -152,7 +152,7 @@ final class RunFlags {
         .put("sample-every", sampleEvery)
         .put("log-every", logEvery)
         .put("milestone-every", milestoneEvery)
-        .put("max-minutes", maxHours == 0 ? maxMinutes : maxHours * 60);
+        .put("max-minutes", minutes());
   }
 
   /** Says how a run ended; the exit code, which after SIGTERM is that of a run that is done. */

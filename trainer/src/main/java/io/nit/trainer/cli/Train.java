@@ -14,9 +14,7 @@ import io.nit.trainer.data.TrainingData;
 import io.nit.trainer.data.TrainingDataSets;
 import io.nit.trainer.dist.Collectives;
 import io.nit.trainer.dist.LocalLauncher;
-import io.nit.trainer.dist.NcclCollectives;
 import io.nit.trainer.dist.Ranks;
-import io.nit.trainer.dist.SocketCollectives;
 import io.nit.trainer.loop.RunFolder;
 import io.nit.trainer.loop.SampleGrid;
 import io.nit.trainer.loop.StepOptions;
@@ -192,7 +190,7 @@ public final class Train implements Callable<Integer> {
     Device target = Devices.choose(run.device, ranks.localRank());
     boolean quiet = common.quiet() || !ranks.leads();
 
-    try (Collectives collectives = meet(ranks, target);
+    try (Collectives collectives = Collectives.meet(ranks, target, MEETING);
         LatentCodec learned = autoencoder.open(target).orElse(null);
         TrainingData set =
             TrainingDataSets.open(
@@ -227,15 +225,6 @@ public final class Train implements Callable<Integer> {
         }
       }
     }
-  }
-
-  private static Collectives meet(Ranks ranks, Device target) throws IOException {
-    if (ranks.worldSize() == 1) {
-      return Collectives.alone();
-    }
-    return target.is_cuda()
-        ? NcclCollectives.meet(ranks, target, MEETING)
-        : SocketCollectives.meet(ranks, MEETING);
   }
 
   private static int finish(

@@ -1,9 +1,11 @@
 package io.nit.trainer.dist;
 
 import java.io.IOException;
+import java.time.Duration;
 import java.util.Collection;
 import java.util.List;
 import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 
@@ -70,6 +72,22 @@ public interface Collectives extends AutoCloseable {
   /** Leaves the group. Safe to call twice. */
   @Override
   void close();
+
+  /**
+   * Meets the other processes: over NCCL on GPUs, else over TCP.
+   *
+   * @param device what this process computes on, on CUDA with its index
+   * @param patience how long to wait for all of them
+   * @throws IOException if they do not come
+   */
+  static Collectives meet(Ranks ranks, Device device, Duration patience) throws IOException {
+    if (ranks.worldSize() == 1) {
+      return alone();
+    }
+    return device.is_cuda()
+        ? NcclCollectives.meet(ranks, device, patience)
+        : SocketCollectives.meet(ranks, patience);
+  }
 
   /** One process, whose sums are its own values. */
   static Collectives alone() {

@@ -2,6 +2,7 @@ package io.nit.trainer.fused;
 
 import io.nit.core.cuda.NitKernels;
 import io.nit.core.cuda.TrainingKernels;
+import io.nit.trainer.model.NitModel;
 import java.io.IOException;
 import java.util.List;
 import java.util.Optional;
@@ -120,7 +121,7 @@ public final class CudaOps implements FusedOps {
           x.size(0),
           (int) x.size(1),
           shift.stride(0),
-          (float) ReferenceOps.NORM_EPS,
+          (float) NitModel.NORM_EPS,
           NitKernels.BF16,
           stream);
     }
@@ -167,7 +168,7 @@ public final class CudaOps implements FusedOps {
           x.size(0),
           (int) x.size(1),
           gate.stride(0),
-          (float) ReferenceOps.NORM_EPS,
+          (float) NitModel.NORM_EPS,
           NitKernels.BF16,
           stream);
     }
@@ -204,7 +205,7 @@ public final class CudaOps implements FusedOps {
           chunks,
           hidden,
           shift.stride(0),
-          (float) ReferenceOps.NORM_EPS,
+          (float) NitModel.NORM_EPS,
           stream);
       imageSums(first, second, pack, dShift, dScale);
     }
@@ -305,7 +306,7 @@ public final class CudaOps implements FusedOps {
           qkv.size(0),
           (int) qkv.size(2),
           (int) qkv.size(3),
-          (float) ReferenceOps.QK_NORM_EPS,
+          (float) NitModel.QK_NORM_EPS,
           stream);
     }
   }
@@ -339,7 +340,7 @@ public final class CudaOps implements FusedOps {
           qkv.size(0),
           (int) qkv.size(2),
           headDim,
-          (float) ReferenceOps.QK_NORM_EPS,
+          (float) NitModel.QK_NORM_EPS,
           stream);
       if (dNorm.isPresent()) {
         QkNorm target = dNorm.get();

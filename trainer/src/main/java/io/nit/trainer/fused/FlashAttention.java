@@ -1,5 +1,6 @@
 package io.nit.trainer.fused;
 
+import io.nit.trainer.model.Scopes;
 import java.util.ArrayList;
 import java.util.List;
 import org.bytedeco.javacpp.PointerScope;
@@ -28,16 +29,6 @@ final class FlashAttention {
     return tensors;
   }
 
-  private static void keep(List<Tensor> tensors, PointerScope outer) {
-    for (Tensor tensor : tensors) {
-      if (outer != null) {
-        outer.attach(tensor);
-      } else {
-        tensor.retainReference();
-      }
-    }
-  }
-
   /** See {@link FusedOps#attend}. */
   static Attended forward(Tensor q, Tensor k, Tensor v, Tensor cuSeqlens, long longest) {
     PointerScope outer = PointerScope.getInnerScope();
@@ -63,7 +54,7 @@ final class FlashAttention {
               new IValue(),
               new IValue(), // seqused_k
               new IValue()); // alibi slopes
-      keep(results, outer);
+      results.forEach(tensor -> Scopes.keep(tensor, outer));
     }
     return new Attended(results.get(0), results.subList(1, 4));
   }
@@ -102,7 +93,7 @@ final class FlashAttention {
               new IValue(), // scale
               new IValue(), // window, left and right
               new IValue());
-      keep(results, outer);
+      results.forEach(tensor -> Scopes.keep(tensor, outer));
     }
     return results.toArray(new Tensor[0]);
   }

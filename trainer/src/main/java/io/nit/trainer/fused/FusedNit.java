@@ -4,6 +4,7 @@ import io.nit.core.config.NitConfig;
 import io.nit.trainer.dist.GradientReady;
 import io.nit.trainer.loss.FlowMatchingLoss;
 import io.nit.trainer.model.NitModel;
+import io.nit.trainer.model.Scopes;
 import io.nit.trainer.optim.FlatParameters;
 import java.util.ArrayList;
 import java.util.List;
@@ -36,7 +37,6 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * One step at a time.
  */
 public final class FusedNit implements AutoCloseable {
-  private static final int FREQUENCIES = 128;
   private static final int LARGEST_HIDDEN = 2048;
 
   /**
@@ -169,12 +169,9 @@ public final class FusedNit implements AutoCloseable {
       weights = flat.views(values);
       rounded = flat.views(copy.orElse(values));
       gradients = flat.views(flat.gradients());
-      float[] angles = new float[FREQUENCIES];
-      for (int i = 0; i < FREQUENCIES; i++) {
-        angles[i] = (float) Math.exp(-Math.log(10_000) * i / FREQUENCIES);
-      }
       starts = flat.starts();
-      frequencies = Tensor.create(angles, 1, FREQUENCIES).to(device, ScalarType.Float);
+      float[] angles = NitModel.timeFrequencies();
+      frequencies = Tensor.create(angles, 1, angles.length).to(device, ScalarType.Float);
       embedder = flattened(linear("x_embedder.proj"));
       for (int i = 0; i < config.depth(); i++) {
         blocks.add(block("blocks." + i + "."));
@@ -273,21 +270,9 @@ public final class FusedNit implements AutoCloseable {
     }
     tokens.reserve(pack.tokens());
     images.reserve(pack.images());
-    Losses losses;
     try (NoGradGuard guard = new NoGradGuard()) {
-      losses = new Step(loss, batch, pack, share, first, listener).run();
+      return new Step(loss, batch, pack, share, first, listener).run();
     }
-    return losses;
-  }
-
-  /** Hands a tensor to a scope further out than the one that it was made in. */
-  private static Tensor kept(Tensor tensor, PointerScope outer) {
-    if (outer != null) {
-      outer.attach(tensor);
-    } else {
-      tensor.retainReference();
-    }
-    return tensor;
   }
 
   /** One pack on its way through the model and back. */
@@ -365,10 +350,10 @@ public final class FusedNit implements AutoCloseable {
                 scaled(total, outer), scaled(flow, outer), projection.map(p -> scaled(p, outer)));
 
         Tensor dx = rows("dx", n, d);
-        backwardFinal(dv, active, dx);
+        backwardFinal(dv, dx);
         for (int i = config.depth() - 1; i >= 0; i--) {
           try (PointerScope each = new PointerScope()) {
-            backwardBlock(i, active, dx);
+            backwardBlock(i, dx);
           }
         }
         ops.weightGradient(dx, x, embedder.dWeight, accumulate);
@@ -380,7 +365,7 @@ public final class FusedNit implements AutoCloseable {
     }
 
     private Tensor scaled(Tensor loss, PointerScope outer) {
-      return kept(loss.mul(new Scalar(share)), outer);
+      return Scopes.keep(loss.mul(new Scalar(share)), outer);
     }
 
     // -------------------------------------------------------------- Embedders, in float32
@@ -548,20 +533,21 @@ public final class FusedNit implements AutoCloseable {
         Tensor differentiable =
             FlowMatchingLoss.projection(batch.features().get(), z.to(ScalarType.Float)); // scalar
         differentiable.mul(new Scalar(share * loss.projCoeff())).backward();
-        dProjected = kept(new Tensor(input.grad()), outer); // grad() lives as long as its leaf
+        dProjected =
+            Scopes.keep(new Tensor(input.grad()), outer); // grad() lives as long as its leaf
         try (NoGradGuard off = new NoGradGuard()) {
           for (int i = 0; i < projector.size(); i++) {
             put(projector.get(i).dWeight, leaves.get(2 * i).grad());
             put(projector.get(i).dBias, leaves.get(2 * i + 1).grad());
           }
         }
-        return kept(differentiable.detach(), outer);
+        return Scopes.keep(differentiable.detach(), outer);
       }
     }
 
     // -------------------------------------------------------------- Backward
 
-    private void backwardFinal(Tensor dv, Tensor active, Tensor dx) {
+    private void backwardFinal(Tensor dv, Tensor dx) {
       Tensor h = rows("normed", n, d);
       Tensor dh = rows("dNormed", n, d);
       Tensor dm = modulationGradients(2);
@@ -591,7 +577,7 @@ public final class FusedNit implements AutoCloseable {
     }
 
     /** {@code dx}: towards the residual after the block, then before it. */
-    private void backwardBlock(int index, Tensor active, Tensor dx) {
+    private void backwardBlock(int index, Tensor dx) {
       Block block = blocks.get(index);
       Saved s = saved[index];
       Modulation m = modulations[index];

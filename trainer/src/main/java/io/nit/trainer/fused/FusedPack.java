@@ -6,12 +6,10 @@ import io.nit.core.packing.PackLayout;
 import io.nit.core.rope.Rope2d;
 import io.nit.core.rope.RopeSpec;
 import io.nit.core.rope.RopeTables;
-import java.util.Arrays;
+import io.nit.trainer.model.Weights;
 import java.util.List;
 import org.bytedeco.pytorch.Device;
-import org.bytedeco.pytorch.MemoryFormatOptional;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * What a fused step needs to know of a pack besides its values. The tensors belong to the {@code
@@ -82,34 +80,11 @@ public record FusedPack(
     return List.of(imageIndex, cuSeqlens, cosine, sine, chunks, chunkStarts);
   }
 
-  /** Neighbouring images of equal length as entries of {images, tokens each}. */
-  int[][] runs() {
-    int[][] runs = new int[layout.images()][];
-    int count = 0;
-    for (int i = 0; i < layout.images(); i++) {
-      if (count > 0 && runs[count - 1][1] == layout.tokens(i)) {
-        runs[count - 1][0]++;
-      } else {
-        runs[count++] = new int[] {1, layout.tokens(i)};
-      }
-    }
-    return Arrays.copyOf(runs, count);
-  }
-
-  /** A tensor of {@code values}; on CUDA through pinned memory, so that the host does not wait. */
   private static Tensor upload(float[] values, Device device, long... dims) {
-    return upload(Tensor.create(values, dims), device, ScalarType.Float);
+    return Weights.upload(Tensor.create(values, dims), device);
   }
 
-  /** A tensor of {@code values}, likewise. */
   private static Tensor upload(int[] values, Device device, long... dims) {
-    return upload(Tensor.create(values, dims), device, ScalarType.Int);
-  }
-
-  private static Tensor upload(Tensor host, Device device, ScalarType type) {
-    if (!device.is_cuda()) {
-      return host;
-    }
-    return host.pin_memory().to(device, type, true, false, new MemoryFormatOptional());
+    return Weights.upload(Tensor.create(values, dims), device);
   }
 }

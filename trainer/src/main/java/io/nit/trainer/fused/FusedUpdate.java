@@ -103,11 +103,12 @@ public final class FusedUpdate {
       Optional<Tensor> averaged = average.map(a -> a.values().detach());
       try (PointerScope scope = new PointerScope()) {
         if (part.whole()) {
-          update(values, weights.gradients(), averaged, copy, scalars);
+          update(part, values, weights.gradients(), averaged, copy, scalars);
         } else {
           long from = part.from();
           long count = part.to() - from;
           update(
+              part,
               values.narrow(0, from, count),
               weights.gradients().narrow(0, from, count),
               Optional.empty(),
@@ -132,6 +133,7 @@ public final class FusedUpdate {
   }
 
   private void update(
+      AdamW.Part part,
       Tensor values,
       Tensor gradients,
       Optional<Tensor> averaged,
@@ -140,7 +142,7 @@ public final class FusedUpdate {
     AdamW.Options options = optimizer.options();
     ops.update(
         new FusedOps.UpdateTensors(
-            values, gradients, optimizer.flatExpAvg(), optimizer.flatExpAvgSq(), averaged, rounded),
+            values, gradients, part.expAvg(), part.expAvgSq(), averaged, rounded),
         scalars,
         options.beta1(),
         options.beta2(),

@@ -1,5 +1,7 @@
 package io.nit.trainer.fused;
 
+import io.nit.trainer.model.NitModel;
+import io.nit.trainer.model.PackIndex;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -17,9 +19,6 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * attention's too, are in that type.
  */
 public final class ReferenceOps implements FusedOps {
-  static final double NORM_EPS = 1e-6;
-  static final double QK_NORM_EPS = 1e-5;
-
   /** Pieces in libtorch's operations. */
   public ReferenceOps() {}
 
@@ -95,7 +94,7 @@ public final class ReferenceOps implements FusedOps {
   public void adaLn(Tensor x, Tensor shift, Tensor scale, FusedPack pack, Tensor out) {
     try (PointerScope scope = new PointerScope()) {
       Tensor wide = wide(x);
-      Tensor n = normed(wide, NORM_EPS, inverseFor(wide));
+      Tensor n = normed(wide, NitModel.NORM_EPS, inverseFor(wide));
       out.copy_(n.mul(plusOne(gathered(scale, pack))).add_(gathered(shift, pack)));
     }
   }
@@ -132,7 +131,7 @@ public final class ReferenceOps implements FusedOps {
       Tensor wide = wide(x);
       Tensor d = wide(dOut);
       Tensor inverse = inverseFor(wide);
-      Tensor n = normed(wide, NORM_EPS, inverse);
+      Tensor n = normed(wide, NitModel.NORM_EPS, inverse);
       Tensor factor = plusOne(gathered(scale, pack));
       Tensor change = normBackward(d.mul(factor), n, inverse);
       dx.copy_(dResidual.isPresent() ? change.add_(wide(dResidual.get())) : change);
@@ -208,7 +207,7 @@ public final class ReferenceOps implements FusedOps {
         if (norm.isPresent()) {
           QkNorm n = norm.get();
           z =
-              normed(z, QK_NORM_EPS, inverseFor(z))
+              normed(z, NitModel.QK_NORM_EPS, inverseFor(z))
                   .mul(wide(i == 0 ? n.qWeight() : n.kWeight()))
                   .add_(wide(i == 0 ? n.qBias() : n.kBias()));
         }
@@ -236,7 +235,7 @@ public final class ReferenceOps implements FusedOps {
           Tensor weight = wide(i == 0 ? norm.get().qWeight() : norm.get().kWeight());
           Tensor x = wide(qkv.select(1, i));
           Tensor inverse = inverseFor(x);
-          Tensor n = normed(x, QK_NORM_EPS, inverse);
+          Tensor n = normed(x, NitModel.QK_NORM_EPS, inverse);
           put(i == 0 ? target.qWeight() : target.kWeight(), dz.mul(n).sum(0, 1), accumulate);
           put(i == 0 ? target.qBias() : target.kBias(), dz.sum(0, 1), accumulate);
           dz = normBackward(dz.mul(weight), n, inverse);
@@ -266,7 +265,7 @@ public final class ReferenceOps implements FusedOps {
     Tensor out = torch.empty_like(v.contiguous());
     try (PointerScope scope = new PointerScope()) {
       int at = 0;
-      for (int[] run : pack.runs()) {
+      for (int[] run : PackIndex.runs(pack.layout())) {
         int count = run[0] * run[1];
         try (PointerScope each = new PointerScope()) {
           Tensor weights =
@@ -290,7 +289,7 @@ public final class ReferenceOps implements FusedOps {
     }
     Scalar scale = new Scalar(1 / Math.sqrt(q.size(2)));
     int at = 0;
-    for (int[] run : pack.runs()) {
+    for (int[] run : PackIndex.runs(pack.layout())) {
       int count = run[0] * run[1];
       try (PointerScope each = new PointerScope()) {
         Tensor qs = batch(q.narrow(0, at, count), run);

@@ -11,7 +11,6 @@ import java.util.List;
 import java.util.Optional;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Device;
-import org.bytedeco.pytorch.MemoryFormatOptional;
 import org.bytedeco.pytorch.Stream;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.cuda.CUDAStream;
@@ -44,14 +43,8 @@ record StepInputs(
         fused ? Optional.of(FusedPack.of(shard.layout(), config, rope, device)) : Optional.empty());
   }
 
-  /** By way of locked memory, which a GPU reads by itself. */
   private static Tensor tensor(float[] values, Device device, long... dims) {
-    Tensor host = Tensor.create(values, dims);
-    if (!device.is_cuda()) {
-      return host;
-    }
-    return host.pin_memory()
-        .to(device, host.scalar_type(), true, false, new MemoryFormatOptional());
+    return Weights.upload(Tensor.create(values, dims), device);
   }
 
   private List<Tensor> tensors() {

@@ -78,6 +78,7 @@ public final class Trainer implements AutoCloseable {
   private final Collectives collectives;
   private final Throughput throughput = new Throughput();
   private final SkippedSteps skipped = new SkippedSteps("rows");
+  private final Opened opened = new Opened();
   private boolean closed;
 
   /**
@@ -145,13 +146,10 @@ public final class Trainer implements AutoCloseable {
     draws = new Draws(options.seed());
     description = new ModelFile(config.toNode(), data.codec(), data.labels());
     AttentionPath path = AttentionPath.forDevice(device);
-    model = new NitModel(config, align, device, path);
-    List<AutoCloseable> opened = new ArrayList<>(List.of(model));
     try {
-      average = new NitModel(config, align, device, path);
-      opened.add(0, average);
-      weights = new FlatParameters(model.parameters(), true);
-      opened.add(0, weights);
+      model = opened.add(new NitModel(config, align, device, path));
+      average = opened.add(new NitModel(config, align, device, path));
+      weights = opened.add(new FlatParameters(model.parameters(), true));
       Initializer.initialize(model, options.seed());
       ema = new Ema(average);
       ema.copyFrom(model);
@@ -159,12 +157,12 @@ public final class Trainer implements AutoCloseable {
       sharded = shardOptimizer && world() > 1;
       int rank = collectives.ranks().rank();
       optimizer =
-          sharded
-              ? new AdamW(weights, options.adamW(), parts.from(rank), parts.to(rank))
-              : new AdamW(weights, options.adamW());
-      opened.add(0, optimizer);
+          opened.add(
+              sharded
+                  ? new AdamW(weights, options.adamW(), parts.from(rank), parts.to(rank))
+                  : new AdamW(weights, options.adamW()));
       fused = FusedStep.choose(how, model, average, weights, optimizer, options, collectives);
-      fused.ifPresent(one -> opened.add(0, one));
+      fused.ifPresent(opened::add);
       TrainOptions.Pace pace = options.pace();
       checkpoints =
           new CheckpointWriter(
@@ -173,21 +171,11 @@ public final class Trainer implements AutoCloseable {
               new Snapshot(new Checkpoint.Trained(model, ema, optimizer), collectives),
               collectives.ranks().leads());
     } catch (RuntimeException e) {
-      closeAll(opened);
+      opened.close();
       throw e;
     }
     Devices.setThreads(1);
     workers = new Workers(device.is_cuda() ? 1 : threads);
-  }
-
-  private static void closeAll(List<AutoCloseable> opened) {
-    for (AutoCloseable one : opened) {
-      try {
-        one.close();
-      } catch (Exception e) {
-        throw new IllegalStateException(e); // none of them throws
-      }
-    }
   }
 
   /**
@@ -337,10 +325,14 @@ public final class Trainer implements AutoCloseable {
       if (world() == 1) {
         return wish;
       }
-      double[] counts = new double[3];
+      double[] counts = new double[TrainingLoop.WISHES];
       counts[wish] = 1;
       collectives.sum(counts);
-      return counts[2] > 0 ? 2 : counts[1] > 0 ? 1 : 0;
+      int strongest = counts.length - 1;
+      while (counts[strongest] == 0) {
+        strongest--;
+      }
+      return strongest;
     }
 
     @Override
@@ -622,8 +614,7 @@ public final class Trainer implements AutoCloseable {
       closed = true;
       checkpoints.close();
       workers.close();
-      fused.ifPresent(FusedStep::close);
-      closeAll(List.of(optimizer, weights, average, model));
+      opened.close();
     }
   }
 }

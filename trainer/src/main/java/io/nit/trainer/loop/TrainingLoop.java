@@ -77,6 +77,9 @@ public final class TrainingLoop {
   private static final int END = 1;
   private static final int STOP = 2;
 
+  /** How many different wishes there are, for {@link Training#agree}. */
+  static final int WISHES = STOP + 1;
+
   private final LearningRate learningRate;
   private final TrainOptions.Pace pace;
 

@@ -39,8 +39,22 @@ import org.bytedeco.pytorch.global.torch;
  * throws {@link IllegalStateException} after it. One forward at a time.
  */
 public final class NitModel implements Network, AutoCloseable {
-  private static final double NORM_EPS = 1e-6;
-  private static final double QK_NORM_EPS = 1e-5;
+  /** ε of the norms that are modulated. */
+  public static final double NORM_EPS = 1e-6;
+
+  /** ε of the norms on q and k. */
+  public static final double QK_NORM_EPS = 1e-5;
+
+  private static final int FREQUENCIES = 128;
+
+  /** What t is multiplied by for its sinusoids, [128]. */
+  public static float[] timeFrequencies() {
+    float[] values = new float[FREQUENCIES];
+    for (int i = 0; i < FREQUENCIES; i++) {
+      values[i] = (float) Math.exp(-Math.log(10_000) * i / FREQUENCIES);
+    }
+    return values;
+  }
 
   // ---------------------------------------------------------------- Embedders
 
@@ -67,17 +81,12 @@ public final class NitModel implements Network, AutoCloseable {
 
   /** Sinusoids of t, cosines first, through an MLP. */
   static final class TimestepEmbedder extends Module {
-    private static final int FREQUENCIES = 128;
     private final Tensor frequencies;
     private final LinearImpl mlp0;
     private final LinearImpl mlp2;
 
     TimestepEmbedder(long hidden) {
-      float[] values = new float[FREQUENCIES];
-      for (int i = 0; i < FREQUENCIES; i++) {
-        values[i] = (float) Math.exp(-Math.log(10_000) * i / FREQUENCIES);
-      }
-      frequencies = register_buffer("frequencies", Tensor.create(values, FREQUENCIES));
+      frequencies = register_buffer("frequencies", Tensor.create(timeFrequencies(), FREQUENCIES));
       Module mlp = register_module("mlp", new Module("mlp"));
       mlp0 = mlp.register_module("0", new LinearImpl(2 * FREQUENCIES, hidden));
       mlp2 = mlp.register_module("2", new LinearImpl(hidden, hidden));

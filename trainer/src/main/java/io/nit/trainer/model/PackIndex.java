@@ -46,7 +46,8 @@ public record PackIndex(PackLayout layout, Tensor imageIndex, Tensor rotation, i
     return torch.view_as_complex(real.to(device, torch.ScalarType.Float));
   }
 
-  private static int[][] runs(PackLayout layout) {
+  /** Neighbouring images of equal length as entries of {images, tokens each}. */
+  public static int[][] runs(PackLayout layout) {
     int[][] runs = new int[layout.images()][];
     int count = 0;
     for (int i = 0; i < layout.images(); i++) {

@@ -15,6 +15,7 @@ import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.MemoryFormatOptional;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -72,6 +73,18 @@ public final class Weights {
    */
   public static Tensor indices(long[] values, Device device) {
     return Tensor.create(values, values.length).to(device, torch.ScalarType.Long);
+  }
+
+  /**
+   * A tensor of the host on {@code device}, for a GPU by way of locked memory, which it reads by
+   * itself while the host goes on; belongs to the open {@code PointerScope}.
+   */
+  public static Tensor upload(Tensor host, Device device) {
+    if (!device.is_cuda()) {
+      return host;
+    }
+    return host.pin_memory()
+        .to(device, host.scalar_type(), true, false, new MemoryFormatOptional());
   }
 
   /**

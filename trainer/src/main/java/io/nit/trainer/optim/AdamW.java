@@ -194,8 +194,7 @@ public final class AdamW implements AutoCloseable {
     open();
     try (PointerScope scope = new PointerScope();
         NoGradGuard guard = new NoGradGuard()) {
-      counted.add_(good);
-      Tensor k = counted.add(new Scalar((double) step)).clamp_min(new Scalar(1.0));
+      Tensor k = count(good);
       Tensor one = remaining(k, options.beta1); // 1 - β₁ᵏ
       Tensor correction = remaining(k, options.beta2).sqrt().to(torch.ScalarType.Float);
       Tensor down = one.reciprocal().mul(good).mul(new Scalar(-learningRate));
@@ -220,8 +219,8 @@ public final class AdamW implements AutoCloseable {
   }
 
   /**
-   * Counts a step where {@code good} is 1, for a caller that changes parameters, {@link #expAvg}
-   * and {@link #expAvgSq} itself, on the device.
+   * Counts a step where {@code good} is 1, for a caller that changes parameters and its {@link
+   * #part}'s moments itself, on the device.
    *
    * @param good float32 scalar on the parameters' device
    * @return float32 [3] on the device: {@code lr / (1 - β₁ᵏ)}, {@code √(1 - β₂ᵏ)}, {@code 1 -
@@ -230,8 +229,7 @@ public final class AdamW implements AutoCloseable {
   public Tensor advance(double learningRate, Tensor good) {
     open();
     try (NoGradGuard guard = new NoGradGuard()) {
-      counted.add_(good);
-      Tensor k = counted.add(new Scalar((double) step)).clamp_min(new Scalar(1.0));
+      Tensor k = count(good);
       Tensor stepSize = remaining(k, options.beta1).reciprocal().mul(new Scalar(learningRate));
       Tensor correction = remaining(k, options.beta2).sqrt();
       Tensor decay = torch.full_like(k, new Scalar(1 - learningRate * options.weightDecay));
@@ -244,14 +242,10 @@ public final class AdamW implements AutoCloseable {
     return options;
   }
 
-  /** m of all parameters in one tensor, for an optimizer of {@link FlatParameters}. */
-  public Tensor flatExpAvg() {
-    return slots.get(0).m;
-  }
-
-  /** v of all parameters in one tensor, for an optimizer of {@link FlatParameters}. */
-  public Tensor flatExpAvgSq() {
-    return slots.get(0).v;
+  /** Counts a step where {@code good} is 1; k, at least 1, float64 scalar on the device. */
+  private Tensor count(Tensor good) {
+    counted.add_(good);
+    return counted.add(new Scalar((double) step)).clamp_min(new Scalar(1.0));
   }
 
   /** 1 - βᵏ, float64; β = 0 gives 1. */

@@ -81,12 +81,12 @@ public final class FlatParameters implements AutoCloseable {
    */
   public Map<String, Tensor> views(Tensor flat) {
     Map<String, Tensor> views = new LinkedHashMap<>();
-    long at = 0;
-    for (Map.Entry<String, Tensor> entry : parameters.entrySet()) {
-      Tensor parameter = entry.getValue();
-      views.put(entry.getKey(), flat.narrow(0, at, parameter.numel()).view_as(parameter));
-      at += padded(parameter.numel());
-    }
+    starts()
+        .forEach(
+            (name, at) -> {
+              Tensor parameter = parameters.get(name);
+              views.put(name, flat.narrow(0, at, parameter.numel()).view_as(parameter));
+            });
     return Collections.unmodifiableMap(views);
   }
 

@@ -18,10 +18,6 @@ import org.bytedeco.pytorch.global.torch;
  * model's own forward.
  */
 final class AutocastForward {
-  private static final double NORM_EPS = 1e-6;
-  private static final double QK_NORM_EPS = 1e-5;
-  private static final int FREQUENCIES = 128;
-
   private final NitConfig config;
   private final Map<String, Tensor> weights;
   private final AttentionPath path;
@@ -59,11 +55,9 @@ final class AutocastForward {
   }
 
   private Tensor times(Tensor t) {
-    float[] values = new float[FREQUENCIES];
-    for (int i = 0; i < FREQUENCIES; i++) {
-      values[i] = (float) Math.exp(-Math.log(10_000) * i / FREQUENCIES);
-    }
-    Tensor angles = t.unsqueeze(1).mul(Tensor.create(values, FREQUENCIES)); // [images, 128]
+    float[] frequencies = NitModel.timeFrequencies();
+    Tensor angles =
+        t.unsqueeze(1).mul(Tensor.create(frequencies, frequencies.length)); // [images, 128]
     Tensor waves = torch.cat(new TensorVector(angles.cos(), angles.sin()), 1); // [images, 256]
     return linear("t_embedder.mlp.2", torch.silu(linear("t_embedder.mlp.0", waves)));
   }
@@ -99,7 +93,7 @@ final class AutocastForward {
               new long[] {config.headDim()},
               new TensorOptional(weight(norm + ".weight")),
               new TensorOptional(weight(norm + ".bias")),
-              QK_NORM_EPS,
+              NitModel.QK_NORM_EPS,
               false);
     }
     Tensor pairs = torch.view_as_complex(wide.unflatten(2, -1, 2).contiguous());
@@ -122,7 +116,7 @@ final class AutocastForward {
             new long[] {config.hiddenSize()},
             new TensorOptional(),
             new TensorOptional(),
-            NORM_EPS,
+            NitModel.NORM_EPS,
             false);
     return normed.mul(scale.add(new Scalar(1f))).add(shift); // [tokens, hidden] float32
   }

@@ -17,6 +17,7 @@ import io.nit.trainer.checkpoint.Snapshot;
 import io.nit.trainer.checkpoint.TrainingState;
 import io.nit.trainer.data.PictureSet;
 import io.nit.trainer.data.Prefetcher;
+import io.nit.trainer.loop.Opened;
 import io.nit.trainer.loop.RunFolder;
 import io.nit.trainer.loop.SkippedSteps;
 import io.nit.trainer.loop.TrainOptions;
@@ -90,6 +91,7 @@ public final class ReconstructionTrainer implements AutoCloseable {
   private final Workers workers;
   private final SkippedSteps skipped = new SkippedSteps("pictures");
   private long step;
+  private final Opened opened = new Opened();
   private boolean closed;
 
   /**
@@ -122,16 +124,15 @@ public final class ReconstructionTrainer implements AutoCloseable {
     ModelFile description = new ModelFile(config.toNode(), Optional.empty(), List.of());
     boolean heldOut = split.heldOut().length > 0;
     validation = validation(heldOut ? split.heldOut() : split.atLeast(Validation.SHOWN));
-    List<AutoCloseable> opened = new ArrayList<>();
     try {
-      model = opened(opened, new DcAe(config, device));
-      average = opened(opened, new DcAe(config, device));
-      weights = opened(opened, new FlatParameters(model.parameters(), true));
-      averaged = opened(opened, new FlatParameters(average.parameters(), false));
+      model = opened.add(new DcAe(config, device));
+      average = opened.add(new DcAe(config, device));
+      weights = opened.add(new FlatParameters(model.parameters(), true));
+      averaged = opened.add(new FlatParameters(average.parameters(), false));
       DcAeInitializer.initialize(model, options.seed());
       ema = new Ema(average);
       ema.copyFrom(model);
-      optimizer = opened(opened, new AdamW(weights, options.adamW()));
+      optimizer = opened.add(new AdamW(weights, options.adamW()));
       try (PointerScope scope = new PointerScope()) {
         numbers = torch.zeros(MOST_UNREAD, NUMBERS).to(device, torch.ScalarType.Float);
         numbers.retainReference();
@@ -139,26 +140,11 @@ public final class ReconstructionTrainer implements AutoCloseable {
       Snapshot snapshot = new Snapshot(new Checkpoint.Trained(model, ema, optimizer));
       checkpoints = new CheckpointWriter(store, description, snapshot, true);
     } catch (RuntimeException e) {
-      closeAll(opened);
+      opened.close();
       throw e;
     }
     Devices.setThreads(1);
     workers = new Workers(device.is_cuda() ? 1 : threads);
-  }
-
-  private static <T extends AutoCloseable> T opened(List<AutoCloseable> all, T one) {
-    all.add(0, one);
-    return one;
-  }
-
-  private static void closeAll(List<AutoCloseable> opened) {
-    for (AutoCloseable one : opened) {
-      try {
-        one.close();
-      } catch (Exception e) {
-        throw new IllegalStateException(e); // none of them throws
-      }
-    }
   }
 
   private Validation validation(int[] pictures) {
@@ -430,7 +416,7 @@ public final class ReconstructionTrainer implements AutoCloseable {
       checkpoints.close();
       workers.close();
       numbers.close();
-      closeAll(List.of(optimizer, averaged, weights, average, model));
+      opened.close();
     }
   }
 }

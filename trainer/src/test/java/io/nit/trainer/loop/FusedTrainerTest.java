@@ -1,5 +1,7 @@
 package io.nit.trainer.loop;
 
+import static io.nit.trainer.loop.SmallRun.config;
+import static io.nit.trainer.loop.SmallRun.options;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -7,17 +9,13 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.nit.core.cli.StopSignal;
-import io.nit.core.config.NitConfig;
 import io.nit.testing.Errors;
 import io.nit.trainer.checkpoint.Checkpoint;
 import io.nit.trainer.dist.Collectives;
 import io.nit.trainer.dist.LocalRanks;
-import io.nit.trainer.loss.FlowMatchingLoss;
 import io.nit.trainer.metrics.MetricsLog;
 import io.nit.trainer.model.Devices;
 import io.nit.trainer.model.Weights;
-import io.nit.trainer.optim.AdamW;
-import io.nit.trainer.optim.LearningRate;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -46,34 +44,6 @@ class FusedTrainerTest {
   @BeforeAll
   static void oneThread() {
     Devices.setThreads(1);
-  }
-
-  private static NitConfig config() {
-    return NitConfig.s()
-        .with(
-            Map.of(
-                "hidden_size", 32,
-                "depth", 2,
-                "num_heads", 2,
-                "encoder_depth", 1,
-                "in_channels", SyntheticData.CHANNELS,
-                "num_classes", 3));
-  }
-
-  private static TrainOptions options(long steps, int accumulate, long checkpointEvery) {
-    return new TrainOptions(
-        new LearningRate(LearningRate.Schedule.COSINE, 1e-3, 2, steps),
-        AdamW.Options.STANDARD,
-        1,
-        0.9,
-        true,
-        accumulate,
-        0.4,
-        0,
-        1,
-        new FlowMatchingLoss(true, 0),
-        7,
-        new TrainOptions.Pace(checkpointEvery, 2, 0, 1, 0));
   }
 
   private Trainer trainer(TrainOptions options, String run, StepOptions how) {

@@ -1,5 +1,7 @@
 package io.nit.trainer.loop;
 
+import static io.nit.trainer.loop.SmallRun.config;
+import static io.nit.trainer.loop.SmallRun.options;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -35,9 +37,7 @@ import io.nit.trainer.model.Devices;
 import io.nit.trainer.model.NitModel;
 import io.nit.trainer.model.PackIndex;
 import io.nit.trainer.model.Weights;
-import io.nit.trainer.optim.AdamW;
 import io.nit.trainer.optim.GradNorm;
-import io.nit.trainer.optim.LearningRate;
 import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -68,40 +68,6 @@ class TrainerTest {
   @BeforeAll
   static void oneThread() {
     Devices.setThreads(1);
-  }
-
-  private static NitConfig config() {
-    return NitConfig.s()
-        .with(
-            Map.of(
-                "hidden_size",
-                32,
-                "depth",
-                2,
-                "num_heads",
-                2,
-                "encoder_depth",
-                1,
-                "in_channels",
-                SyntheticData.CHANNELS,
-                "num_classes",
-                3));
-  }
-
-  private static TrainOptions options(long steps, int accumulate, long checkpointEvery) {
-    return new TrainOptions(
-        new LearningRate(LearningRate.Schedule.COSINE, 1e-3, 2, steps),
-        AdamW.Options.STANDARD,
-        1,
-        0.9,
-        true,
-        accumulate,
-        0.4,
-        0,
-        1,
-        new FlowMatchingLoss(true, 0),
-        7,
-        new TrainOptions.Pace(checkpointEvery, 2, 0, 1, 0));
   }
 
   private Trainer trainer(SyntheticData data, TrainOptions options, String run) {
