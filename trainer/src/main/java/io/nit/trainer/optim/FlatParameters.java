@@ -41,20 +41,22 @@ public final class FlatParameters implements AutoCloseable {
         NoGradGuard guard = new NoGradGuard()) {
       scope.detach(guard);
       Tensor first = parameters.values().iterator().next();
-      values = torch.zeros(size).to(first.device(), torch.ScalarType.Float);
-      views(values)
-          .forEach(
-              (name, view) -> {
-                Tensor parameter = parameters.get(name);
-                view.copy_(parameter.detach());
-                parameter.set_data(view);
-              });
+      values = first.new_zeros(size);
+      views(values).forEach((name, view) -> move(parameters.get(name), view));
       if (trained) {
         Tensor gradients = torch.zeros_like(values);
         views(gradients).forEach((name, view) -> parameters.get(name).mutable_grad().put(view));
         values.mutable_grad().put(gradients);
       }
       owned = scope.extend();
+    }
+  }
+
+  /** Leaves nothing behind that would keep the parameter's own memory, as much as all of this. */
+  private static void move(Tensor parameter, Tensor view) {
+    try (PointerScope scope = new PointerScope()) {
+      view.copy_(parameter.detach());
+      parameter.set_data(view);
     }
   }
 

@@ -121,4 +121,18 @@ class FlatParametersTest {
     plain.forEach(
         (name, p) -> assertArrayEquals(Weights.floats(p), Weights.floats(moved.get(name)), name));
   }
+
+  @Test
+  void theParametersOwnMemoryIsGivenBack() {
+    Map<String, Tensor> parameters = parameters();
+    Map<String, Tensor> holders = new LinkedHashMap<>();
+    parameters.forEach((name, p) -> holders.put(name, p.detach()));
+    Map<String, Long> before = new LinkedHashMap<>();
+    holders.forEach((name, holder) -> before.put(name, holder.storage().use_count()));
+    try (FlatParameters flat = new FlatParameters(parameters, true)) {
+      holders.forEach(
+          (name, holder) -> assertEquals(before.get(name) - 1, holder.storage().use_count(), name));
+      assertEquals(64 * 4, flat.values().numel());
+    }
+  }
 }
