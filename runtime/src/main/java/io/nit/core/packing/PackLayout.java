@@ -64,6 +64,16 @@ public final class PackLayout {
     return of(h, w);
   }
 
+  /**
+   * The layout of some images, one after the other.
+   *
+   * @param from the first one
+   * @param to the one behind the last
+   */
+  public PackLayout part(int from, int to) {
+    return new PackLayout(Arrays.copyOfRange(h, from, to), Arrays.copyOfRange(w, from, to));
+  }
+
   /** B. */
   public int images() {
     return h.length;

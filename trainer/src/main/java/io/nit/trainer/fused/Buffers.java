@@ -16,21 +16,33 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  */
 final class Buffers implements AutoCloseable {
   private final Device device;
+  private final int step;
   private final Map<String, Tensor> all = new HashMap<>();
   private long capacity;
 
-  /** Buffers on a device, for {@code rows} rows at first; they grow when more are asked for. */
-  Buffers(Device device, long rows) {
+  /**
+   * Buffers on a device, without room at first.
+   *
+   * @param step their rows are a multiple of this, so that they grow seldom
+   */
+  Buffers(Device device, int step) {
     this.device = device;
-    capacity = rows;
+    this.step = step;
   }
 
-  /** Makes room for {@code rows} rows in every buffer; what they hold is lost if they grow. */
-  void reserve(long rows) {
-    if (rows > capacity) {
-      close();
-      capacity = rows;
+  /**
+   * Makes room for {@code rows} rows in every buffer; what they hold is lost if they grow.
+   *
+   * @return whether memory was given back for that
+   */
+  boolean reserve(long rows) {
+    if (rows <= capacity) {
+      return false;
     }
+    boolean held = !all.isEmpty();
+    close();
+    capacity = (rows + step - 1) / step * step;
+    return held;
   }
 
   /**

@@ -21,6 +21,8 @@ import org.bytedeco.pytorch.global.torch_cuda;
  */
 public final class CudaOps implements FusedOps {
   private static final int PARTIAL_COLUMNS = 1024;
+  private static final int PARTIAL_STEP = 2048; // rows of partial sums, 8 MiB
+  private static final int RESULT_ROWS = 1024;
 
   private final NitKernels kernels;
   private final Cublas products;
@@ -51,7 +53,7 @@ public final class CudaOps implements FusedOps {
       generator = state.subList(1, 3);
       owned = scope.extend();
     }
-    scratch = new Buffers(device, 1);
+    scratch = new Buffers(device, PARTIAL_STEP);
   }
 
   private static long address(Tensor tensor) {
@@ -370,7 +372,9 @@ public final class CudaOps implements FusedOps {
     }
     long n = q.size(0);
     long heads = q.size(1);
-    Tensor out = v.new_empty(n, heads, q.size(2));
+    // One size for packs of about the same tokens, so that the allocator has it from the last step.
+    long room = ceil(n, RESULT_ROWS) * RESULT_ROWS;
+    Tensor out = v.new_empty(room, heads, q.size(2)).narrow(0, 0, n);
     Tensor logSumExp = pack.cosine().new_empty(heads, n); // float32
     try (PointerScope scope = new PointerScope()) {
       TrainingKernels.attention(
@@ -393,26 +397,55 @@ public final class CudaOps implements FusedOps {
 
   @Override
   public Tensor[] attendBackward(
-      Tensor dOut, Tensor q, Tensor k, Tensor v, Attended attended, FusedPack pack) {
-    List<Tensor> state = attended.state();
+      Tensor dOut,
+      Tensor q,
+      Tensor k,
+      Tensor v,
+      Attended attended,
+      FusedPack pack,
+      FusedPack.Part part) {
+    FusedPack own = part.pack();
+    Tensor logSumExp = attended.state().get(0);
+    if (own != pack) {
+      // FlashAttention takes neither strides nor a first token here.
+      logSumExp =
+          logSumExp.dim() == 2
+              ? logSumExp.narrow(1, part.start(), own.tokens()).contiguous() // [H, N]
+              : logSumExp
+                  .narrow(0, part.image(), own.images())
+                  .narrow(2, 0, own.longest())
+                  .contiguous(); // [B, H, longest]
+    }
     if (hopper && padded) {
-      long heads = q.size(1);
-      Tensor laidOut = pack.cosine().new_empty(pack.images(), heads, pack.longest());
-      try (PointerScope scope = new PointerScope()) {
-        TrainingKernels.padLogSumExp(
-            address(state.get(0)),
-            address(pack.imageIndex()),
-            address(pack.cuSeqlens()),
-            address(laidOut),
-            pack.tokens(),
-            (int) heads,
-            pack.longest(),
-            stream);
-      }
-      state = List.of(laidOut, state.get(1), state.get(2));
+      logSumExp = padded(logSumExp, own, (int) q.size(1));
     }
     return FlashAttention.backward(
-        dOut, q, k, v, new Attended(attended.out(), state), pack.cuSeqlens(), pack.longest());
+        part.rows(dOut),
+        part.rows(q),
+        part.rows(k),
+        part.rows(v),
+        new Attended(
+            part.rows(attended.out()),
+            List.of(logSumExp, attended.state().get(1), attended.state().get(2))),
+        own.cuSeqlens(),
+        own.longest());
+  }
+
+  /** From [H, N] to [B, H, longest]. */
+  private Tensor padded(Tensor logSumExp, FusedPack pack, int heads) {
+    Tensor laidOut = logSumExp.new_empty(pack.images(), heads, pack.longest());
+    try (PointerScope scope = new PointerScope()) {
+      TrainingKernels.padLogSumExp(
+          address(logSumExp),
+          address(pack.imageIndex()),
+          address(pack.cuSeqlens()),
+          address(laidOut),
+          pack.tokens(),
+          heads,
+          pack.longest(),
+          stream);
+    }
+    return laidOut;
   }
 
   @Override

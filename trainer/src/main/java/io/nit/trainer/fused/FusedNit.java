@@ -3,6 +3,7 @@ package io.nit.trainer.fused;
 import io.nit.core.config.NitConfig;
 import io.nit.trainer.dist.GradientReady;
 import io.nit.trainer.loss.FlowMatchingLoss;
+import io.nit.trainer.model.GpuMemory;
 import io.nit.trainer.model.NitModel;
 import io.nit.trainer.model.Scopes;
 import io.nit.trainer.optim.FlatParameters;
@@ -26,10 +27,10 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * the compute type T, bfloat16 or float32.
  *
  * <p>Of every block the forward keeps the residual before it and in its middle, q, k and v before
- * norm and rotation, attention's result, both branches' results and the MLP's pre-activation: 12
- * times [tokens, hidden]. Norms, rotations and GELU are computed once more in the backward, in the
- * pass that needs them anyhow. With checkpointing only the residual before it is kept, and the
- * backward begins a block with its forward.
+ * norm and rotation, q and k after them, attention's result, both branches' results and the MLP's
+ * pre-activation: 14 times [tokens, hidden]. Norms and GELU are computed once more in the backward,
+ * in the pass that needs them anyhow; the rotation would be a pass of its own. With checkpointing
+ * only the residual before it is kept, and the backward begins a block with its forward.
  *
  * <p>Legend: N tokens, B images, D hidden, W the MLP's width, r a modulation's rank.
  *
@@ -38,6 +39,8 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  */
 public final class FusedNit implements AutoCloseable {
   private static final int LARGEST_HIDDEN = 2048;
+  private static final int TOKEN_STEP = 256; // rows by which the activations grow
+  private static final int IMAGE_STEP = 128;
 
   /**
    * Why {@link CudaOps} cannot take a config; empty if it can.
@@ -87,6 +90,7 @@ public final class FusedNit implements AutoCloseable {
     Tensor x; // [N, D]
     Tensor middle; // [N, D]
     Tensor qkv; // [N, 3D]
+    Tensor rotated; // q and k, [N, 2, H, d]
     Attended attended; // [N, H, d]
     Tensor attention; // [N, D], attention's branch
     Tensor hidden; // [N, W], before GELU
@@ -162,8 +166,8 @@ public final class FusedNit implements AutoCloseable {
     this.flat = flat;
     try (PointerScope scope = new PointerScope()) {
       device = new Device(model.device());
-      tokens = new Buffers(device, 1);
-      images = new Buffers(device, 1);
+      tokens = new Buffers(device, TOKEN_STEP);
+      images = new Buffers(device, IMAGE_STEP);
       Tensor values = flat.values().detach();
       copy = type == ScalarType.Float ? Optional.empty() : Optional.of(values.to(type));
       weights = flat.views(values);
@@ -268,7 +272,9 @@ public final class FusedNit implements AutoCloseable {
     if (closed) {
       throw new IllegalStateException("FusedNit is closed");
     }
-    tokens.reserve(pack.tokens());
+    if (tokens.reserve(pack.tokens()) && device.is_cuda()) {
+      GpuMemory.releaseUnused(); // nothing that is made from here on fits into the old buffers
+    }
     images.reserve(pack.images());
     try (NoGradGuard guard = new NoGradGuard()) {
       return new Step(loss, batch, pack, share, first, listener).run();
@@ -491,11 +497,13 @@ public final class FusedNit implements AutoCloseable {
       String kept = checkpointing ? "" : "." + index;
       s.middle = rows("middle" + kept, n, d);
       s.qkv = rows("qkv" + kept, n, 3 * d);
+      s.rotated = heads(rows("rotated" + kept, n, 2 * d), 2);
       s.attention = rows("attention" + kept, n, d);
       s.hidden = rows("hidden" + kept, n, config.mlpHidden());
       s.mlp = rows("mlp" + kept, n, d);
       ops.linear(h, block.qkv.weight, block.qkv.bias, s.qkv);
-      Tensor qk = rotated(block, s);
+      Tensor qk = s.rotated;
+      ops.rotate(heads(s.qkv, 3), block.norm, pack, qk);
       s.attended = ops.attend(qk.select(1, 0), qk.select(1, 1), heads(s.qkv, 3).select(1, 2), pack);
       ops.linear(s.attended.out().flatten(1, 2), block.proj.weight, block.proj.bias, s.attention);
       ops.gatedAdaLn(s.x, s.attention, m.part(2), m.part(3), m.part(4), pack, s.middle, h);
@@ -507,12 +515,6 @@ public final class FusedNit implements AutoCloseable {
 
     private Tensor heads(Tensor packed, int parts) {
       return packed.view(n, parts, config.numHeads(), config.headDim());
-    }
-
-    private Tensor rotated(Block block, Saved s) {
-      Tensor qk = heads(rows("qk", n, 2 * d), 2); // [N, 2, H, d]
-      ops.rotate(heads(s.qkv, 3), block.norm, pack, qk);
-      return qk;
     }
 
     /** The REPA head, forward and backward by autograd: three products, once a step. */
@@ -576,6 +578,31 @@ public final class FusedNit implements AutoCloseable {
       listener.ready(finalFrom, flat.values().numel());
     }
 
+    /** From attention's result to q, k and v before norm and rotation. */
+    private void backwardAttention(Block block, Saved s, Tensor dAttended, Tensor dQkv) {
+      for (FusedPack.Part part : pack.parts()) {
+        try (PointerScope scope = new PointerScope()) {
+          Tensor[] gradients =
+              ops.attendBackward(
+                  heads(dAttended, 1).select(1, 0),
+                  s.rotated.select(1, 0),
+                  s.rotated.select(1, 1),
+                  heads(s.qkv, 3).select(1, 2),
+                  s.attended,
+                  pack,
+                  part);
+          ops.rotateBackward(
+              gradients,
+              part.rows(heads(s.qkv, 3)),
+              block.norm,
+              part.pack(),
+              part.rows(heads(dQkv, 3)),
+              block.dNorm,
+              accumulate || part.start() > 0);
+        }
+      }
+    }
+
     /** {@code dx}: towards the residual after the block, then before it. */
     private void backwardBlock(int index, Tensor dx) {
       Block block = blocks.get(index);
@@ -619,18 +646,8 @@ public final class FusedNit implements AutoCloseable {
       Tensor dAttended = dh;
       ops.inputGradient(dBranch, block.proj.weight, dAttended);
       ops.weightGradient(dBranch, s.attended.out().flatten(1, 2), block.proj.dWeight, accumulate);
-      Tensor qk = rotated(block, s);
-      Tensor[] gradients =
-          ops.attendBackward(
-              dAttended.view(n, config.numHeads(), config.headDim()),
-              qk.select(1, 0),
-              qk.select(1, 1),
-              heads(s.qkv, 3).select(1, 2),
-              s.attended,
-              pack);
       Tensor dQkv = rows("dQkv", n, 3 * d);
-      ops.rotateBackward(
-          gradients, heads(s.qkv, 3), block.norm, pack, heads(dQkv, 3), block.dNorm, accumulate);
+      backwardAttention(block, s, dAttended, dQkv);
       ops.biasGradient(dQkv, block.qkv.dBias, accumulate);
       ops.inputGradient(dQkv, block.qkv.weight, dh);
       ops.adaLnBackward(

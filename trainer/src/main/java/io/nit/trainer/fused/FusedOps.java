@@ -120,8 +120,26 @@ public interface FusedOps extends AutoCloseable {
   Attended attend(Tensor q, Tensor k, Tensor v, FusedPack pack);
 
   /** Backward of {@link #attend}: dq, dk and dv, each [N, H, d] T, dense. */
+  default Tensor[] attendBackward(
+      Tensor dOut, Tensor q, Tensor k, Tensor v, Attended attended, FusedPack pack) {
+    return attendBackward(dOut, q, k, v, attended, pack, pack.whole());
+  }
+
+  /**
+   * Backward of {@link #attend} for a part of the images.
+   *
+   * @param dOut [N, H, d] T, like q, k and v of the whole pack
+   * @param part of {@code pack}
+   * @return dq, dk and dv of the part's tokens, each [tokens, H, d] T, dense
+   */
   Tensor[] attendBackward(
-      Tensor dOut, Tensor q, Tensor k, Tensor v, Attended attended, FusedPack pack);
+      Tensor dOut,
+      Tensor q,
+      Tensor k,
+      Tensor v,
+      Attended attended,
+      FusedPack pack,
+      FusedPack.Part part);
 
   /**
    * AdamW on clipped gradients, the average and the weights' copy in T.

@@ -282,15 +282,22 @@ public final class ReferenceOps implements FusedOps {
 
   @Override
   public Tensor[] attendBackward(
-      Tensor dOut, Tensor q, Tensor k, Tensor v, Attended attended, FusedPack pack) {
+      Tensor dOut,
+      Tensor q,
+      Tensor k,
+      Tensor v,
+      Attended attended,
+      FusedPack pack,
+      FusedPack.Part part) {
     List<Tensor> results = new ArrayList<>();
     for (int i = 0; i < 3; i++) {
-      results.add(torch.empty_like(dOut.contiguous()));
+      results.add(torch.empty_like(part.rows(dOut).contiguous()));
     }
     Scalar scale = new Scalar(1 / Math.sqrt(q.size(2)));
-    int at = 0;
-    for (int[] run : PackIndex.runs(pack.layout())) {
+    int from = 0;
+    for (int[] run : PackIndex.runs(part.pack().layout())) {
       int count = run[0] * run[1];
+      int at = part.start() + from;
       try (PointerScope each = new PointerScope()) {
         Tensor qs = batch(q.narrow(0, at, count), run);
         Tensor ks = batch(k.narrow(0, at, count), run);
@@ -301,11 +308,11 @@ public final class ReferenceOps implements FusedOps {
         Tensor mean = dWeights.mul(weights).sum(new long[] {-1}, true, new ScalarTypeOptional());
         Tensor dScores = dWeights.sub(mean).mul_(weights).mul_(scale).to(q.scalar_type());
         Tensor rounded = weights.to(q.scalar_type());
-        results.get(0).narrow(0, at, count).copy_(tokens(dScores.matmul(ks)));
-        results.get(1).narrow(0, at, count).copy_(tokens(dScores.transpose(2, 3).matmul(qs)));
-        results.get(2).narrow(0, at, count).copy_(tokens(rounded.transpose(2, 3).matmul(d)));
+        results.get(0).narrow(0, from, count).copy_(tokens(dScores.matmul(ks)));
+        results.get(1).narrow(0, from, count).copy_(tokens(dScores.transpose(2, 3).matmul(qs)));
+        results.get(2).narrow(0, from, count).copy_(tokens(rounded.transpose(2, 3).matmul(d)));
       }
-      at += count;
+      from += count;
     }
     return results.toArray(new Tensor[0]);
   }

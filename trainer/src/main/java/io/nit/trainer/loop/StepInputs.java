@@ -7,7 +7,9 @@ import io.nit.trainer.loss.FlowMatchingLoss;
 import io.nit.trainer.model.PackIndex;
 import io.nit.trainer.model.Weights;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Device;
@@ -58,21 +60,41 @@ record StepInputs(
 
   /** Inputs that a thread of the loader has put on the GPU ahead of their step. */
   static final class Ahead implements AutoCloseable {
+    private static final Map<Byte, CUDAStream> STREAMS = new HashMap<>();
+
     private final StepInputs inputs;
     private final byte device;
     private final PointerScope owned;
     private boolean closed;
 
-    /** Builds them on a stream of its own and waits for it; not for what the GPU trains on. */
+    /** Builds them on the packs' own stream and waits for it; not for what the GPU trains on. */
     Ahead(Shard shard, NitConfig config, Rope2d rope, Device device, boolean fused) {
       this.device = device.index();
       try (PointerScope scope = new PointerScope()) {
-        CUDAStream copies = torch_cuda.getStreamFromPool(false, this.device);
+        CUDAStream copies = stream(this.device);
         try (CUDAStreamGuard guard = new CUDAStreamGuard(copies.unwrap())) {
           inputs = of(shard, config, rope, device, fused);
           copies.synchronize();
         }
         owned = scope.extend();
+      }
+    }
+
+    /**
+     * One stream for all packs of a GPU: memory that was taken on a stream is used again on that
+     * stream alone, and libtorch's pool has 32 of them.
+     */
+    private static CUDAStream stream(byte device) {
+      synchronized (STREAMS) {
+        return STREAMS.computeIfAbsent(
+            device,
+            key -> {
+              try (PointerScope scope = new PointerScope()) {
+                CUDAStream stream = torch_cuda.getStreamFromPool(false, key);
+                stream.retainReference(); // outlives the scope
+                return stream;
+              }
+            });
       }
     }
 

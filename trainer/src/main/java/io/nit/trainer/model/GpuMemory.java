@@ -42,6 +42,36 @@ public final class GpuMemory {
     torch_cuda.getAllocator().resetPeakStats(torch_cuda.current_device());
   }
 
+  /** Gives back to the GPU what is in no tensor; waits for the GPU. */
+  public static void releaseUnused() {
+    torch_cuda.getAllocator().emptyCache();
+  }
+
+  /**
+   * How often the allocator has gone to the driver since the process began; once the sizes have
+   * settled, none of these may grow.
+   *
+   * @param allocations memory taken from the GPU
+   * @param frees memory given back, each time after waiting for the GPU
+   * @param retries allocations that gave back all unused memory first
+   */
+  public record DriverCalls(long allocations, long frees, long retries) {
+    /** What came after {@code earlier}. */
+    public DriverCalls since(DriverCalls earlier) {
+      return new DriverCalls(
+          allocations - earlier.allocations, frees - earlier.frees, retries - earlier.retries);
+    }
+  }
+
+  /** The counts now. */
+  public static DriverCalls driverCalls() {
+    try (PointerScope scope = new PointerScope()) {
+      var stats = torch_cuda.getAllocator().getDeviceStats(torch_cuda.current_device());
+      return new DriverCalls(
+          stats.num_device_alloc(), stats.num_device_free(), stats.num_alloc_retries());
+    }
+  }
+
   private record Bytes(long current, long peak) {}
 
   private static Bytes stat(boolean reserved) {

@@ -224,6 +224,44 @@ class FusedNitTest {
   }
 
   @Test
+  void aPackThatIsCutForAttentionGivesTheSameGradients() {
+    NitConfig config = FusedFixture.config(64, 4, 2, Map.of());
+    int[] h = new int[200];
+    int[] w = new int[h.length];
+    for (int i = 0; i < h.length; i++) {
+      h[i] = i == 100 ? 26 : 1;
+      w[i] = i == 100 ? 50 : 1 + i % 3;
+    }
+    PackLayout layout = PackLayout.of(h, w);
+    try (PointerScope scope = new PointerScope();
+        NitModel model = FusedFixture.model(config, false, CPU, 1);
+        FlatParameters flat = new FlatParameters(model.parameters(), true);
+        FusedOps ops = new ReferenceOps();
+        FusedNit fused = new FusedNit(model, flat, ops, ScalarType.Float, false)) {
+      FlowMatchingLoss.Batch batch = FusedFixture.batch(config, layout, false, CPU, 2);
+      FusedPack cut = FusedPack.of(layout, config, new Rope2d(), CPU);
+      FusedPack whole =
+          new FusedPack(
+              layout,
+              cut.longest(),
+              cut.imageIndex(),
+              cut.cuSeqlens(),
+              cut.cosine(),
+              cut.sine(),
+              cut.chunks(),
+              cut.chunkStarts(),
+              List.of());
+      assertEquals(List.of(0, 100, 101), cut.parts().stream().map(FusedPack.Part::image).toList());
+      fused.backward(LOSS, batch, whole, 1, true, GradientReady.NOBODY);
+      Map<String, float[]> expected = FusedFixture.gradients(model);
+      flat.gradients().fill_(new Scalar(7f));
+      fused.backward(LOSS, batch, cut, 1, true, GradientReady.NOBODY);
+      Map<String, float[]> found = FusedFixture.gradients(model);
+      expected.forEach((name, values) -> close(name, values, found.get(name)));
+    }
+  }
+
+  @Test
   void bfloat16IsCloseToFloat32() {
     NitConfig config = FusedFixture.config(64, 1, 2, Map.of());
     try (PointerScope scope = new PointerScope();
