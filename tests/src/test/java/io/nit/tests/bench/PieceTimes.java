@@ -126,6 +126,14 @@ final class PieceTimes {
           "attention, backward" + which,
           2.5 * flops,
           () -> ops.attendBackward(dOut, q, k, v, attended, pack));
+      if (!pack.split().isEmpty()) {
+        multiplied(
+            "attention, backward in " + pack.split().size() + " parts" + which,
+            2.5 * flops,
+            () ->
+                pack.split()
+                    .forEach(part -> ops.attendBackward(dOut, q, k, v, attended, pack, part)));
+      }
     }
   }
 
