@@ -2,6 +2,7 @@ package io.nit.core.rope;
 
 import io.nit.core.config.PositionOrder;
 import io.nit.core.packing.PackLayout;
+import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -20,9 +21,26 @@ public final class Rope2d {
   private static final int CACHED_SIZES = 64;
   private static final long CACHED_FLOATS = 1 << 24; // 64 MiB
 
+  private static final int CACHED_AXES = 256;
+
   private record Key(RopeSpec spec, int h, int w) {}
 
+  /** What the numbers of one axis follow from besides the position. */
+  private record AxisKey(List<Float> freqs, float magnitude) {}
+
+  /** Gives cos and sin of at least the first {@code length} positions, see {@link #axis}. */
+  private interface Axes {
+    float[][] of(float[] freqs, int length, float magnitude);
+  }
+
   private final Map<Key, RopeTables> cache = new LinkedHashMap<>(16, 0.75f, true);
+  private final Map<AxisKey, float[][]> axes =
+      new LinkedHashMap<>(16, 0.75f, true) {
+        @Override
+        protected boolean removeEldestEntry(Map.Entry<AxisKey, float[][]> eldest) {
+          return size() > CACHED_AXES;
+        }
+      };
   private long cachedFloats;
 
   /** A generator with a cache of the sizes seen last; safe for use by several threads. */
@@ -62,7 +80,7 @@ public final class Rope2d {
         return found;
       }
     }
-    RopeTables made = image(key.spec, key.h, key.w);
+    RopeTables made = image(key.spec, key.h, key.w, this::cachedAxis);
     synchronized (cache) {
       if (cache.put(key, made) == null) {
         cachedFloats += 2L * made.cos().length;
@@ -75,8 +93,32 @@ public final class Rope2d {
     return made;
   }
 
+  /** Sizes that are new have mostly axes that are not: cos and sin are what takes the time. */
+  private float[][] cachedAxis(float[] freqs, int length, float magnitude) {
+    List<Float> values = new ArrayList<>(freqs.length);
+    for (float freq : freqs) {
+      values.add(freq);
+    }
+    AxisKey key = new AxisKey(values, magnitude);
+    synchronized (axes) {
+      float[][] found = axes.get(key);
+      if (found != null && found[0].length >= length * freqs.length) {
+        return found;
+      }
+    }
+    float[][] made = axis(freqs, length, magnitude);
+    synchronized (axes) {
+      axes.merge(key, made, (old, now) -> old[0].length > now[0].length ? old : now);
+    }
+    return made;
+  }
+
   /** Tables of one h×w image, computed anew. */
   public static RopeTables image(RopeSpec spec, int h, int w) {
+    return image(spec, h, w, Rope2d::axis);
+  }
+
+  private static RopeTables image(RopeSpec spec, int h, int w, Axes axes) {
     int quarter = spec.headDim() / 4;
     int lengthH = spec.maxPeLenH() > 0 ? spec.maxPeLenH() : h;
     int lengthW = spec.maxPeLenW() > 0 ? spec.maxPeLenW() : w;
@@ -89,8 +131,8 @@ public final class Rope2d {
     float[] cos = new float[tokens * spec.headDim()];
     float[] sin = new float[cos.length];
     boolean released = spec.positionOrder() == PositionOrder.RELEASED;
-    float[][] firstTable = axis(first, h, magnitude);
-    float[][] secondTable = axis(second, w, magnitude);
+    float[][] firstTable = axes.of(first, h, magnitude);
+    float[][] secondTable = axes.of(second, w, magnitude);
     int at = 0;
     for (int k = 0; k < tokens; k++) {
       int p = released ? k % h : k / w;

@@ -132,11 +132,13 @@ class Rope2dTest {
     Rope2d rope = new Rope2d();
     for (int round = 0; round < 2; round++) {
       for (int h = 1; h <= 70; h++) { // more sizes than the cache holds
-        RopeSpec spec = PLAIN.withMode(CustomFreqs.LINEAR, 2 + h % 3);
-        RopeTables found = rope.tables(spec, PackLayout.of(new int[] {h}, new int[] {2}));
-        RopeTables fresh = Rope2d.image(spec, h, 2);
-        assertArrayEquals(fresh.cos(), found.cos());
-        assertArrayEquals(fresh.sin(), found.sin());
+        int w = 1 + 37 * h % 50; // axes longer and shorter than those before
+        for (RopeSpec spec : List.of(PLAIN, PLAIN.withMode(CustomFreqs.LINEAR, 2 + h % 3))) {
+          RopeTables found = rope.tables(spec, PackLayout.of(new int[] {h}, new int[] {w}));
+          RopeTables fresh = Rope2d.image(spec, h, w);
+          assertArrayEquals(fresh.cos(), found.cos());
+          assertArrayEquals(fresh.sin(), found.sin());
+        }
       }
     }
   }

@@ -32,6 +32,7 @@ import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.AfterAll;
@@ -525,6 +526,48 @@ class FusedStepGpuTest {
     System.out.printf(Locale.ROOT, "largest relative difference of a loss %.2e%n", apart);
     assertTrue(plain[STEPS - 1] < 0.9 * plain[0], "the model did not learn");
     assertTrue(apart < 0.02, "losses differ by " + apart);
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {64, 72})
+  void attentionsBackwardInPartsIsThatOfThePack(int headDim) {
+    Verdict verdict = new Verdict();
+    int heads = 8;
+    int[] h = new int[120];
+    int[] w = new int[h.length];
+    for (int i = 0; i < h.length; i++) {
+      h[i] = i >= 50 && i < 53 ? 31 + i % 2 : 1 + i % 7;
+      w[i] = i >= 50 && i < 53 ? 33 : 9;
+    }
+    PackLayout layout = PackLayout.of(h, w);
+    NitConfig config = config(heads * headDim, heads, 1);
+    try (PointerScope scope = new PointerScope()) {
+      FusedPack pack = FusedPack.of(layout, config, new Rope2d(), cuda);
+      assertEquals(List.of(0, 50, 53), pack.split().stream().map(FusedPack.Part::image).toList());
+      long n = layout.tokens();
+      compare(
+          verdict,
+          "attention in parts, headDim " + headDim,
+          (o, t) -> {
+            Tensor qk = values(1, t, n, 2, heads, headDim);
+            Tensor q = qk.select(1, 0);
+            Tensor k = qk.select(1, 1);
+            Tensor v = values(2, t, n, 3, heads, headDim).select(1, 2);
+            Tensor dOut = values(3, t, n, heads, headDim);
+            Attended attended = o.attend(q, k, v, pack);
+            TensorVector dq = new TensorVector();
+            TensorVector dk = new TensorVector();
+            TensorVector dv = new TensorVector();
+            for (FusedPack.Part part : pack.parts()) {
+              Tensor[] gradients = o.attendBackward(dOut, q, k, v, attended, pack, part);
+              dq.push_back(gradients[0]);
+              dk.push_back(gradients[1]);
+              dv.push_back(gradients[2]);
+            }
+            return Map.of("dq", torch.cat(dq, 0), "dk", torch.cat(dk, 0), "dv", torch.cat(dv, 0));
+          });
+    }
+    verdict.check();
   }
 
   @Test
