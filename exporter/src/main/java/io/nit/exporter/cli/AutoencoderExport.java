@@ -106,13 +106,13 @@ final class AutoencoderExport implements AutoCloseable {
 
   /** Bytes of weights to write. */
   long weightBytes() {
-    return encoder.weightBytes() + decoder.weightBytes();
+    return (options.encodes() ? encoder.weightBytes() : 0) + decoder.weightBytes();
   }
 
   /** Names and types of the files. */
   AutoencoderFiles files() {
     return new AutoencoderFiles(
-        Optional.of(ENCODER_FILE),
+        options.encodes() ? Optional.of(ENCODER_FILE) : Optional.empty(),
         DECODER_FILE,
         options.compute() == DType.F32 ? Optional.empty() : Optional.of(DECODER_F32_FILE),
         options.storage(),
@@ -127,9 +127,12 @@ final class AutoencoderExport implements AutoCloseable {
   List<Path> write(BundleFolder folder, LongConsumer progress) throws IOException {
     List<Path> written = new ArrayList<>();
     boolean second = options.compute() != DType.F32;
-    OnnxFile encoded = folder.write(encoder, weights, ENCODER_FILE, EXTERNAL_DATA_ABOVE, progress);
-    encoded.data().ifPresent(written::add);
-    written.add(encoded.model());
+    if (options.encodes()) {
+      OnnxFile encoded =
+          folder.write(encoder, weights, ENCODER_FILE, EXTERNAL_DATA_ABOVE, progress);
+      encoded.data().ifPresent(written::add);
+      written.add(encoded.model());
+    }
     // Two decoders have one set of weights, which lies beside them then.
     OnnxFile decoded =
         folder.write(decoder, weights, DECODER_FILE, second ? 0 : EXTERNAL_DATA_ABOVE, progress);

@@ -35,6 +35,16 @@ final class AutoencoderFlags {
               + " a second decoder in single precision is written for pictures that overflow.")
   private String compute;
 
+  @Option(
+      names = "--encoder",
+      negatable = true,
+      defaultValue = "true",
+      fallbackValue = "true",
+      description =
+          "Write the encoder too, which nit-run encode and an encoder's engine need and pictures"
+              + " do not. Default: ${DEFAULT-VALUE}.")
+  private boolean encodes;
+
   /**
    * The options; empty without {@code --autoencoder}.
    *
@@ -45,13 +55,15 @@ final class AutoencoderFlags {
     DType stored = dtype == null ? storage : ExportOptions.storage("--autoencoder-dtype", dtype);
     DType computed = AutoencoderOptions.compute(compute);
     if (folder == null) {
-      if (dtype != null || computed != DType.F32) {
-        throw new IllegalArgumentException(
-            (dtype != null ? "--autoencoder-dtype" : "--autoencoder-compute")
-                + ": expected --autoencoder with it, found none");
+      String alone =
+          dtype != null
+              ? "--autoencoder-dtype"
+              : computed != DType.F32 ? "--autoencoder-compute" : encodes ? null : "--no-encoder";
+      if (alone != null) {
+        throw new IllegalArgumentException(alone + ": expected --autoencoder with it, found none");
       }
       return Optional.empty();
     }
-    return Optional.of(new AutoencoderOptions(folder, stored, computed));
+    return Optional.of(new AutoencoderOptions(folder, stored, computed, encodes));
   }
 }

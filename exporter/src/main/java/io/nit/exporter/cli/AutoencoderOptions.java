@@ -10,8 +10,9 @@ import java.util.List;
  * @param folder diffusers' folder of it
  * @param storage type that weights are stored in
  * @param compute type that the decoder computes in, F32 or F16; the encoder computes in F32
+ * @param encodes whether the encoder is written too
  */
-record AutoencoderOptions(Path folder, DType storage, DType compute) {
+record AutoencoderOptions(Path folder, DType storage, DType compute, boolean encodes) {
 
   /** The type of {@code --autoencoder-compute}. */
   static DType compute(String name) {

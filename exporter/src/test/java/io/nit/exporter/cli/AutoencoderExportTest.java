@@ -103,6 +103,19 @@ class AutoencoderExportTest {
   }
 
   @Test
+  void aBundleThatOnlyMakesPicturesNeedsNoEncoder() throws IOException {
+    assertEquals(
+        0, export("--checkpoint", nit(null), "--autoencoder", "ae", "--no-encoder"), error);
+    Bundle bundle = Bundle.open(folder.resolve("out"));
+    bundle.verifyHashes();
+    assertTrue(bundle.autoencoder().orElseThrow().encoder().isEmpty());
+    assertEquals(
+        List.of("bundle.json", "decoder.onnx", "model.onnx"), names(folder.resolve("out")));
+    assertEquals(4, entries(bundle.verification(), "decoder.onnx").size());
+    assertEquals(0, entries(bundle.verification(), "encoder.onnx").size());
+  }
+
+  @Test
   void theWeightsAreStoredAsTheModelsUnlessToldOtherwise() throws IOException {
     assertEquals(
         0,
@@ -240,6 +253,8 @@ class AutoencoderExportTest {
     for (String flag : List.of("--autoencoder-compute", "--autoencoder-dtype")) {
       refused(flag + ": expected --autoencoder", "found none", "--checkpoint", nit, flag, "f16");
     }
+    refused(
+        "--no-encoder: expected --autoencoder", "found none", "--checkpoint", nit, "--no-encoder");
     refused("--checkpoint: expected a file or folder", "found nothing", "--no-verify");
   }
 
@@ -256,7 +271,7 @@ class AutoencoderExportTest {
             DType.F32,
             Optional.empty(),
             Optional.empty(),
-            Optional.of(new AutoencoderOptions(autoencoder, DType.F32, DType.F32)),
+            Optional.of(new AutoencoderOptions(autoencoder, DType.F32, DType.F32, true)),
             Optional.empty(),
             16,
             true,
