@@ -6,6 +6,7 @@ import ai.onnxruntime.OrtException;
 import ai.onnxruntime.OrtLoggingLevel;
 import ai.onnxruntime.OrtProvider;
 import ai.onnxruntime.OrtSession;
+import io.nit.core.trt.CudaLibraries;
 import io.nit.runtime.engine.EngineOptions;
 import java.nio.FloatBuffer;
 import java.util.List;
@@ -41,6 +42,7 @@ final class CudaProbe {
   }
 
   private static Optional<String> tried(EngineOptions options) {
+    loadLibraries();
     try (OrtSession.SessionOptions settings = new OrtSession.SessionOptions()) {
       settings.setSessionLogLevel(OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL);
       OrtDevice.CUDA.apply(settings, options, OrtDevice.Memory.RETURNED);
@@ -50,10 +52,18 @@ final class CudaProbe {
       return Optional.of(
           "ONNX Runtime does not compute on CUDA device "
               + options.device()
-              + ": expected that device, its driver and, on the library path, CUDA 12's"
-              + " libcudart.so.12, libcublas.so.12, libcublasLt.so.12, libcurand.so.10 and"
-              + " cuDNN 9's libcudnn*.so.9; found: "
+              + ": expected that device, its driver, and CUDA 12 (libcudart.so.12, libcublas.so.12,"
+              + " libcublasLt.so.12, libcurand.so.10, libcufft.so.11) and cuDNN 9 (libcudnn*.so.9)"
+              + " on the library path or from -Pgpu's jars; found: "
               + OrtSessions.reason(e));
+    }
+  }
+
+  private static void loadLibraries() {
+    try {
+      CudaLibraries.load();
+    } catch (LinkageError e) {
+      // JavaCPP is not on the class path: the library path has them.
     }
   }
 
