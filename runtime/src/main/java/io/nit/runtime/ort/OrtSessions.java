@@ -11,6 +11,9 @@ import java.nio.file.Path;
 
 /** Opens and closes sessions, all the same way. */
 final class OrtSessions {
+  /** Where in its sources an error arose; its last one stands before what matters. */
+  private static final String SOURCE = "^.*\\[ONNXRuntimeError\\] : \\d+ : \\w+ : ";
+
   /** What a kind of model sets beside the common settings. */
   @FunctionalInterface
   interface Settings {
@@ -33,7 +36,8 @@ final class OrtSessions {
 
   /** ONNX Runtime's message in one line, and what to do where memory ran out. */
   static String reason(Throwable error) {
-    String message = String.valueOf(error.getMessage()).strip().replaceAll("\\s+", " ");
+    String message =
+        String.valueOf(error.getMessage()).strip().replaceAll("\\s+", " ").replaceFirst(SOURCE, "");
     boolean memory =
         message.contains("Failed to allocate memory")
             || message.contains("out of memory")
