@@ -93,6 +93,7 @@ class OrtCudaGpuTest {
   private static Bundle bundle;
 
   @TempDir Path folder;
+  private int runs;
 
   @BeforeAll
   static void needsAGpuAndOnnxRuntimesCudaBuild() throws IOException {
@@ -174,7 +175,7 @@ class OrtCudaGpuTest {
           default -> TINY;
         };
     TensorSource weights = new Rounded(new SyntheticWeights(config, false), storage);
-    Path model = model(config, weights, storage, Long.MAX_VALUE);
+    Path model = model(config, weights, storage, OnnxFile.EXTERNAL_DATA_ABOVE);
     double worst = 0;
     double worstOfCpu = 0;
     try (ReferenceEngine reference = ReferenceEngine.open(weights, config);
@@ -336,7 +337,7 @@ class OrtCudaGpuTest {
   private CapturedRun sample(String... more) {
     List<String> words = new ArrayList<>();
     Collections.addAll(words, "--bundle", bundle.folder().toString(), "--output");
-    words.add(folder.resolve("out").toString());
+    words.add(folder.resolve("out-" + runs++).toString()); // what is there is not made again
     Collections.addAll(words, "--label", "1", "--size", "64x48", "--steps", "2");
     Collections.addAll(words, more);
     return nitRun(words.toArray(String[]::new));
