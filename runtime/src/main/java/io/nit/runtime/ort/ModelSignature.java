@@ -21,9 +21,10 @@ final class ModelSignature {
   /**
    * Compares a loaded NiT model with what its config calls for.
    *
+   * @param packed whether its attention is {@link PackedAttention}
    * @throws EngineException naming the first input or output that is missing, unknown or different
    */
-  static void check(OrtSession session, NitConfig config, Path file)
+  static void check(OrtSession session, NitConfig config, boolean packed, Path file)
       throws EngineException, OrtException {
     long p = config.patchSize();
     Map<String, Port> inputs = new LinkedHashMap<>();
@@ -34,6 +35,9 @@ final class ModelSignature {
     inputs.put("image_index", new Port(OnnxJavaType.INT32, -1));
     inputs.put("rope_cos", new Port(OnnxJavaType.FLOAT, -1, config.headDim()));
     inputs.put("rope_sin", new Port(OnnxJavaType.FLOAT, -1, config.headDim()));
+    if (packed) {
+      inputs.put(PackedAttention.SHAPE, new Port(OnnxJavaType.INT64, 2));
+    }
     Map<String, Port> outputs =
         Map.of("v", new Port(OnnxJavaType.FLOAT, -1, config.inChannels(), p, p));
     compare("input", inputs, session.getInputInfo(), file);

@@ -148,15 +148,11 @@ public final class OrtAutoencoder extends LearnedCodec {
                 file,
                 options,
                 settings -> {
-                  // An arena would keep the largest picture's planes, gigabytes of them, for as
-                  // long as the session lives. Without one they go back to the system as soon as
-                  // they are done with.
-                  settings.setCPUArenaAllocator(false);
                   settings.setMemoryPatternOptimization(false);
                   // Decoding runs beside sampling on the same cores: a thread that spins while it
                   // waits would take its time from there.
                   settings.addConfigEntry("session.intra_op.allow_spinning", "0");
-                  device.apply(settings, options);
+                  device.apply(settings, options, OrtDevice.Memory.RETURNED);
                 },
                 opened ->
                     ModelSignature.checkPlanes(opened, from, fromChannels, to, toChannels, file));
@@ -218,8 +214,11 @@ public final class OrtAutoencoder extends LearnedCodec {
       } finally {
         end();
       }
-    } catch (OrtException | EngineException | IOException e) {
+    } catch (OrtException e) {
       requireOpen(); // closing is what ended it
+      throw failure(network.kind, count, h, w, new EngineException(OrtSessions.reason(e), e));
+    } catch (EngineException | IOException e) {
+      requireOpen();
       throw failure(network.kind, count, h, w, e);
     }
     List<float[]> results = new ArrayList<>();
@@ -235,7 +234,14 @@ public final class OrtAutoencoder extends LearnedCodec {
   private OrtSession.RunOptions begin() throws OrtException {
     synchronized (runLock) {
       requireOpen();
-      running = new OrtSession.RunOptions();
+      OrtSession.RunOptions run = new OrtSession.RunOptions();
+      try {
+        device.apply(run, options, OrtDevice.Memory.RETURNED);
+      } catch (OrtException e) {
+        run.close();
+        throw e;
+      }
+      running = run;
       return running;
     }
   }

@@ -11,10 +11,13 @@ import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.ForwardInputs;
 import io.nit.runtime.engine.VelocityEngine;
+import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
+import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -27,30 +30,36 @@ import java.util.Set;
  * the other.
  */
 public final class OrtEngine implements VelocityEngine {
+  /**
+   * System property that says how attention is computed on CUDA: {@code packed}, by ONNX Runtime's
+   * kernel for packed sequences, which is the default, or {@code function}, by the local function
+   * that the model file brings along.
+   */
+  public static final String ATTENTION = "nit.ort.attention";
+
   private final OrtEnvironment environment;
   private final NitConfig config;
   private final String backend;
   private final String description;
+  private final boolean packed;
   private final DirectBuffers buffers = new DirectBuffers();
   private OrtSession session;
   private PackLayout boundLayout;
   private RopeTables boundRope;
 
   private OrtEngine(
-      OrtEnvironment environment,
-      OrtSession session,
-      NitConfig config,
-      String backend,
-      String description) {
-    this.environment = environment;
+      OrtSession session, NitConfig config, String backend, String description, boolean packed) {
+    this.environment = OrtNative.environment();
     this.session = session;
     this.config = config;
     this.backend = backend;
     this.description = description;
+    this.packed = packed;
   }
 
   /**
-   * Loads a model file and checks that its inputs and output are those of {@code config}.
+   * Loads a model file and checks that its inputs and output are those of {@code config}. On CUDA
+   * its attention is {@link PackedAttention} unless the property {@link #ATTENTION} says otherwise.
    *
    * @param model the ONNX file; external data lies beside it
    * @param device what to compute on
@@ -60,19 +69,62 @@ public final class OrtEngine implements VelocityEngine {
    */
   static OrtEngine open(Path model, NitConfig config, EngineOptions options, OrtDevice device)
       throws NoSuchFileException, EngineException {
-    OrtSession session =
-        OrtSessions.open(
-            model,
-            options,
-            // ONNX Runtime keeps one memory plan per set of input shapes; nearly every pack has a
-            // new one, so the plans would only pile up.
-            settings -> {
-              settings.setMemoryPatternOptimization(false);
-              device.apply(settings, options);
-            },
-            opened -> ModelSignature.check(opened, config, model));
+    OrtSessions.Settings settings =
+        session -> {
+          // ONNX Runtime keeps one memory plan per set of input shapes; nearly every pack has a
+          // new one, so the plans would only pile up.
+          session.setMemoryPatternOptimization(false);
+          device.apply(session, options, OrtDevice.Memory.KEPT);
+        };
+    if (device == OrtDevice.CUDA && packedAttention(config)) {
+      byte[] packed = rewritten(model, config);
+      return new OrtEngine(
+          OrtSessions.open(
+              model,
+              packed,
+              options,
+              settings,
+              opened -> ModelSignature.check(opened, config, true, model)),
+          config,
+          device.backend(),
+          device.describe(options) + ", packed attention",
+          true);
+    }
     return new OrtEngine(
-        OrtNative.environment(), session, config, device.backend(), device.describe(options));
+        OrtSessions.open(
+            model, options, settings, opened -> ModelSignature.check(opened, config, false, model)),
+        config,
+        device.backend(),
+        device.describe(options),
+        false);
+  }
+
+  private static boolean packedAttention(NitConfig config) {
+    String attention = System.getProperty(ATTENTION, "packed");
+    if (!attention.equals("packed") && !attention.equals("function")) {
+      throw new IllegalArgumentException(
+          ATTENTION + ": expected packed or function, found '" + attention + "'");
+    }
+    return attention.equals("packed") && PackedAttention.takes(config);
+  }
+
+  private static byte[] rewritten(Path model, NitConfig config)
+      throws NoSuchFileException, EngineException {
+    try {
+      return PackedAttention.rewritten(ByteBuffer.wrap(Files.readAllBytes(model)), config);
+    } catch (NoSuchFileException e) {
+      throw new NoSuchFileException(model.toString(), null, "no such model file");
+    } catch (IOException | IllegalArgumentException e) {
+      throw new EngineException(
+          "ONNX Runtime does not take "
+              + model
+              + ": "
+              + e.getMessage()
+              + " (-D"
+              + ATTENTION
+              + "=function leaves the file as it is)",
+          e);
+    }
   }
 
   @Override
@@ -110,7 +162,7 @@ public final class OrtEngine implements VelocityEngine {
       session.run(inputs, Set.of(), Map.of("v", velocity)).close();
     } catch (OrtException e) {
       throw new EngineException(
-          "forward of " + layout + " failed in ONNX Runtime: " + e.getMessage(), e);
+          "forward of " + layout + " failed in ONNX Runtime: " + OrtSessions.reason(e), e);
     } finally {
       inputs.values().forEach(OnnxTensor::close);
     }
@@ -150,6 +202,12 @@ public final class OrtEngine implements VelocityEngine {
     }
     LongBuffer y = buffers.get("y", images * Long.BYTES).asLongBuffer().put(in.y()).flip();
     long[] table = {tokens, rope.headDim()};
+    if (packed) {
+      LongBuffer padded = buffers.get(PackedAttention.SHAPE, 2 * Long.BYTES).asLongBuffer();
+      padded.put(PackedAttention.shape(layout)).flip();
+      inputs.put(
+          PackedAttention.SHAPE, OnnxTensor.createTensor(environment, padded, new long[] {2}));
+    }
     inputs.put("x", OnnxTensor.createTensor(environment, x.slice(), shape));
     inputs.put(
         "t",

@@ -1,6 +1,5 @@
 package io.nit.runtime.ort;
 
-import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
 import ai.onnxruntime.OrtLoggingLevel;
 import ai.onnxruntime.OrtSession;
@@ -12,6 +11,9 @@ import java.nio.file.Path;
 
 /** Opens and closes sessions, all the same way. */
 final class OrtSessions {
+  /** Where in its sources an error arose; its last one stands before what matters. */
+  private static final String SOURCE = "^.*\\[ONNXRuntimeError\\] : \\d+ : \\w+ : ";
+
   /** What a kind of model sets beside the common settings. */
   @FunctionalInterface
   interface Settings {
@@ -24,7 +26,29 @@ final class OrtSessions {
     void check(OrtSession session) throws EngineException, OrtException;
   }
 
+  /** Loads a model with all its settings. */
+  @FunctionalInterface
+  private interface Loading {
+    OrtSession load(OrtSession.SessionOptions settings) throws OrtException;
+  }
+
   private OrtSessions() {}
+
+  /** ONNX Runtime's message in one line, and what to do where memory ran out. */
+  static String reason(Throwable error) {
+    String message =
+        String.valueOf(error.getMessage()).strip().replaceAll("\\s+", " ").replaceFirst(SOURCE, "");
+    boolean memory =
+        message.contains("Failed to allocate memory")
+            || message.contains("out of memory")
+            || message.contains("CUBLAS_STATUS_ALLOC_FAILED")
+            || message.contains("CUDNN_STATUS_ALLOC_FAILED");
+    return memory
+        ? "out of memory: expected more than is free (smaller packs and smaller tiles need less),"
+            + " found: "
+            + message
+        : message;
+  }
 
   /**
    * Loads a model file.
@@ -39,7 +63,42 @@ final class OrtSessions {
     if (!Files.isRegularFile(model)) {
       throw new NoSuchFileException(model.toString(), null, "no such model file");
     }
-    OrtEnvironment environment = OrtNative.environment();
+    return open(
+        model,
+        options,
+        more,
+        check,
+        settings -> OrtNative.environment().createSession(model.toString(), settings));
+  }
+
+  /**
+   * Loads a changed model.
+   *
+   * @param model the file that it was made from; external data lies beside it
+   * @param bytes the changed one
+   * @return the session, which the caller closes
+   * @throws EngineException if ONNX Runtime does not take the model, or what {@code check} throws
+   */
+  static OrtSession open(
+      Path model, byte[] bytes, EngineOptions options, Settings more, Check check)
+      throws EngineException {
+    return open(
+        model,
+        options,
+        more,
+        check,
+        settings -> {
+          settings.addConfigEntry(
+              "session.model_external_initializers_file_folder_path",
+              model.toAbsolutePath().getParent().toString());
+          return OrtNative.environment().createSession(bytes, settings);
+        });
+  }
+
+  private static OrtSession open(
+      Path model, EngineOptions options, Settings more, Check check, Loading loading)
+      throws EngineException {
+    OrtNative.environment();
     OrtSession session = null;
     try (OrtSession.SessionOptions settings = new OrtSession.SessionOptions()) {
       settings.setSessionLogLevel(OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR);
@@ -47,14 +106,14 @@ final class OrtSessions {
         settings.setIntraOpNumThreads(options.threads());
       }
       more.apply(settings);
-      session = environment.createSession(model.toString(), settings);
+      session = loading.load(settings);
       check.check(session);
       return session;
     } catch (OrtException | EngineException e) {
       closeQuietly(session, e);
       throw e instanceof EngineException mismatch
           ? mismatch
-          : new EngineException("ONNX Runtime does not take " + model + ": " + e.getMessage(), e);
+          : new EngineException("ONNX Runtime does not take " + model + ": " + reason(e), e);
     }
   }
 

@@ -18,6 +18,21 @@ class OrtDeviceTest {
   }
 
   @Test
+  void whatFailsIsToldInOneLineAndMemoryThatRanOutWithTheWayOut() {
+    assertEquals("a b c", OrtSessions.reason(new IllegalStateException(" a\n  b\tc\n")));
+    assertEquals(
+        "Failed to load library x.so",
+        OrtSessions.reason(
+            new IllegalStateException(
+                "Error code - ORT_FAIL - message: /a/b.cc:1988 Get() [ONNXRuntimeError] : 1 : FAIL :"
+                    + " Failed to load library x.so")));
+    String reason =
+        OrtSessions.reason(
+            new IllegalStateException("Failed to allocate memory for requested buffer of size 9"));
+    assertTrue(reason.startsWith("out of memory") && reason.endsWith("of size 9"), reason);
+  }
+
+  @Test
   void withoutItsCudaBuildTheRefusalNamesTheOneThatHasIt() {
     assumeFalse(
         OrtEnvironment.getAvailableProviders().contains(OrtProvider.CUDA), "this build has CUDA");

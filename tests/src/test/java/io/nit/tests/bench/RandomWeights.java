@@ -17,10 +17,11 @@ import java.util.SplittableRandom;
  * A checkpoint of any size without a file: every tensor is made when it is asked for, from a seed
  * of its own, in bf16. Matrices have the variance that keeps that of their input.
  */
-final class RandomWeights implements TensorSource {
+public final class RandomWeights implements TensorSource {
   private final Map<String, TensorSpec> specs = new LinkedHashMap<>();
 
-  RandomWeights(NitConfig config) {
+  /** The tensors of a config. */
+  public RandomWeights(NitConfig config) {
     NitTensors.of(config, false)
         .forEach((name, spec) -> specs.put(name, new TensorSpec(name, DType.BF16, spec.shape())));
   }
