@@ -15,6 +15,7 @@ import io.nit.core.trt.TensorRt;
 import io.nit.core.trt.TensorRtException;
 import io.nit.core.trt.TensorRtLogger;
 import io.nit.core.trt.TensorRtPlan;
+import io.nit.core.trt.TensorRtPlans;
 import io.nit.exporter.onnx.OnnxFile;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -33,6 +34,7 @@ import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
+import java.util.stream.Collectors;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.tensorrt.global.nvinfer;
@@ -91,12 +93,17 @@ public final class EngineBuilder {
    * @param plan its file
    * @param bytes its size
    * @param gpu the GPU that it was built on
-   * @param layers what it is made of
+   * @param layers what each of its plans is made of
    * @param buildSeconds time that TensorRT took
-   * @param openSeconds time to open the plan
+   * @param openSeconds time to open the plans
    */
   public record Built(
-      Path plan, long bytes, Gpu gpu, PlanLayers layers, double buildSeconds, double openSeconds) {}
+      Path plan,
+      long bytes,
+      Gpu gpu,
+      List<PlanLayers> layers,
+      double buildSeconds,
+      double openSeconds) {}
 
   /**
    * Builds.
@@ -116,7 +123,7 @@ public final class EngineBuilder {
       Path plan,
       Consumer<String> progress)
       throws IOException, TensorRtException {
-    if (!model.plugins().isEmpty() && plugins.isEmpty()) {
+    if (model.holdsPlugins() && plugins.isEmpty()) {
       throw new IllegalArgumentException(
           "an engine in " + model.precision() + ": expected the plugin library, found none");
     }
@@ -150,17 +157,18 @@ public final class EngineBuilder {
       final double buildSeconds = seconds(start);
       start = System.nanoTime();
       Path whole = temporary.get(temporary.size() - 1);
-      PlanLayers layers;
-      try (TensorRtPlan opened =
-          TensorRtPlan.open(
+      try (TensorRtPlans opened =
+          TensorRtPlans.open(
               PlanFile.read(whole),
-              0,
-              model.plugins().isEmpty() ? Optional.empty() : plugins,
+              model.holdsPlugins() ? plugins : Optional.empty(),
               options.device(),
               options.traits().versionCompatible())) {
         final double openSeconds = seconds(start);
-        layers = opened.layers();
-        layers.requirePlugins(model.plugins());
+        List<PlanLayers> layers = new ArrayList<>();
+        for (int i = 0; i < opened.plans().size(); i++) {
+          layers.add(opened.plans().get(i).layers());
+          layers.get(i).requirePlugins(model.plugins(i));
+        }
         long bytes = Files.size(whole);
         Files.move(
             whole, plan, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
@@ -203,15 +211,23 @@ public final class EngineBuilder {
     try {
       builder =
           required(NativeOwners.owned(nvinfer.createInferBuilder(logger)), "TensorRT's builder");
-      if (number == 0 && !model.plugins().isEmpty()) { // the others hold none
+      if (!model.plugins(number).isEmpty()) {
         String library = plugins.orElseThrow().file().toString();
         required(builder.getPluginRegistry().loadLibrary(library), "library " + library);
       }
+      List<InputSizes> profiles = model.profiles(number, options);
+      progress.accept(
+          "plan "
+              + (number + 1)
+              + " of "
+              + model.files().size()
+              + ": "
+              + profiles.stream().map(InputSizes::name).collect(Collectors.joining(", ")));
       parse(file.model().toAbsolutePath().toString());
       markWeights(file);
       config = required(NativeOwners.owned(builder.createBuilderConfig()), "builder config");
       configure();
-      for (InputSizes sizes : model.profiles(number, options)) {
+      for (InputSizes sizes : profiles) {
         addProfile(sizes);
       }
       plan = timed();

@@ -1,6 +1,7 @@
 package io.nit.runtime.trt;
 
 import io.nit.core.bundle.EngineManifest;
+import io.nit.core.bundle.PackPlan;
 import io.nit.core.config.NitConfig;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.packing.PackLayout;
@@ -11,9 +12,12 @@ import io.nit.core.trt.TensorRt;
 import io.nit.core.trt.TensorRtException;
 import io.nit.core.trt.TensorRtLogger;
 import io.nit.core.trt.TensorRtPlan;
+import io.nit.core.trt.TensorRtPlans;
+import io.nit.core.trt.Together;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.ForwardInputs;
 import io.nit.runtime.engine.VelocityEngine;
+import io.nit.runtime.trt.ProfiledPlan.Bucket;
 import java.io.IOException;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
@@ -21,6 +25,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -44,14 +49,15 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * A NiT model in TensorRT. Every profile of the plan is a bucket of tokens; a pack runs in the
- * smallest that holds it. Inputs and the output keep their place on the device from call to call,
- * and what only depends on the pack's layout is copied when it changes. All memory is taken when
- * the engine is opened. Calls from several threads run one after the other, on a stream of the
- * engine's own.
+ * A NiT model in TensorRT. Every profile is a bucket of tokens; a pack runs in the smallest that
+ * holds it. Inputs and the output keep their place on the device from call to call, and what only
+ * depends on the pack's layout is copied when it changes. All memory is taken when the engine is
+ * opened. Calls from several threads run one after the other, on a stream of the engine's own.
  *
- * <p>A 16-bit file holds two plans: the second computes modulations, which the first takes from a
- * {@link ModulationTable}.
+ * <p>A file holds one or more plans that run packs ({@link ProfiledPlan}): where there are several,
+ * small packs have one of their own. A 16-bit file also holds one that computes modulations, which
+ * the others take from a {@link ModulationTable}. What a plan is for is told by its inputs. All
+ * share the stream, the table, the inputs and output, and the memory of activations.
  *
  * <p>A size that TensorRT has not just run costs it milliseconds, as much as a small pack takes.
  * Small packs are therefore rounded up to a multiple of {@value #TOKENS_STEP} tokens, whose rows
@@ -70,7 +76,7 @@ public final class TensorRtEngine implements VelocityEngine {
   private static final int TOKENS_STEP = 128;
 
   /** Packs of at most so many tokens are small: launches cost more than they compute. */
-  private static final int SMALL_TOKENS = 2048;
+  private static final int SMALL_TOKENS = PackPlan.SMALL_TOKENS;
 
   /** Most packs hold at most so many images, and are rounded up to as many. */
   private static final int FEW_IMAGES = 32;
@@ -89,27 +95,29 @@ public final class TensorRtEngine implements VelocityEngine {
     public static final Options DEFAULT = new Options(0, true);
   }
 
-  /** A profile of the plan: the most it holds, and its context. */
-  private record Bucket(int profile, int tokens, int images, IExecutionContext context) {
+  /** A size that runs in a bucket. */
+  private record Shape(Bucket bucket, int tokens, int images) {
     /** What a pack is rounded up to, so that few sizes come and come again. */
-    Shape shape(int packTokens, int packImages) {
+    static Shape rounded(Bucket bucket, int packTokens, int packImages) {
       boolean few = packImages <= FEW_IMAGES;
       int step = few ? TOKENS_STEP : 2 * TOKENS_STEP;
-      int most = few ? FEW_IMAGES : packImages <= MANY_IMAGES ? MANY_IMAGES : images;
+      int most = few ? FEW_IMAGES : packImages <= MANY_IMAGES ? MANY_IMAGES : bucket.images();
       int up = (packTokens + step - 1) / step * step;
       return new Shape(
-          packTokens <= SMALL_TOKENS ? Math.min(up, tokens) : packTokens, Math.min(most, images));
+          bucket,
+          packTokens <= SMALL_TOKENS ? Math.min(up, bucket.tokens()) : packTokens,
+          Math.min(most, bucket.images()));
     }
   }
-
-  private record Shape(int tokens, int images) {}
 
   private final NitConfig config;
   private final Options options;
   private final String description;
-  private final TensorRtPlan plan;
+  private final TensorRtPlans plans;
   private final Optional<TensorRtPlan> modulations;
-  private final List<Bucket> buckets = new ArrayList<>();
+  private final List<ProfiledPlan> packs;
+  private final List<Bucket> buckets;
+  private final Path file;
   private final Map<String, Binding> bindings = new LinkedHashMap<>();
   private final Map<Bucket, Shape> shaped = new HashMap<>();
   private final Map<Shape, CapturedForward> graphs = new LinkedHashMap<>(16, 0.75f, true);
@@ -132,14 +140,37 @@ public final class TensorRtEngine implements VelocityEngine {
   private float deviceMillis = Float.NaN;
   private boolean open = true;
 
-  private TensorRtEngine(
-      NitConfig config, TensorRtPlan plan, Optional<TensorRtPlan> modulations, Options options) {
+  private TensorRtEngine(Path file, NitConfig config, TensorRtPlans plans, Options options)
+      throws TensorRtException, EngineException {
+    this.file = file;
     this.config = config;
-    this.plan = plan;
-    this.modulations = modulations;
+    this.plans = plans;
     this.options = options;
     this.graphsWork = options.cudaGraphs;
-    this.description = "TensorRT " + TensorRt.version() + ", " + plan.gpu().name();
+    this.description = "TensorRT " + TensorRt.version() + ", " + plans.plans().get(0).gpu().name();
+    this.modulations = plans.plans().stream().filter(plan -> !runsPacks(plan)).findFirst();
+    List<ProfiledPlan> runners = new ArrayList<>();
+    for (TensorRtPlan plan : plans.plans()) {
+      if (runsPacks(plan)) {
+        runners.add(new ProfiledPlan(plan));
+      }
+    }
+    if (runners.isEmpty() || plans.plans().size() - runners.size() > 1) {
+      throw new EngineException(
+          file
+              + ": expected plans that run packs and at most one of modulations, found "
+              + runners.size()
+              + " of "
+              + plans.plans().size()
+              + " that run packs");
+    }
+    runners.sort(Comparator.comparingInt(ProfiledPlan::mostTokens));
+    this.packs = List.copyOf(runners);
+    this.buckets =
+        packs.stream()
+            .flatMap(plan -> plan.buckets().stream())
+            .sorted(Comparator.comparingInt(Bucket::tokens))
+            .toList();
     this.recorder =
         Executors.newSingleThreadExecutor(
             task -> {
@@ -150,11 +181,11 @@ public final class TensorRtEngine implements VelocityEngine {
   }
 
   /**
-   * Opens a plan and takes the memory of its largest profile.
+   * Opens the plans of a file, beside one another, and takes the memory of the largest profile.
    *
-   * @param file the plan
+   * @param file the plans
    * @param config the model's shape
-   * @param plugins the library of the plugins that the plan holds, if it holds any
+   * @param plugins the library of the plugins that the plans hold, if they hold any
    * @return the engine, which the caller closes
    * @throws NoSuchFileException if there is no such file
    * @throws IOException if the plan cannot be read
@@ -170,17 +201,19 @@ public final class TensorRtEngine implements VelocityEngine {
     }
     TensorRtEngine engine = null;
     try {
-      PlanFile plans = PlanFile.read(file);
-      TensorRtPlan plan = TensorRtPlan.open(plans, 0, plugins, options.device);
+      PlanFile parts = PlanFile.read(file);
+      LOG.info(
+          "{}: weights of {} plans take {} MiB of device memory, {} MiB are free",
+          file.getFileName(),
+          parts.parts().size(),
+          parts.parts().stream().mapToLong(PlanFile.Part::bytes).sum() >> 20,
+          Cuda.freeBytes() >> 20);
+      TensorRtPlans plans = TensorRtPlans.open(parts, plugins, options.device);
       try {
-        Optional<TensorRtPlan> modulations =
-            plans.parts().size() > 1
-                ? Optional.of(TensorRtPlan.open(plans, 1, Optional.empty(), options.device))
-                : Optional.empty();
-        engine = new TensorRtEngine(config, plan, modulations, options);
+        engine = new TensorRtEngine(file, config, plans, options);
       } finally {
         if (engine == null) {
-          plan.close();
+          plans.close();
         }
       }
       engine.checkSignature();
@@ -229,9 +262,16 @@ public final class TensorRtEngine implements VelocityEngine {
     expected.put("rope_cos", table);
     expected.put("rope_sin", table);
     expected.put("v", latent);
-    for (Map.Entry<String, long[]> tensor : expected.entrySet()) {
-      checkShape(plan, tensor.getKey(), tensor.getValue());
+    for (ProfiledPlan runner : packs) {
+      for (Map.Entry<String, long[]> tensor : expected.entrySet()) {
+        checkShape(runner.plan(), tensor.getKey(), tensor.getValue());
+      }
     }
+  }
+
+  /** The modulations are computed from times and labels alone. */
+  private static boolean runsPacks(TensorRtPlan plan) {
+    return plan.shape("x").isPresent() || plan.shape("modulation").isEmpty();
   }
 
   /** Checks an input or output of a plan; -1 stands for any extent. */
@@ -268,21 +308,18 @@ public final class TensorRtEngine implements VelocityEngine {
   }
 
   /** Takes the contexts, the stream and all memory. */
-  private void take() throws TensorRtException {
-    for (int i = 0; i < plan.profiles(); i++) {
-      int tokens = plan.largest("x", i);
-      int images = plan.largest("cu_seqlens", i) - 1;
-      mostTokens = Math.max(mostTokens, tokens);
-      mostImages = Math.max(mostImages, images);
-      activationBytes = Math.max(activationBytes, plan.engine().getDeviceMemorySizeForProfileV2(i));
-    }
-    int rows = modulations.isPresent() ? plan.largest("modulation", 0) : 0;
+  private void take() throws IOException, TensorRtException {
+    mostTokens = packs.stream().mapToInt(ProfiledPlan::mostTokens).max().orElseThrow();
+    mostImages = packs.stream().mapToInt(ProfiledPlan::mostImages).max().orElseThrow();
+    activationBytes = packs.stream().mapToLong(ProfiledPlan::activationBytes).max().orElseThrow();
+    int rows = modulations.isPresent() ? packs.get(0).plan().largest("modulation", 0) : 0;
     long rowBytes = modulationColumns() * 2;
     LOG.info(
-        "{}: {} profiles up to {} tokens and {} images; activations take {} MiB and {} rows of"
-            + " modulations {} MiB, weights lie on the device already, {} MiB are free",
-        plan.file().getFileName(),
-        plan.profiles(),
+        "{}: {} profiles in {} plans, up to {} tokens and {} images; activations take {} MiB and {}"
+            + " rows of modulations {} MiB, weights lie on the device already, {} MiB are free",
+        file.getFileName(),
+        buckets.size(),
+        packs.size(),
         mostTokens,
         mostImages,
         activationBytes >> 20,
@@ -307,12 +344,21 @@ public final class TensorRtEngine implements VelocityEngine {
     bind("rope_cos", tokens * config.headDim() * Float.BYTES);
     bind("rope_sin", tokens * config.headDim() * Float.BYTES);
     bind("v", tokens * config.tokenSize() * Float.BYTES);
-    for (int i = 0; i < plan.profiles(); i++) {
-      buckets.add(
-          new Bucket(
-              i, plan.largest("x", i), plan.largest("cu_seqlens", i) - 1, context(i, stream)));
+    makeContexts();
+  }
+
+  /** A context takes a third of a second of the host, so that each plan has a thread. */
+  private void makeContexts() throws IOException, TensorRtException {
+    List<Together.Task<ProfiledPlan>> tasks = new ArrayList<>();
+    for (ProfiledPlan runner : packs) {
+      tasks.add(
+          () -> {
+            Cuda.check(cudart.cudaSetDevice(options.device), "device " + options.device);
+            runner.makeContexts(bucket -> context(bucket, stream));
+            return runner;
+          });
     }
-    buckets.sort((a, b) -> Integer.compare(a.tokens, b.tokens));
+    Together.run(tasks, runner -> {}); // closed with the engine
   }
 
   private String rowOfToken() {
@@ -320,15 +366,16 @@ public final class TensorRtEngine implements VelocityEngine {
   }
 
   /** A context of a profile, with all addresses set. */
-  private IExecutionContext context(int profile, CUstream_st queue) throws TensorRtException {
+  private IExecutionContext context(Bucket bucket, CUstream_st queue) throws TensorRtException {
     long start = System.nanoTime();
-    IExecutionContext context = plan.context();
+    IExecutionContext context = bucket.plan().context();
     long made = System.nanoTime();
     try {
-      require(context.setOptimizationProfileAsync(profile, queue), "profile " + profile);
-      Cuda.synchronize(queue, "profile " + profile);
+      String profile = "profile of " + bucket.tokens() + " tokens";
+      require(context.setOptimizationProfileAsync(bucket.profile(), queue), profile);
+      Cuda.synchronize(queue, profile);
       LOG.debug(
-          "context of profile {}: made in {} ms, profile set in {} ms",
+          "context of the {}: made in {} ms, profile set in {} ms",
           profile,
           (made - start) / 1_000_000,
           (System.nanoTime() - made) / 1_000_000);
@@ -358,6 +405,48 @@ public final class TensorRtEngine implements VelocityEngine {
       throw new TensorRtException(
           "TensorRT refused " + what + ": " + TensorRtLogger.shared().errors());
     }
+  }
+
+  /** One of the plans that run packs, as an engine that runs all packs in it. */
+  private record Variant(TensorRtEngine engine, ProfiledPlan runner) implements VelocityEngine {
+    @Override
+    public String backend() {
+      return engine.backend();
+    }
+
+    @Override
+    public String description() {
+      return "plan of up to " + runner.mostTokens() + " tokens";
+    }
+
+    @Override
+    public NitConfig config() {
+      return engine.config;
+    }
+
+    @Override
+    public int maxTokens() {
+      return runner.mostTokens();
+    }
+
+    @Override
+    public int maxImages() {
+      return runner.mostImages();
+    }
+
+    @Override
+    public void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
+      engine.forward(in, v, runner.buckets());
+    }
+
+    /** The memory is the engine's. */
+    @Override
+    public void close() {}
+  }
+
+  @Override
+  public List<VelocityEngine> variants() {
+    return packs.stream().map(runner -> (VelocityEngine) new Variant(this, runner)).toList();
   }
 
   @Override
@@ -421,22 +510,28 @@ public final class TensorRtEngine implements VelocityEngine {
   }
 
   @Override
-  public synchronized void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
+  public void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
+    forward(in, v, buckets);
+  }
+
+  /** The forward in the smallest of some buckets that holds the pack. */
+  private synchronized void forward(ForwardInputs in, FloatBuffer v, List<Bucket> among)
+      throws EngineException {
     requireOpen();
     PackLayout layout = in.layout();
     int values = in.requireValues(config, v);
     in.requireHeadDim(config);
     try {
       Cuda.check(cudart.cudaSetDevice(options.device), "device " + options.device);
-      Bucket bucket = bucket(layout);
+      Bucket bucket = bucket(layout, among);
       Shape shape =
           table.isPresent()
-              ? bucket.shape(layout.tokens(), layout.images())
-              : new Shape(layout.tokens(), layout.images());
+              ? Shape.rounded(bucket, layout.tokens(), layout.images())
+              : new Shape(bucket, layout.tokens(), layout.images());
       upload(in, values, shape);
       Cuda.check(cudart.cudaEventRecord(begun, stream), "CUDA event");
       condition(in, shape);
-      run(bucket, shape);
+      run(shape);
       Cuda.check(cudart.cudaEventRecord(ended, stream), "CUDA event");
       Binding out = bindings.get("v");
       int bytes = values * Float.BYTES;
@@ -457,19 +552,18 @@ public final class TensorRtEngine implements VelocityEngine {
     }
   }
 
-  private Bucket bucket(PackLayout layout) throws EngineException {
-    for (Bucket bucket : buckets) {
-      if (layout.tokens() <= bucket.tokens && layout.images() <= bucket.images) {
-        return bucket;
-      }
+  private Bucket bucket(PackLayout layout, List<Bucket> among) throws EngineException {
+    Optional<Bucket> found = Bucket.holding(among, layout.tokens(), layout.images());
+    if (found.isPresent()) {
+      return found.get();
     }
-    Bucket largest = buckets.get(buckets.size() - 1);
+    Bucket largest = among.get(among.size() - 1);
     throw new EngineException(
-        plan.file()
+        file
             + ": expected at most "
-            + largest.tokens
+            + largest.tokens()
             + " tokens and "
-            + largest.images
+            + largest.images()
             + " images in a pack, found "
             + layout);
   }
@@ -550,7 +644,8 @@ public final class TensorRtEngine implements VelocityEngine {
     index.upload(bytes, stream);
   }
 
-  private void run(Bucket bucket, Shape shape) throws TensorRtException {
+  private void run(Shape shape) throws TensorRtException {
+    Bucket bucket = shape.bucket;
     CapturedForward recorded = graphs.get(shape);
     if (recorded != null) {
       recorded.launch(stream);
@@ -558,12 +653,12 @@ public final class TensorRtEngine implements VelocityEngine {
     }
     if (!shape.equals(shaped.get(bucket))) {
       shaped.remove(bucket);
-      setShapes(bucket.context, shape);
+      setShapes(bucket.context(), shape);
       shaped.put(bucket, shape);
     }
-    enqueue(bucket.context);
+    enqueue(bucket.context());
     if (graphsWork && shape.tokens <= SMALL_TOKENS && !seen.add(shape) && recording.add(shape)) {
-      recorder.execute(() -> record(bucket, shape));
+      recorder.execute(() -> record(shape));
     }
   }
 
@@ -584,10 +679,10 @@ public final class TensorRtEngine implements VelocityEngine {
       for (int images : new int[] {FEW_IMAGES, MANY_IMAGES}) {
         for (int tokens : smallSizes()) {
           Bucket bucket =
-              buckets.stream().filter(one -> tokens <= one.tokens).findFirst().orElseThrow();
-          Shape shape = bucket.shape(tokens, images);
+              buckets.stream().filter(one -> tokens <= one.tokens()).findFirst().orElseThrow();
+          Shape shape = Shape.rounded(bucket, tokens, images);
           if (!graphs.containsKey(shape) && recording.add(shape)) {
-            waited.add(recorder.submit(() -> record(bucket, shape)));
+            waited.add(recorder.submit(() -> record(shape)));
           }
         }
       }
@@ -617,7 +712,7 @@ public final class TensorRtEngine implements VelocityEngine {
   }
 
   /** Records a size for the calls after this one; its context is made while others run. */
-  private void record(Bucket bucket, Shape shape) {
+  private void record(Shape shape) {
     synchronized (this) {
       if (!open) {
         return;
@@ -628,7 +723,7 @@ public final class TensorRtEngine implements VelocityEngine {
     try {
       Cuda.check(cudart.cudaSetDevice(options.device), "device " + options.device);
       aside = Cuda.stream();
-      context = context(bucket.profile, aside);
+      context = context(shape.bucket, aside);
       synchronized (this) {
         if (open) {
           capture(shape, context);
@@ -639,7 +734,7 @@ public final class TensorRtEngine implements VelocityEngine {
       synchronized (this) {
         graphsWork = false;
       }
-      LOG.warn("{}: CUDA graphs are off from here on: {}", plan.file(), e.getMessage());
+      LOG.warn("{}: CUDA graphs are off from here on: {}", file, e.getMessage());
     } finally {
       TensorRtPlan.close(context);
       Cuda.destroy(aside);
@@ -721,14 +816,13 @@ public final class TensorRtEngine implements VelocityEngine {
     }
     graphs.values().forEach(CapturedForward::close);
     graphs.clear();
-    buckets.forEach(bucket -> TensorRtPlan.close(bucket.context));
+    packs.forEach(ProfiledPlan::close);
     bindings.values().forEach(Binding::close);
     table.ifPresent(ModulationTable::close);
     Cuda.free(activations);
     Cuda.destroy(begun);
     Cuda.destroy(ended);
     Cuda.destroy(stream);
-    modulations.ifPresent(TensorRtPlan::close);
-    plan.close();
+    plans.close();
   }
 }
