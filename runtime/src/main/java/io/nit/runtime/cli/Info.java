@@ -61,7 +61,27 @@ final class Info implements Callable<Integer> {
     return Cli.DONE;
   }
 
-  private static ObjectNode describe(Bundle bundle) throws IOException {
+  /** Engines of the model; none where one cannot be read, which the backend then says. */
+  private static ArrayNode engines(Bundle bundle) {
+    ArrayNode all = new ObjectMapper().createArrayNode();
+    try {
+      for (Path plan : EngineManifest.plansIn(bundle.folder(), EnginePart.MODEL)) {
+        EngineManifest engine = EngineManifest.read(plan);
+        all.addObject()
+            .put("file", engine.plan())
+            .put("precision", engine.precision())
+            .put("profiles", engine.subject().sizes())
+            .put("weights", engine.traits().weights().key())
+            .put("gpu", engine.builtOn().gpu())
+            .put("bytes", engine.planBytes());
+      }
+      return all;
+    } catch (IOException e) {
+      return all.removeAll();
+    }
+  }
+
+  private static ObjectNode describe(Bundle bundle) {
     NitConfig config = bundle.config();
     RequestValidator rules = new RequestValidator(bundle, 0, false);
     ObjectNode node = new ObjectMapper().createObjectNode();
@@ -86,18 +106,7 @@ final class Info implements Callable<Integer> {
     node.set("defaults", bundle.defaults().toNode());
     node.set("verification", bundle.verification());
     node.set("provenance", bundle.provenance());
-    ArrayNode engines = node.putArray("engines");
-    for (Path plan : EngineManifest.plansIn(bundle.folder(), EnginePart.MODEL)) {
-      EngineManifest engine = EngineManifest.read(plan);
-      engines
-          .addObject()
-          .put("file", engine.plan())
-          .put("precision", engine.precision())
-          .put("profiles", engine.subject().sizes())
-          .put("weights", engine.traits().weights().key())
-          .put("gpu", engine.builtOn().gpu())
-          .put("bytes", engine.planBytes());
-    }
+    node.set("engines", engines(bundle));
     ArrayNode backends = node.putArray("backends");
     for (EngineProvider provider : Engines.providers()) {
       Optional<String> refusal = provider.refusal(bundle);
