@@ -9,7 +9,9 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.LinkedHashSet;
 import java.util.Optional;
+import java.util.Set;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.tensorrt.global.nvinfer;
@@ -224,6 +226,15 @@ public final class TensorRtPlan implements AutoCloseable {
       shape[i] = dims.d(i);
     }
     return shape;
+  }
+
+  /** The names of all inputs and outputs. */
+  public Set<String> tensors() {
+    Set<String> names = new LinkedHashSet<>();
+    for (int i = 0; i < engine().getNbIOTensors(); i++) {
+      names.add(engine().getIOTensorName(i));
+    }
+    return names;
   }
 
   /** The layers, as the inspector tells them. */

@@ -271,7 +271,7 @@ public final class TensorRtEngine implements VelocityEngine {
 
   /** The modulations are computed from times and labels alone. */
   private static boolean runsPacks(TensorRtPlan plan) {
-    return plan.shape("x").isPresent() || plan.shape("modulation").isEmpty();
+    return !plan.tensors().equals(Set.of("t", "y", "modulation"));
   }
 
   /** Checks an input or output of a plan; -1 stands for any extent. */
