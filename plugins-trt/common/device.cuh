@@ -187,6 +187,12 @@ NIT_DEVICE Vector16 loadShared16(uint32_t address)
     return v;
 }
 
+NIT_DEVICE void storeShared16(uint32_t address, Vector16 const& v)
+{
+    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
+                 : "memory");
+}
+
 NIT_DEVICE void storeShared4(uint32_t address, uint32_t value)
 {
     asm volatile("st.shared.u32 [%0], %1;" ::"r"(address), "r"(value) : "memory");

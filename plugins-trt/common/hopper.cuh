@@ -112,6 +112,7 @@ NIT_DEVICE void copyBoxToMany(uint32_t shared, TensorMap const* map, uint32_t ba
 //! Waits for all threads of the cluster; what they wrote to shared memory before is there for all after it.
 NIT_DEVICE void syncCluster()
 {
+    __syncwarp(); // the barrier wants whole warps
     asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 

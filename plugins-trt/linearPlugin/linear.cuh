@@ -95,6 +95,7 @@ struct LinearLayout
     static constexpr int kPitch = linearPitch(kColumns);
 
     static_assert(kStage % 1024 == 0, "swizzle atoms");
+    static_assert(kLinearBiasStart + kColumns * 2 <= kLinearTileStart, "room for the bias");
     static_assert(kColumns % 8 == 0, "whole vectors");
 
     NIT_DEVICE static uint32_t full(uint32_t shared, int stage)
@@ -104,6 +105,11 @@ struct LinearLayout
     NIT_DEVICE static uint32_t empty(uint32_t shared, int stage)
     {
         return shared + 8 * (kLinearMaxStages + stage);
+    }
+    //! Eight values of the bias.
+    NIT_DEVICE static uint32_t bias(uint32_t shared, int chunk)
+    {
+        return shared + kLinearBiasStart + 16 * chunk;
     }
     NIT_DEVICE static uint32_t tokens(uint32_t shared, int stage)
     {
@@ -291,7 +297,7 @@ NIT_DEVICE void writeLinear(LinearLaunch const& launch, LinearPlace const& place
 #pragma unroll
     for (int part = 0; part < kLinearMaxCluster; ++part)
     {
-        parts[part] = part < p.split ? inCluster(mine, place.rank - place.part + part) : 0;
+        parts[part] = part < p.split && part != place.part ? inCluster(mine, place.rank - place.part + part) : 0;
     }
 #pragma unroll 1
     for (int i = place.part * Layout::kThreads + static_cast<int>(threadIndex()); i < Layout::kRows * kChunks;
@@ -305,11 +311,6 @@ NIT_DEVICE void writeLinear(LinearLaunch const& launch, LinearPlace const& place
         {
             continue;
         }
-        Vector16 bias{0, 0, 0, 0};
-        if (p.bias != nullptr)
-        {
-            bias = loadVector(static_cast<T const*>(p.bias) + column);
-        }
         uint32_t const at = static_cast<uint32_t>(row * Layout::kPitch + chunk * 8) * 4;
         Vector16 found[kLinearMaxCluster][2];
 #pragma unroll
@@ -317,7 +318,12 @@ NIT_DEVICE void writeLinear(LinearLaunch const& launch, LinearPlace const& place
         {
             found[part][0] = Vector16{0, 0, 0, 0};
             found[part][1] = Vector16{0, 0, 0, 0};
-            if (part < p.split)
+            if (part == place.part)
+            {
+                found[part][0] = loadShared16(mine + at);
+                found[part][1] = loadShared16(mine + at + 16);
+            }
+            else if (part < p.split)
             {
                 found[part][0] = loadInCluster16(parts[part] + at);
                 found[part][1] = loadInCluster16(parts[part] + at + 16);
@@ -337,7 +343,7 @@ NIT_DEVICE void writeLinear(LinearLaunch const& launch, LinearPlace const& place
             }
         }
         float biases[8];
-        unpack<T>(bias, biases);
+        unpack<T>(loadShared16(Layout::bias(shared, chunk)), biases);
 #pragma unroll
         for (int j = 0; j < 8; ++j)
         {
@@ -345,6 +351,25 @@ NIT_DEVICE void writeLinear(LinearLaunch const& launch, LinearPlace const& place
             values[j] = p.activation == NIT_ACTIVATION_GELU_TANH ? geluTanh(values[j]) : values[j];
         }
         storeVector(static_cast<T*>(p.out) + token * p.outFeatures + column, packVector<T>(values));
+    }
+}
+
+//! One warp brings the tile's part of the bias to shared memory, so that nobody waits for it at the end.
+template <typename T, int kConsumers, int kColumns>
+NIT_DEVICE void loadBias(LinearLaunch const& launch, LinearPlace const& place, uint32_t shared)
+{
+    using Layout = LinearLayout<kConsumers, kColumns>;
+    static_assert(kColumns / 8 <= 32, "a lane a vector");
+    int const chunk = static_cast<int>(threadIndex()) % 32;
+    if (chunk < kColumns / 8)
+    {
+        int const column = place.firstColumn + chunk * 8;
+        Vector16 bias{0, 0, 0, 0};
+        if (launch.p.bias != nullptr && column < launch.p.outFeatures)
+        {
+            bias = loadVector(static_cast<T const*>(launch.p.bias) + column);
+        }
+        storeShared16(Layout::bias(shared, chunk), bias);
     }
 }
 
@@ -396,9 +421,13 @@ linearKernel(NIT_GRID_CONSTANT LinearLaunch launch)
         syncCluster();
     }
 
-    int const consumer = shuffleFrom(static_cast<int>(threadIndex()) / 128, 0);
+    int const warp = shuffleFrom(static_cast<int>(threadIndex()) / 32, 0);
+    if (warp == 1) // not the one that orders the copies
+    {
+        loadBias<T, kConsumers, kColumns>(launch, place, shared);
+    }
     float sums[kColumns / 2];
-    multiplyLinear<T, kConsumers, kColumns>(launch, place, shared, consumer, sums);
+    multiplyLinear<T, kConsumers, kColumns>(launch, place, shared, warp / 4, sums);
     syncBlock(); // all of the block's products have read their tiles
     storeSums<kConsumers, kColumns>(shared, sums);
     if (p.split > 1)

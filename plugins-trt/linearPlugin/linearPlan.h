@@ -12,7 +12,8 @@ namespace nit
 
 constexpr int kLinearDepth = 64;              //!< of K a stage: rows of 128 bytes
 constexpr int kLinearMaxStages = 8;           //!< barriers there are room for
-constexpr int kLinearTileStart = 1024;        //!< barriers come first, tiles after them
+constexpr int kLinearBiasStart = 256;         //!< the bias comes after them
+constexpr int kLinearTileStart = 1024;        //!< and then the tiles
 constexpr int kLinearMaxShared = 227 * 1024;  //!< of a block
 constexpr int kLinearHalfShared = 113 * 1024; //!< of a block that leaves room for a second one
 constexpr int kLinearMaxCluster = 8;          //!< what every GPU of the kind takes

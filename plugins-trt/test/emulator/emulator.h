@@ -233,6 +233,11 @@ inline Vector16 loadShared16(uint32_t address)
     return loadVector(emulator::sharedPointer(address, 16));
 }
 
+inline void storeShared16(uint32_t address, Vector16 const& vector)
+{
+    storeVector(emulator::sharedPointer(address, 16), vector);
+}
+
 inline void storeShared4(uint32_t address, uint32_t value)
 {
     __builtin_memcpy(emulator::sharedPointer(address, 4), &value, 4);
