@@ -134,6 +134,14 @@ NIT_DEVICE float log2Fast(float x)
     return value;
 }
 
+//! 1 / x; 1 ulp, and 0 for infinity.
+NIT_DEVICE float reciprocalFast(float x)
+{
+    float value;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(value) : "f"(x));
+    return value;
+}
+
 NIT_DEVICE float inverseSqrt(float x)
 {
     return rsqrtf(x);
@@ -179,9 +187,20 @@ NIT_DEVICE Vector16 loadShared16(uint32_t address)
     return v;
 }
 
+NIT_DEVICE void storeShared16(uint32_t address, Vector16 const& v)
+{
+    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
+                 : "memory");
+}
+
 NIT_DEVICE void storeShared4(uint32_t address, uint32_t value)
 {
     asm volatile("st.shared.u32 [%0], %1;" ::"r"(address), "r"(value) : "memory");
+}
+
+NIT_DEVICE void storeShared8(uint32_t address, uint32_t first, uint32_t second)
+{
+    asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(address), "r"(first), "r"(second) : "memory");
 }
 
 NIT_DEVICE void storeShared2(uint32_t address, uint16_t value)
