@@ -98,6 +98,22 @@ NIT_DEVICE uint32_t floatBits(float value)
     return __float_as_uint(value);
 }
 
+//! Double precision, each rounded by itself: the compiler does not fuse them.
+NIT_DEVICE double addDouble(double a, double b)
+{
+    return __dadd_rn(a, b);
+}
+
+NIT_DEVICE double multiplyDouble(double a, double b)
+{
+    return __dmul_rn(a, b);
+}
+
+NIT_DEVICE double divideDouble(double a, double b)
+{
+    return __ddiv_rn(a, b);
+}
+
 NIT_DEVICE uint32_t packBf16(float lowerValue, float upperValue)
 {
     uint32_t pair;

@@ -161,6 +161,21 @@ inline uint32_t floatBits(float value)
     return bits;
 }
 
+inline double addDouble(double a, double b)
+{
+    return a + b;
+}
+
+inline double multiplyDouble(double a, double b)
+{
+    return a * b;
+}
+
+inline double divideDouble(double a, double b)
+{
+    return a / b;
+}
+
 inline uint32_t packBf16(float lowerValue, float upperValue)
 {
     return emulator::roundBf16(lowerValue) | static_cast<uint32_t>(emulator::roundBf16(upperValue)) << 16;
