@@ -8,6 +8,11 @@ using nit::raise;
 extern "C"
 {
 
+    JNIEXPORT jint JNICALL Java_io_nit_core_cuda_SamplerKernels_imageBytes(JNIEnv*, jclass)
+    {
+        return sizeof(NitSampledImage);
+    }
+
     JNIEXPORT void JNICALL Java_io_nit_core_cuda_SamplerKernels_gather(
         JNIEnv* env, jclass, jlong images, jlong state, jlong velocity, jlong x, jlong elements, jint count,
         jlong stream)

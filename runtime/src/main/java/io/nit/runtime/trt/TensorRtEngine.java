@@ -3,7 +3,9 @@ package io.nit.runtime.trt;
 import io.nit.core.bundle.EngineManifest;
 import io.nit.core.bundle.PackPlan;
 import io.nit.core.config.NitConfig;
+import io.nit.core.cuda.KernelException;
 import io.nit.core.cuda.PluginLibrary;
+import io.nit.core.cuda.SamplerKernels;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.rope.RopeTables;
 import io.nit.core.trt.Cuda;
@@ -16,6 +18,8 @@ import io.nit.core.trt.TensorRtPlans;
 import io.nit.core.trt.Together;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.ForwardInputs;
+import io.nit.runtime.engine.ResidentSampling;
+import io.nit.runtime.engine.StepInputs;
 import io.nit.runtime.engine.VelocityEngine;
 import io.nit.runtime.trt.ProfiledPlan.Bucket;
 import java.io.IOException;
@@ -126,6 +130,7 @@ public final class TensorRtEngine implements VelocityEngine {
   private final ExecutorService recorder;
   private boolean graphsWork;
   private Optional<ModulationTable> table = Optional.empty();
+  private Optional<ResidentLatents> latents = Optional.empty();
   private Pointer activations;
   private long activationBytes;
   private int mostTokens;
@@ -133,6 +138,7 @@ public final class TensorRtEngine implements VelocityEngine {
   private CUstream_st stream;
   private CUevent_st begun;
   private CUevent_st ended;
+  private CUevent_st copied; // what the host gave a step: its memory may be written again
   private PackLayout boundLayout;
   private Shape boundShape;
   private int[] boundRows;
@@ -217,7 +223,7 @@ public final class TensorRtEngine implements VelocityEngine {
         }
       }
       engine.checkSignature();
-      engine.take();
+      engine.take(plugins.isPresent());
       return engine;
     } catch (TensorRtException e) {
       String message =
@@ -307,16 +313,22 @@ public final class TensorRtEngine implements VelocityEngine {
     return (long) config.modulationParts() * config.hiddenSize();
   }
 
-  /** Takes the contexts, the stream and all memory. */
-  private void take() throws IOException, TensorRtException {
+  /**
+   * Takes the contexts, the stream and all memory.
+   *
+   * @param plugins whether our library is there, which keeps latents on the device
+   */
+  private void take(boolean plugins) throws IOException, TensorRtException {
     mostTokens = packs.stream().mapToInt(ProfiledPlan::mostTokens).max().orElseThrow();
     mostImages = packs.stream().mapToInt(ProfiledPlan::mostImages).max().orElseThrow();
     activationBytes = packs.stream().mapToLong(ProfiledPlan::activationBytes).max().orElseThrow();
     int rows = modulations.isPresent() ? packs.get(0).plan().largest("modulation", 0) : 0;
     long rowBytes = modulationColumns() * 2;
+    boolean keepsLatents = plugins && samplerLoads();
     LOG.info(
         "{}: {} profiles in {} plans, up to {} tokens and {} images; activations take {} MiB and {}"
-            + " rows of modulations {} MiB, weights lie on the device already, {} MiB are free",
+            + " rows of modulations {} MiB, latents {} MiB, weights lie on the device already, {} MiB"
+            + " are free",
         file.getFileName(),
         buckets.size(),
         packs.size(),
@@ -325,10 +337,12 @@ public final class TensorRtEngine implements VelocityEngine {
         activationBytes >> 20,
         rows,
         rows * rowBytes >> 20,
+        keepsLatents ? ResidentLatents.bytes(mostTokens, config.tokenSize()) >> 20 : 0,
         Cuda.freeBytes() >> 20);
     stream = Cuda.stream();
     begun = Cuda.event();
     ended = Cuda.event();
+    copied = Cuda.event();
     activations = Cuda.allocate(activationBytes, "activations of " + mostTokens + " tokens");
     if (modulations.isPresent()) {
       table = Optional.of(new ModulationTable(modulations.get(), rows, rowBytes, stream));
@@ -344,7 +358,21 @@ public final class TensorRtEngine implements VelocityEngine {
     bind("rope_cos", tokens * config.headDim() * Float.BYTES);
     bind("rope_sin", tokens * config.headDim() * Float.BYTES);
     bind("v", tokens * config.tokenSize() * Float.BYTES);
+    if (keepsLatents) {
+      latents =
+          Optional.of(new ResidentLatents(stream, mostTokens, config.tokenSize(), mostImages));
+    }
     makeContexts();
+  }
+
+  private boolean samplerLoads() {
+    try {
+      SamplerKernels.load();
+      return true;
+    } catch (IOException e) {
+      LOG.warn("{}: latents go over the host at every step: {}", file, e.getMessage());
+      return false;
+    }
   }
 
   /** A context takes a third of a second of the host, so that each plan has a thread. */
@@ -523,14 +551,14 @@ public final class TensorRtEngine implements VelocityEngine {
     in.requireHeadDim(config);
     try {
       Cuda.check(cudart.cudaSetDevice(options.device), "device " + options.device);
-      Bucket bucket = bucket(layout, among);
-      Shape shape =
-          table.isPresent()
-              ? Shape.rounded(bucket, layout.tokens(), layout.images())
-              : new Shape(bucket, layout.tokens(), layout.images());
-      upload(in, values, shape);
+      Shape shape = shape(layout, among);
+      awaitCopies();
+      Binding x = bindings.get("x");
+      x.host(values * Float.BYTES).asFloatBuffer().put(in.x().duplicate());
+      x.upload((long) values * Float.BYTES, stream);
+      upload(layout, in.rope(), shape);
       Cuda.check(cudart.cudaEventRecord(begun, stream), "CUDA event");
-      condition(in, shape);
+      condition(layout, in.t(), in.y(), shape);
       run(shape);
       Cuda.check(cudart.cudaEventRecord(ended, stream), "CUDA event");
       Binding out = bindings.get("v");
@@ -543,13 +571,89 @@ public final class TensorRtEngine implements VelocityEngine {
       }
       v.put(out.host(bytes).asFloatBuffer());
     } catch (TensorRtException e) {
-      boundLayout = null; // what was being copied may not have arrived
-      boundRope = null;
-      table.ifPresent(ModulationTable::forget);
-      throw new EngineException(
-          "forward of " + layout + " failed in TensorRT: " + e.getMessage() + Cuda.littleMemory(),
-          e);
+      throw failed(layout, e);
     }
+  }
+
+  private EngineException failed(PackLayout layout, Exception e) {
+    boundLayout = null; // what was being copied may not have arrived
+    boundRope = null;
+    table.ifPresent(ModulationTable::forget);
+    return new EngineException(
+        "forward of " + layout + " failed in TensorRT: " + e.getMessage() + Cuda.littleMemory(), e);
+  }
+
+  /** Empty where our library is not: for engines in single precision. */
+  @Override
+  public Optional<ResidentSampling> resident() {
+    return latents.map(kept -> in -> begin(in, kept));
+  }
+
+  private synchronized ResidentSampling.Step begin(StepInputs in, ResidentLatents kept)
+      throws EngineException {
+    requireOpen();
+    PackLayout layout = in.layout();
+    in.requireHeadDim(config);
+    try {
+      Cuda.check(cudart.cudaSetDevice(options.device), "device " + options.device);
+      Shape shape = shape(layout, buckets);
+      awaitCopies();
+      kept.place(in);
+      upload(layout, in.rope(), shape);
+      condition(layout, in.t(), in.y(), shape);
+      Cuda.check(cudart.cudaEventRecord(copied, stream), "CUDA event");
+      kept.gather(bindings.get("x").device());
+      run(shape);
+      return new UnderWay(layout, kept.advance(bindings.get("v").device()));
+    } catch (TensorRtException | KernelException e) {
+      throw failed(layout, e);
+    }
+  }
+
+  /** A step that is waited for under the engine's lock. */
+  private final class UnderWay implements ResidentSampling.Step {
+    private final PackLayout layout;
+    private final ResidentLatents.UnderWay step;
+
+    UnderWay(PackLayout layout, ResidentLatents.UnderWay step) {
+      this.layout = layout;
+      this.step = step;
+    }
+
+    @Override
+    public void await() throws EngineException {
+      synchronized (TensorRtEngine.this) {
+        requireOpen();
+        try {
+          Cuda.check(cudart.cudaSetDevice(options.device), "device " + options.device);
+          step.await();
+        } catch (TensorRtException e) {
+          throw failed(layout, e);
+        }
+      }
+    }
+
+    @Override
+    public boolean finite(int image) {
+      return step.finite(image);
+    }
+
+    @Override
+    public double[] latent(int image) {
+      return step.latent(image);
+    }
+  }
+
+  /** Waits until the host's side of the inputs may be written; the device is mostly past that. */
+  private void awaitCopies() throws TensorRtException {
+    Cuda.check(cudart.cudaEventSynchronize(copied), "copies of the step before");
+  }
+
+  private Shape shape(PackLayout layout, List<Bucket> among) throws EngineException {
+    Bucket bucket = bucket(layout, among);
+    return table.isPresent()
+        ? Shape.rounded(bucket, layout.tokens(), layout.images())
+        : new Shape(bucket, layout.tokens(), layout.images());
   }
 
   private Bucket bucket(PackLayout layout, List<Bucket> among) throws EngineException {
@@ -568,12 +672,8 @@ public final class TensorRtEngine implements VelocityEngine {
             + layout);
   }
 
-  /** Copies what a forward reads of its tokens. */
-  private void upload(ForwardInputs in, int values, Shape shape) throws TensorRtException {
-    PackLayout layout = in.layout();
-    Binding x = bindings.get("x");
-    x.host(values * Float.BYTES).asFloatBuffer().put(in.x().duplicate());
-    x.upload((long) values * Float.BYTES, stream);
+  /** Copies what a forward reads of its pack. */
+  private void upload(PackLayout layout, RopeTables rope, Shape shape) throws TensorRtException {
     // Steps in a row mostly have the same pack: what only depends on it stays on the device.
     if (!layout.equals(boundLayout) || !shape.equals(boundShape)) {
       uploadCuSeqlens(layout, shape);
@@ -581,7 +681,6 @@ public final class TensorRtEngine implements VelocityEngine {
       boundShape = shape;
       boundRows = null;
     }
-    RopeTables rope = in.rope();
     if (rope != boundRope) {
       int bytes = rope.cos().length * Float.BYTES;
       Binding cos = bindings.get("rope_cos");
@@ -595,29 +694,29 @@ public final class TensorRtEngine implements VelocityEngine {
   }
 
   /** Brings times and labels, or the rows of modulations that are theirs. */
-  private void condition(ForwardInputs in, Shape shape) throws TensorRtException {
+  private void condition(PackLayout layout, float[] t, long[] y, Shape shape)
+      throws TensorRtException {
     int[] rows;
     if (table.isPresent()) {
-      rows = table.get().rows(in.t(), in.y());
+      rows = table.get().rows(t, y);
     } else {
-      uploadConditions(in);
-      rows = new int[in.layout().images()];
+      uploadConditions(t, y);
+      rows = new int[layout.images()];
       Arrays.setAll(rows, image -> image);
     }
     if (!Arrays.equals(rows, boundRows)) {
-      uploadRows(in.layout(), shape, rows);
+      uploadRows(layout, shape, rows);
       boundRows = rows;
     }
   }
 
-  private void uploadConditions(ForwardInputs in) throws TensorRtException {
-    int images = in.layout().images();
-    Binding t = bindings.get("t");
-    t.host(images * Float.BYTES).asFloatBuffer().put(in.t());
-    t.upload((long) images * Float.BYTES, stream);
-    Binding y = bindings.get("y");
-    y.host(images * Long.BYTES).asLongBuffer().put(in.y());
-    y.upload((long) images * Long.BYTES, stream);
+  private void uploadConditions(float[] t, long[] y) throws TensorRtException {
+    Binding times = bindings.get("t");
+    times.host(t.length * Float.BYTES).asFloatBuffer().put(t);
+    times.upload((long) t.length * Float.BYTES, stream);
+    Binding labels = bindings.get("y");
+    labels.host(y.length * Long.BYTES).asLongBuffer().put(y);
+    labels.upload((long) y.length * Long.BYTES, stream);
   }
 
   /** Images beyond the pack's have no tokens, and tokens beyond it belong to none. */
@@ -819,9 +918,11 @@ public final class TensorRtEngine implements VelocityEngine {
     packs.forEach(ProfiledPlan::close);
     bindings.values().forEach(Binding::close);
     table.ifPresent(ModulationTable::close);
+    latents.ifPresent(ResidentLatents::close);
     Cuda.free(activations);
     Cuda.destroy(begun);
     Cuda.destroy(ended);
+    Cuda.destroy(copied);
     Cuda.destroy(stream);
     plans.close();
   }
