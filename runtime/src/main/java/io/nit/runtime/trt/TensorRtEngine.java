@@ -226,7 +226,7 @@ public final class TensorRtEngine implements VelocityEngine {
         engine.close();
       }
       throw new EngineException(message, e);
-    } catch (EngineException | RuntimeException e) {
+    } catch (IOException | EngineException | RuntimeException e) {
       if (engine != null) {
         engine.close();
       }
