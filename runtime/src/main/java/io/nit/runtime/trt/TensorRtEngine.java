@@ -208,7 +208,9 @@ public final class TensorRtEngine implements VelocityEngine {
           parts.parts().size(),
           parts.parts().stream().mapToLong(PlanFile.Part::bytes).sum() >> 20,
           Cuda.freeBytes() >> 20);
+      long start = System.nanoTime();
       TensorRtPlans plans = TensorRtPlans.open(parts, plugins, options.device);
+      long read = System.nanoTime();
       try {
         engine = new TensorRtEngine(file, config, plans, options);
       } finally {
@@ -218,6 +220,11 @@ public final class TensorRtEngine implements VelocityEngine {
       }
       engine.checkSignature();
       engine.take();
+      LOG.info(
+          "{}: plans read in {} ms, memory and contexts taken in {} ms",
+          file.getFileName(),
+          (read - start) / 1_000_000,
+          (System.nanoTime() - read) / 1_000_000);
       return engine;
     } catch (TensorRtException e) {
       String message =
