@@ -1,7 +1,6 @@
 package io.nit.runtime.trt;
 
 import io.nit.core.bundle.EngineManifest;
-import io.nit.core.bundle.PackPlan;
 import io.nit.core.config.NitConfig;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.packing.PackLayout;
@@ -76,7 +75,7 @@ public final class TensorRtEngine implements VelocityEngine {
   private static final int TOKENS_STEP = 128;
 
   /** Packs of at most so many tokens are small: launches cost more than they compute. */
-  private static final int SMALL_TOKENS = PackPlan.SMALL_TOKENS;
+  private static final int SMALL_TOKENS = 2048;
 
   /** Most packs hold at most so many images, and are rounded up to as many. */
   private static final int FEW_IMAGES = 32;
