@@ -12,7 +12,6 @@ import io.nit.core.trt.TensorRtException;
 import io.nit.core.trt.TensorRtLogger;
 import io.nit.core.trt.TensorRtPlan;
 import io.nit.core.trt.TensorRtPlans;
-import io.nit.core.trt.Together;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.ForwardInputs;
 import io.nit.runtime.engine.VelocityEngine;
@@ -151,7 +150,7 @@ public final class TensorRtEngine implements VelocityEngine {
     List<ProfiledPlan> runners = new ArrayList<>();
     for (TensorRtPlan plan : plans.plans()) {
       if (runsPacks(plan)) {
-        runners.add(new ProfiledPlan(plan));
+        runners.add(new ProfiledPlan(plan, this::context));
       }
     }
     if (runners.isEmpty() || plans.plans().size() - runners.size() > 1) {
@@ -220,7 +219,7 @@ public final class TensorRtEngine implements VelocityEngine {
       engine.checkSignature();
       engine.take();
       LOG.info(
-          "{}: plans read in {} ms, memory and contexts taken in {} ms",
+          "{}: plans read in {} ms, memory taken in {} ms",
           file.getFileName(),
           (read - start) / 1_000_000,
           (System.nanoTime() - read) / 1_000_000);
@@ -313,7 +312,7 @@ public final class TensorRtEngine implements VelocityEngine {
     return (long) config.modulationParts() * config.hiddenSize();
   }
 
-  /** Takes the contexts, the stream and all memory. */
+  /** Takes the stream and all memory; contexts follow beside the first work. */
   private void take() throws IOException, TensorRtException {
     mostTokens = packs.stream().mapToInt(ProfiledPlan::mostTokens).max().orElseThrow();
     mostImages = packs.stream().mapToInt(ProfiledPlan::mostImages).max().orElseThrow();
@@ -353,25 +352,41 @@ public final class TensorRtEngine implements VelocityEngine {
     makeContexts();
   }
 
-  /** A context takes a third of a second of the host, so that each plan has a thread. */
-  private void makeContexts() throws IOException, TensorRtException {
-    List<Together.Task<ProfiledPlan>> tasks = new ArrayList<>();
-    for (ProfiledPlan runner : packs) {
-      tasks.add(
+  /** A context takes half a second of the host, so that nobody waits for all when opening. */
+  private void makeContexts() {
+    for (Bucket bucket : buckets) {
+      recorder.execute(
           () -> {
-            Cuda.check(cudart.cudaSetDevice(options.device), "device " + options.device);
-            runner.makeContexts(bucket -> context(bucket, stream));
-            return runner;
+            if (isOpen()) {
+              try {
+                Cuda.check(cudart.cudaSetDevice(options.device), "device " + options.device);
+                bucket.context();
+              } catch (TensorRtException e) {
+                LOG.warn(
+                    "{}: no context of the profile of {} tokens yet, its first forward tries again: {}",
+                    file.getFileName(),
+                    bucket.tokens(),
+                    e.getMessage());
+              }
+            }
           });
     }
-    Together.run(tasks, runner -> {}); // closed with the engine
   }
 
   private String rowOfToken() {
     return table.isPresent() ? "modulation_row" : "image_index";
   }
 
-  /** A context of a profile, with all addresses set. */
+  /** A context of a profile, with all addresses set; made on a stream of its own. */
+  private IExecutionContext context(Bucket bucket) throws TensorRtException {
+    CUstream_st queue = Cuda.stream();
+    try {
+      return context(bucket, queue);
+    } finally {
+      Cuda.destroy(queue);
+    }
+  }
+
   private IExecutionContext context(Bucket bucket, CUstream_st queue) throws TensorRtException {
     long start = System.nanoTime();
     IExecutionContext context = bucket.plan().context();
@@ -719,10 +734,8 @@ public final class TensorRtEngine implements VelocityEngine {
 
   /** Records a size for the calls after this one; its context is made while others run. */
   private void record(Shape shape) {
-    synchronized (this) {
-      if (!open) {
-        return;
-      }
+    if (!isOpen()) {
+      return;
     }
     IExecutionContext context = null;
     CUstream_st aside = null;
@@ -784,6 +797,10 @@ public final class TensorRtEngine implements VelocityEngine {
 
   private void enqueue(IExecutionContext context) throws TensorRtException {
     require(context.enqueueV3(stream), FORWARD);
+  }
+
+  private synchronized boolean isOpen() {
+    return open;
   }
 
   private void requireOpen() {
