@@ -108,10 +108,15 @@ inline int linearStages(NitLinearParams const& p)
     return stages;
 }
 
-//! Fills in what is 0 with the cut of the fewest clocks.
+//! Fills in what is 0 with the cut of the fewest clocks, or with the least where no cut fits what is forced.
 inline void planLinear(NitLinearParams& p, int processors)
 {
     NitLinearParams best = p;
+    best.tileTokens = p.tileTokens != 0 ? p.tileTokens : kLinearTileTokens[0];
+    best.tileColumns = p.tileColumns != 0 ? p.tileColumns : kLinearTileColumns[0];
+    best.split = p.split != 0 ? p.split : 1;
+    best.shareWeight = p.shareWeight != 0 ? p.shareWeight : 1;
+    best.shareTokens = p.shareTokens != 0 ? p.shareTokens : 1;
     double fewest = 0;
     int const steps = static_cast<int>(ceilDivide(p.inFeatures, kLinearDepth));
     for (int const tileTokens : kLinearTileTokens)

@@ -254,11 +254,24 @@ void choicesCoverTheLayer()
     }
 }
 
+void whatNoCutFitsIsLeftAsForced()
+{
+    NitLinearParams p = cut(0, 0, 4, 4, 0);
+    p.tokens = 8;
+    p.inFeatures = 1152;
+    p.outFeatures = 1152;
+    planLinear(p, 132);
+    check(
+        p.split == 4 && p.shareWeight == 4 && p.shareTokens == 1 && p.tileTokens == 64 && p.tileColumns == 72,
+        "a cluster of 16 keeps what was forced, and nothing is 0");
+}
+
 } // namespace
 
 int all()
 {
     run("linear, choices cover the layer", [] { choicesCoverTheLayer(); });
+    run("linear, what no cut fits is left as forced", [] { whatNoCutFitsIsLeftAsForced(); });
     run("linear, every tile", [] { everyTile(); });
     run("linear, every split", [] { everySplit(); });
     for (unsigned seed = 0; seed < 4; ++seed)

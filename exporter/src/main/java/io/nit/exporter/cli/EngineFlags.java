@@ -98,8 +98,8 @@ final class EngineFlags {
               + " tokens into a plan of their own, in which the linear layers of the blocks are our"
               + " kernels too: faster for few tokens, for a second copy of the blocks' weights in"
               + " the file and on the device. auto: in bf16 and f16 on a GPU of compute capability"
-              + " 9.0, but with --hardware-compatible and --version-compatible; on: there, or no"
-              + " engine; off: one plan for all packs. Default: auto.")
+              + " 9.0, unless --hardware-compatible or --version-compatible is given; on: no engine"
+              + " without it; off: one plan for all packs. Default: auto.")
   private String smallPackKernels;
 
   @Option(

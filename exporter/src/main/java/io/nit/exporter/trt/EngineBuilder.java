@@ -74,6 +74,7 @@ public final class EngineBuilder {
   private INetworkDefinition network;
   private IBuilderConfig config;
   private ITimingCache timings;
+  private boolean cacheWasRead;
 
   private EngineBuilder(
       TrtNetwork model,
@@ -148,9 +149,11 @@ public final class EngineBuilder {
     List<Path> temporary = new ArrayList<>();
     try {
       long start = System.nanoTime();
+      createBuilder();
       for (int i = 0; i < model.files().size(); i++) {
         serialize(i, temporaryFile(plan, temporary));
       }
+      NativeOwners.close(builder); // its memory is the opening's
       if (temporary.size() > 1) {
         PlanFile.join(List.copyOf(temporary), temporaryFile(plan, temporary));
       }
@@ -175,9 +178,21 @@ public final class EngineBuilder {
         return new Built(plan, bytes, gpu, layers, buildSeconds, openSeconds);
       }
     } finally {
+      NativeOwners.close(builder);
       for (Path file : temporary) {
         Files.deleteIfExists(file);
       }
+    }
+  }
+
+  /** One builder for all plans: TensorRT takes about 7 s to make one. */
+  private void createBuilder() throws TensorRtException {
+    logger.errors(); // of something else
+    builder =
+        required(NativeOwners.owned(nvinfer.createInferBuilder(logger)), "TensorRT's builder");
+    if (model.holdsPlugins()) {
+      String library = plugins.orElseThrow().file().toString();
+      required(builder.getPluginRegistry().loadLibrary(library), "library " + library);
     }
   }
 
@@ -209,12 +224,6 @@ public final class EngineBuilder {
     logger.errors(); // of something else
     IHostMemory plan = null;
     try {
-      builder =
-          required(NativeOwners.owned(nvinfer.createInferBuilder(logger)), "TensorRT's builder");
-      if (!model.plugins(number).isEmpty()) {
-        String library = plugins.orElseThrow().file().toString();
-        required(builder.getPluginRegistry().loadLibrary(library), "library " + library);
-      }
       List<InputSizes> profiles = model.profiles(number, options);
       progress.accept(
           "plan "
@@ -238,7 +247,6 @@ public final class EngineBuilder {
       NativeOwners.close(timings);
       timings = null;
       NativeOwners.close(network);
-      NativeOwners.close(builder);
     }
   }
 
@@ -383,11 +391,14 @@ public final class EngineBuilder {
   }
 
   private boolean setTimingCache(byte[] bytes) {
-    NativeOwners.close(timings);
+    ITimingCache before = timings; // the config's until it has another
     try (BytePointer data = new BytePointer(Math.max(1, bytes.length))) {
       data.put(bytes, 0, bytes.length);
       timings = NativeOwners.owned(config.createTimingCache(data, bytes.length));
+      cacheWasRead = bytes.length > 0;
       return timings != null && config.setTimingCache(timings, false);
+    } finally {
+      NativeOwners.close(before);
     }
   }
 
@@ -414,6 +425,12 @@ public final class EngineBuilder {
     IHostMemory plan;
     try {
       plan = NativeOwners.owned(builder.buildSerializedNetwork(network, config));
+      if (plan == null && cacheWasRead) {
+        // A cache may name kernels that do not fit this network's types or its hardware level.
+        progress.accept("no engine with the timing cache, once more without: " + logger.errors());
+        setTimingCache(new byte[0]);
+        plan = NativeOwners.owned(builder.buildSerializedNetwork(network, config));
+      }
     } finally {
       clock.shutdownNow();
     }

@@ -8,9 +8,12 @@ import java.util.List;
 import java.util.Optional;
 import org.bytedeco.tensorrt.nvinfer.IExecutionContext;
 
-/** A plan that runs packs, with its profiles: each is a bucket of tokens with a context. */
+/**
+ * A plan that runs packs, with its profiles: each is a bucket of tokens with a context, which is
+ * made when it is first asked for.
+ */
 final class ProfiledPlan implements AutoCloseable {
-  /** A profile of the plan: the most it holds, and its context once there is one. */
+  /** A profile of the plan: the most it holds, and its context. */
   static final class Bucket {
     private final ProfiledPlan plan;
     private final int profile;
@@ -18,7 +21,6 @@ final class ProfiledPlan implements AutoCloseable {
     private final int images;
     private IExecutionContext context;
 
-    /** A profile whose context is made later. */
     Bucket(ProfiledPlan plan, int profile, int tokens, int images) {
       this.plan = plan;
       this.profile = profile;
@@ -53,9 +55,20 @@ final class ProfiledPlan implements AutoCloseable {
       return images;
     }
 
-    /** The context for sizes that are not recorded; this bucket closes it. */
-    IExecutionContext context() {
+    /**
+     * The context for sizes that are not recorded, made now if it is not there; the bucket closes
+     * it.
+     */
+    synchronized IExecutionContext context() throws TensorRtException {
+      if (context == null) {
+        context = plan.contexts.of(this);
+      }
       return context;
+    }
+
+    private synchronized void close() {
+      TensorRtPlan.close(context);
+      context = null;
     }
   }
 
@@ -66,6 +79,7 @@ final class ProfiledPlan implements AutoCloseable {
   }
 
   private final TensorRtPlan plan;
+  private final Contexts contexts;
   private final List<Bucket> buckets = new ArrayList<>();
   private final long activationBytes;
 
@@ -73,9 +87,11 @@ final class ProfiledPlan implements AutoCloseable {
    * Reads the profiles of a plan.
    *
    * @param plan stays its owner's, who closes it after this
+   * @param contexts makes the buckets' contexts, in whichever thread asks first
    */
-  ProfiledPlan(TensorRtPlan plan) throws TensorRtException {
+  ProfiledPlan(TensorRtPlan plan, Contexts contexts) throws TensorRtException {
     this.plan = plan;
+    this.contexts = contexts;
     long most = 0;
     for (int i = 0; i < plan.profiles(); i++) {
       int images = plan.largest("cu_seqlens", i) - 1;
@@ -111,19 +127,9 @@ final class ProfiledPlan implements AutoCloseable {
     return activationBytes;
   }
 
-  /** Makes the contexts of all buckets, one after the other. */
-  void makeContexts(Contexts contexts) throws TensorRtException {
-    for (Bucket bucket : buckets) {
-      bucket.context = contexts.of(bucket);
-    }
-  }
-
   /** Frees the contexts; may be called twice. */
   @Override
   public void close() {
-    for (Bucket bucket : buckets) {
-      TensorRtPlan.close(bucket.context);
-      bucket.context = null;
-    }
+    buckets.forEach(Bucket::close);
   }
 }

@@ -1,7 +1,6 @@
 package io.nit.runtime.trt;
 
 import io.nit.core.bundle.EngineManifest;
-import io.nit.core.bundle.PackPlan;
 import io.nit.core.config.NitConfig;
 import io.nit.core.cuda.KernelException;
 import io.nit.core.cuda.PluginLibrary;
@@ -15,7 +14,6 @@ import io.nit.core.trt.TensorRtException;
 import io.nit.core.trt.TensorRtLogger;
 import io.nit.core.trt.TensorRtPlan;
 import io.nit.core.trt.TensorRtPlans;
-import io.nit.core.trt.Together;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.ForwardInputs;
 import io.nit.runtime.engine.ResidentSampling;
@@ -80,7 +78,7 @@ public final class TensorRtEngine implements VelocityEngine {
   private static final int TOKENS_STEP = 128;
 
   /** Packs of at most so many tokens are small: launches cost more than they compute. */
-  private static final int SMALL_TOKENS = PackPlan.SMALL_TOKENS;
+  private static final int SMALL_TOKENS = 2048;
 
   /** Most packs hold at most so many images, and are rounded up to as many. */
   private static final int FEW_IMAGES = 32;
@@ -158,7 +156,7 @@ public final class TensorRtEngine implements VelocityEngine {
     List<ProfiledPlan> runners = new ArrayList<>();
     for (TensorRtPlan plan : plans.plans()) {
       if (runsPacks(plan)) {
-        runners.add(new ProfiledPlan(plan));
+        runners.add(new ProfiledPlan(plan, this::context));
       }
     }
     if (runners.isEmpty() || plans.plans().size() - runners.size() > 1) {
@@ -214,7 +212,9 @@ public final class TensorRtEngine implements VelocityEngine {
           parts.parts().size(),
           parts.parts().stream().mapToLong(PlanFile.Part::bytes).sum() >> 20,
           Cuda.freeBytes() >> 20);
+      long start = System.nanoTime();
       TensorRtPlans plans = TensorRtPlans.open(parts, plugins, options.device);
+      long read = System.nanoTime();
       try {
         engine = new TensorRtEngine(file, config, plans, options);
       } finally {
@@ -224,6 +224,11 @@ public final class TensorRtEngine implements VelocityEngine {
       }
       engine.checkSignature();
       engine.take(plugins.isPresent());
+      LOG.info(
+          "{}: plans read in {} ms, memory taken in {} ms",
+          file.getFileName(),
+          (read - start) / 1_000_000,
+          (System.nanoTime() - read) / 1_000_000);
       return engine;
     } catch (TensorRtException e) {
       String message =
@@ -232,7 +237,7 @@ public final class TensorRtEngine implements VelocityEngine {
         engine.close();
       }
       throw new EngineException(message, e);
-    } catch (EngineException | RuntimeException e) {
+    } catch (IOException | EngineException | RuntimeException e) {
       if (engine != null) {
         engine.close();
       }
@@ -314,7 +319,7 @@ public final class TensorRtEngine implements VelocityEngine {
   }
 
   /**
-   * Takes the contexts, the stream and all memory.
+   * Takes the stream and all memory; contexts follow beside the first work.
    *
    * @param plugins whether our library is there, which keeps latents on the device
    */
@@ -375,25 +380,41 @@ public final class TensorRtEngine implements VelocityEngine {
     }
   }
 
-  /** A context takes a third of a second of the host, so that each plan has a thread. */
-  private void makeContexts() throws IOException, TensorRtException {
-    List<Together.Task<ProfiledPlan>> tasks = new ArrayList<>();
-    for (ProfiledPlan runner : packs) {
-      tasks.add(
+  /** A context takes half a second of the host, so that nobody waits for all when opening. */
+  private void makeContexts() {
+    for (Bucket bucket : buckets) {
+      recorder.execute(
           () -> {
-            Cuda.check(cudart.cudaSetDevice(options.device), "device " + options.device);
-            runner.makeContexts(bucket -> context(bucket, stream));
-            return runner;
+            if (isOpen()) {
+              try {
+                Cuda.check(cudart.cudaSetDevice(options.device), "device " + options.device);
+                bucket.context();
+              } catch (TensorRtException e) {
+                LOG.warn(
+                    "{}: no context of the profile of {} tokens yet, its first forward tries again: {}",
+                    file.getFileName(),
+                    bucket.tokens(),
+                    e.getMessage());
+              }
+            }
           });
     }
-    Together.run(tasks, runner -> {}); // closed with the engine
   }
 
   private String rowOfToken() {
     return table.isPresent() ? "modulation_row" : "image_index";
   }
 
-  /** A context of a profile, with all addresses set. */
+  /** A context of a profile, with all addresses set; made on a stream of its own. */
+  private IExecutionContext context(Bucket bucket) throws TensorRtException {
+    CUstream_st queue = Cuda.stream();
+    try {
+      return context(bucket, queue);
+    } finally {
+      Cuda.destroy(queue);
+    }
+  }
+
   private IExecutionContext context(Bucket bucket, CUstream_st queue) throws TensorRtException {
     long start = System.nanoTime();
     IExecutionContext context = bucket.plan().context();
@@ -812,10 +833,8 @@ public final class TensorRtEngine implements VelocityEngine {
 
   /** Records a size for the calls after this one; its context is made while others run. */
   private void record(Shape shape) {
-    synchronized (this) {
-      if (!open) {
-        return;
-      }
+    if (!isOpen()) {
+      return;
     }
     IExecutionContext context = null;
     CUstream_st aside = null;
@@ -877,6 +896,10 @@ public final class TensorRtEngine implements VelocityEngine {
 
   private void enqueue(IExecutionContext context) throws TensorRtException {
     require(context.enqueueV3(stream), FORWARD);
+  }
+
+  private synchronized boolean isOpen() {
+    return open;
   }
 
   private void requireOpen() {
