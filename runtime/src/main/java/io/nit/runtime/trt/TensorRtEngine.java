@@ -61,6 +61,9 @@ import org.slf4j.LoggerFactory;
  * the others take from a {@link ModulationTable}. What a plan is for is told by its inputs. All
  * share the stream, the table, the inputs and output, and the memory of activations.
  *
+ * <p>With our library, latents can stay on the device through all steps ({@link ResidentLatents}),
+ * and the host queues a step while the one before it runs.
+ *
  * <p>A size that TensorRT has not just run costs it milliseconds, as much as a small pack takes.
  * Small packs are therefore rounded up to a multiple of {@value #TOKENS_STEP} tokens, whose rows
  * belong to no image, and each such size that comes again is recorded, beside the work, as a CUDA
