@@ -117,6 +117,47 @@ extern "C"
     /* residual = x + gate[image] y, out = LayerNorm(residual) (1 + scale[image]) + shift[image], in one pass. */
     NIT_API int nitGatedAdaLn(NitAdaLnParams const* params, void* stream);
 
+    /* Activations of a linear layer. */
+    enum
+    {
+        NIT_ACTIVATION_NONE = 0,
+        NIT_ACTIVATION_GELU_TANH = 1
+    };
+
+    /*
+     * out = activation(x weight^T + bias), for few tokens; sums in fp32, the same bits in every run. Compute capability
+     * 9.0 only. The last six fields choose the kernel; 0: the library chooses. Blocks that share operands or sum parts
+     * of inFeatures are one cluster: split shareWeight shareTokens <= 8.
+     */
+    typedef struct
+    {
+        void const* x;      /* [N, inFeatures]; all four pointers on 16 bytes */
+        void const* weight; /* [outFeatures, inFeatures] */
+        void const* bias;   /* [outFeatures]; NULL: none */
+        void* out;          /* [N, outFeatures]; not x */
+        int64_t tokens;
+        int32_t inFeatures; /* a multiple of 8, like outFeatures */
+        int32_t outFeatures;
+        int32_t activation;
+        int32_t type;
+        int32_t tileTokens;  /* of a block: 64 or 128 */
+        int32_t tileColumns; /* of a block: 72, 96, 112, 128 or 144 */
+        int32_t split;       /* blocks that share inFeatures: 1 .. 8 */
+        int32_t shareWeight; /* blocks of neighbouring tokens that are sent one copy of their weights: 1, 2 or 4 */
+        int32_t shareTokens; /* blocks of neighbouring columns that are sent one copy of their tokens: 1, 2 or 4 */
+        int32_t stages;      /* buffers of 64 inFeatures: 2 .. 8, as many as fit */
+    } NitLinearParams;
+
+    /* x and weight are read, and out is written, after the kernel before this one on the stream; but weight and bias
+     * may be read while it still runs: it must not write them. */
+    NIT_API int nitLinear(NitLinearParams const* params, void* stream);
+
+    /* Fills in what nitLinear would choose for the fields that are 0; reads no tensor. */
+    NIT_API int nitLinearPlan(NitLinearParams* params);
+
+    /* 1 where nitLinear takes layers of this size on the current device, else 0. */
+    NIT_API int nitLinearSupports(int32_t inFeatures, int32_t outFeatures);
+
     /* What this thread's last failed call expected and found; "" before the first. */
     NIT_API char const* nitLastError(void);
 

@@ -4,6 +4,7 @@
 #include "api/nitKernels.h"
 #include "gatedAdaLnPlugin/gatedAdaLnPlugin.h"
 #include "gatedResidualPlugin/gatedResidualPlugin.h"
+#include "linearPlugin/linearPlugin.h"
 #include "packedAdaLnPlugin/packedAdaLnPlugin.h"
 #include "qkNormRope2dPlugin/qkNormRope2dPlugin.h"
 #include "varlenAttentionPlugin/varlenAttentionPlugin.h"
@@ -16,8 +17,9 @@ extern "C" NIT_API nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t
     static PluginCreator<PackedAdaLnPlugin> packedAdaLn;
     static PluginCreator<GatedResidualPlugin> gatedResidual;
     static PluginCreator<GatedAdaLnPlugin> gatedAdaLn;
-    static nvinfer1::IPluginCreatorInterface* const creators[] = {
-        &varlenAttention, &qkNormRope2d, &packedAdaLn, &gatedResidual, &gatedAdaLn};
+    static PluginCreator<LinearPlugin> linear;
+    static nvinfer1::IPluginCreatorInterface* const creators[] = {&varlenAttention, &qkNormRope2d, &packedAdaLn,
+                                                                  &gatedResidual,   &gatedAdaLn,   &linear};
     count = static_cast<int32_t>(sizeof(creators) / sizeof(creators[0]));
     return creators;
 }

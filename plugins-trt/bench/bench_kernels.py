@@ -1,9 +1,13 @@
-"""Times the kernels beside PyTorch's: python3 bench/bench_kernels.py LIBRARY. Prints the tables of RESULTS.md.
+"""Times the kernels beside PyTorch's: python3 bench/bench_kernels.py LIBRARY [--only attention|elementwise|linear].
+
+Prints the tables of RESULTS.md. With --cuts FILE (and linear) every cut of the linear layers is timed too, at 128 and
+512 tokens; FILE gets all of them, as tab-separated values.
 
 Attention: FlashAttention-2 varlen (PyTorch's) and cuDNN (padded batch) in the same run; TFLOP/s counts the useful
 operations, 4 T S H d. Element-wise kernels: GB/s of the bytes that must move, against a copy of the same card. Answers
 are checked before they are timed. A CUDA graph holds nine calls one after the other, as a model runs them, over inputs
-that rotate so that the L2 cache does not hold them; the median time of its replays is divided by nine.
+that rotate so that the L2 cache does not hold them; the median time of its replays is divided by nine. Linear layers:
+a graph of 28 calls, each with weights of its own, as the 28 blocks of NiT-XL have them.
 """
 
 import os
@@ -127,8 +131,124 @@ def bandwidth_rows():
               f"| {100 * size / ms / 1e6 / small:.0f} % |", flush=True)
 
 
+XL_LAYERS = [("qkv", 1152, 3456, False), ("proj", 1152, 1152, False), ("fc1", 1152, 4608, True),
+             ("fc2", 4608, 1152, False)]
+BLOCKS = 28
+
+
+def layer_sets(in_features, out_features):
+    return [((torch.randn(out_features, in_features, device=DEVICE) * in_features ** -0.5).to(torch.bfloat16),
+             torch.randn(out_features, device=DEVICE).to(torch.bfloat16)) for _ in range(BLOCKS)]
+
+
+def linear_rows():
+    print(f"\nLinear layers of NiT-XL, bf16, a graph of {BLOCKS} calls with weights of their own. PyTorch: F.linear "
+          "(cuBLAS, bias fused), and for fc1 F.gelu after it\n")
+    print("| tokens | layer | cut | ours, us | GB/s | TFLOP/s | F.linear, us | and F.gelu, us |")
+    print("|---|---|---|---|---|---|---|---|")
+    for tokens in (128, 256, 512, 1024, 2048):
+        for name, columns_in, columns_out, gelu in XL_LAYERS:
+            sets = layer_sets(columns_in, columns_out)
+            x = torch.randn(tokens, columns_in, device=DEVICE).to(torch.bfloat16)
+            outs = [torch.empty(tokens, columns_out, device=DEVICE, dtype=torch.bfloat16) for _ in range(2)]
+            weight, bias = sets[0]
+            expected = F.linear(x, weight, bias)
+            expected = F.gelu(expected, approximate="tanh") if gelu else expected
+            difference = (kernels.linear(x, weight, bias, gelu).float() - expected.float()).norm()
+            assert difference / expected.float().norm() < 1e-2, f"{name}: relative difference {difference}"
+            ours = 1e3 * milliseconds(
+                [lambda i=i: kernels.linear(x, *sets[i], gelu, outs[i % 2]) for i in range(BLOCKS)], BLOCKS)
+            plain = 1e3 * milliseconds([lambda s=s: F.linear(x, *s) for s in sets], BLOCKS)
+            both = 1e3 * milliseconds(
+                [lambda s=s: F.gelu(F.linear(x, *s), approximate="tanh") for s in sets], BLOCKS) if gelu else plain
+            size = 2 * (columns_in * columns_out + tokens * (columns_in + columns_out))
+            cut = " ".join(map(str, kernels.linear_plan(tokens, columns_in, columns_out)))
+            print(f"| {tokens} | {name} | {cut} | {ours:.2f} | {size / ours / 1e3:.0f} "
+                  f"| {2e-6 * tokens * columns_in * columns_out / ours:.0f} | {plain:.2f} | "
+                  + (f"{both:.2f} |" if gelu else "|"), flush=True)
+
+
+def linear_chain_rows():
+    print(f"\nThe four layers one after the other, {BLOCKS} times, each with its own weights: us a block\n")
+    print("| tokens | ours | PyTorch |")
+    print("|---|---|---|")
+    sets = [layer_sets(columns_in, columns_out) for _, columns_in, columns_out, _ in XL_LAYERS]
+    for tokens in (128, 256, 512, 1024, 2048):
+        x = torch.randn(tokens, 1152, device=DEVICE).to(torch.bfloat16)
+        outs = [torch.empty(tokens, n, device=DEVICE, dtype=torch.bfloat16) for _, _, n, _ in XL_LAYERS]
+        # The columns of qkv's result that proj reads: a tensor of its own, as the attention's would be.
+        middle = torch.randn(tokens, 1152, device=DEVICE).to(torch.bfloat16)
+
+        def ours(block):
+            source = x if block == 0 else outs[3]
+            kernels.linear(source, *sets[0][block], False, outs[0])
+            kernels.linear(middle, *sets[1][block], False, outs[1])
+            kernels.linear(outs[1], *sets[2][block], True, outs[2])
+            kernels.linear(outs[2], *sets[3][block], False, outs[3])
+
+        def theirs(block):
+            F.linear(x, *sets[0][block])
+            y = F.linear(middle, *sets[1][block])
+            F.linear(F.gelu(F.linear(y, *sets[2][block]), approximate="tanh"), *sets[3][block])
+
+        cells = [1e3 * milliseconds([lambda b=b: call(b) for b in range(BLOCKS)], BLOCKS) for call in (ours, theirs)]
+        print(f"| {tokens} | {cells[0]:.1f} | {cells[1]:.1f} |", flush=True)
+
+
+def linear_cuts(path):
+    """Times every cut; prints the best of each layer, and those of other numbers of stages."""
+    with open(path, "w") as file:
+        file.write("tokens\tlayer\ttileTokens\ttileColumns\tsplit\tshareWeight\tshareTokens\tstages\tus\n")
+        for tokens in (128, 512):
+            for name, columns_in, columns_out, gelu in XL_LAYERS:
+                sets = layer_sets(columns_in, columns_out)
+                x = torch.randn(tokens, columns_in, device=DEVICE).to(torch.bfloat16)
+                outs = [torch.empty(tokens, columns_out, device=DEVICE, dtype=torch.bfloat16) for _ in range(2)]
+                times = {}
+
+                def add(**cut):
+                    key = kernels.linear_plan(tokens, columns_in, columns_out, **cut)
+                    if key in times:
+                        return
+                    cut = dict(zip(("tileTokens", "tileColumns", "split", "shareWeight", "shareTokens", "stages"), key))
+                    times[key] = 1e3 * milliseconds(
+                        [lambda i=i: kernels.linear(x, *sets[i], gelu, outs[i % 2], **cut) for i in range(BLOCKS)],
+                        BLOCKS)
+                    file.write(f"{tokens}\t{name}\t" + "\t".join(map(str, key)) + f"\t{times[key]:.3f}\n")
+
+                chosen = kernels.linear_plan(tokens, columns_in, columns_out)
+                for tile_tokens in (64, 128):
+                    for tile_columns in (72, 96, 112, 128, 144):
+                        for split in range(1, 9):
+                            for share_weight in (1, 2, 4):
+                                for share_tokens in (1, 2, 4):
+                                    if split * share_weight * share_tokens <= 8:
+                                        add(tileTokens=tile_tokens, tileColumns=tile_columns, split=split,
+                                            shareWeight=share_weight, shareTokens=share_tokens)
+                for key in sorted(times, key=times.get)[:5]:
+                    for stages in range(2, 9):
+                        if (key[0] + key[1]) * 128 * stages + 1024 <= 227 * 1024:
+                            add(tileTokens=key[0], tileColumns=key[1], split=key[2], shareWeight=key[3],
+                                shareTokens=key[4], stages=stages)
+                add()
+                ranked = sorted(times, key=times.get)
+                print(f"\n{tokens} tokens, {name}: {len(ranked)} cuts (tile tokens, tile columns, split, share weight, "
+                      f"share tokens, stages); the library's choice {chosen}: {times[chosen]:.2f} us, place "
+                      f"{ranked.index(chosen) + 1}")
+                for key in ranked[:12]:
+                    print(f"  {key}: {times[key]:.2f} us", flush=True)
+
+
+ONLY = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else "attention elementwise linear"
 print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}; {kernels.description}")
 EQUAL = [(f"{16384 // n} × {n}", [n] * (16384 // n)) for n in (64, 256, 1024, 4096, 16384)]
-attention_rows(72, 16, EQUAL + [("mixed, 16104 tokens", MIXED)])
-attention_rows(64, 16, EQUAL)
-bandwidth_rows()
+if "attention" in ONLY:
+    attention_rows(72, 16, EQUAL + [("mixed, 16104 tokens", MIXED)])
+    attention_rows(64, 16, EQUAL)
+if "elementwise" in ONLY:
+    bandwidth_rows()
+if "linear" in ONLY and torch.cuda.get_device_capability() == (9, 0):
+    linear_rows()
+    linear_chain_rows()
+    if "--cuts" in sys.argv:
+        linear_cuts(sys.argv[sys.argv.index("--cuts") + 1])

@@ -98,6 +98,22 @@ NIT_DEVICE uint32_t floatBits(float value)
     return __float_as_uint(value);
 }
 
+//! Double precision, each rounded by itself: the compiler does not fuse them.
+NIT_DEVICE double addDouble(double a, double b)
+{
+    return __dadd_rn(a, b);
+}
+
+NIT_DEVICE double multiplyDouble(double a, double b)
+{
+    return __dmul_rn(a, b);
+}
+
+NIT_DEVICE double divideDouble(double a, double b)
+{
+    return __ddiv_rn(a, b);
+}
+
 NIT_DEVICE uint32_t packBf16(float lowerValue, float upperValue)
 {
     uint32_t pair;
@@ -131,6 +147,14 @@ NIT_DEVICE float log2Fast(float x)
 {
     float value;
     asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(value) : "f"(x));
+    return value;
+}
+
+//! 1 / x; 1 ulp, and 0 for infinity.
+NIT_DEVICE float reciprocalFast(float x)
+{
+    float value;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(value) : "f"(x));
     return value;
 }
 
@@ -179,9 +203,20 @@ NIT_DEVICE Vector16 loadShared16(uint32_t address)
     return v;
 }
 
+NIT_DEVICE void storeShared16(uint32_t address, Vector16 const& v)
+{
+    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
+                 : "memory");
+}
+
 NIT_DEVICE void storeShared4(uint32_t address, uint32_t value)
 {
     asm volatile("st.shared.u32 [%0], %1;" ::"r"(address), "r"(value) : "memory");
+}
+
+NIT_DEVICE void storeShared8(uint32_t address, uint32_t first, uint32_t second)
+{
+    asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(address), "r"(first), "r"(second) : "memory");
 }
 
 NIT_DEVICE void storeShared2(uint32_t address, uint16_t value)

@@ -89,6 +89,58 @@ NIT_DEVICE void copyBox(uint32_t shared, TensorMap const* map, uint32_t barrier,
         : "memory");
 }
 
+//! Copies one box of a two-dimensional tensor, as above.
+NIT_DEVICE void copyBox(uint32_t shared, TensorMap const* map, uint32_t barrier, int c0, int c1)
+{
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], "
+                 "[%2];" ::"r"(shared),
+                 "l"(map), "r"(barrier), "r"(c0), "r"(c1)
+                 : "memory");
+}
+
+//! Copies one box to the same place in every block of the cluster whose bit in `blocks` is set, and counts its bytes
+//! at the same barrier of each.
+NIT_DEVICE void copyBoxToMany(uint32_t shared, TensorMap const* map, uint32_t barrier, int c0, int c1, unsigned blocks)
+{
+    asm volatile(
+        "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, "
+        "{%3, %4}], [%2], %5;" ::"r"(shared),
+        "l"(map), "r"(barrier), "r"(c0), "r"(c1), "h"(static_cast<uint16_t>(blocks))
+        : "memory");
+}
+
+//! Waits for all threads of the cluster; what they wrote to shared memory before is there for all after it.
+NIT_DEVICE void syncCluster()
+{
+    __syncwarp(); // the barrier wants whole warps
+    asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+//! Where a shared address of this block lies in block `rank` of the cluster, in the cluster's window of addresses.
+NIT_DEVICE uint32_t inCluster(uint32_t shared, int rank)
+{
+    uint32_t address;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(shared), "r"(rank));
+    return address;
+}
+
+//! Arrives at a barrier of any block of the cluster; `barrier` is an address of inCluster.
+NIT_DEVICE void barrierArriveInCluster(uint32_t barrier)
+{
+    asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+
+//! `address` is one of inCluster.
+NIT_DEVICE Vector16 loadInCluster16(uint32_t address)
+{
+    Vector16 v;
+    asm volatile("ld.shared::cluster.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "r"(address)
+                 : "memory");
+    return v;
+}
+
 //! Orders this thread's ordinary accesses to shared memory before later ones of the copy engine and matrix units.
 NIT_DEVICE void fenceAsyncProxy()
 {

@@ -1,4 +1,4 @@
-// What our four (and one fused) TensorRT plugins share: names, attributes, types, serialisation, errors. A plugin of
+// What our TensorRT plugins share: names, attributes, types, serialisation, errors. A plugin of
 // its own adds its table, its shapes and its launch.
 #pragma once
 

@@ -38,6 +38,15 @@ class AdaLnParams(ctypes.Structure):
     )
 
 
+class LinearParams(ctypes.Structure):
+    CUT = ("tileTokens", "tileColumns", "split", "shareWeight", "shareTokens", "stages")
+    _fields_ = (
+        [(n, _P) for n in ("x", "weight", "bias", "out")]
+        + [("tokens", _L), ("inFeatures", _I), ("outFeatures", _I), ("activation", _I), ("type", _I)]
+        + [(n, _I) for n in CUT]
+    )
+
+
 def load(path=None):
     path = path or os.environ["NIT_PLUGINS_LIBRARY"]
     library = ctypes.CDLL(path)
@@ -121,3 +130,29 @@ class Kernels:
         self._ada_ln("nitGatedAdaLn", x, image_index, gate.stride(0), epsilon, y=y, gate=gate, shift=shift, scale=scale,
                      residual=residual, out=out)
         return residual, out
+
+    def linear(self, x, weight, bias=None, gelu=False, out=None, **cut):
+        """cut: fields of LinearParams.CUT; those left out are the library's choice."""
+        if out is None:
+            out = torch.empty(x.shape[0], weight.shape[0], dtype=x.dtype, device=x.device)
+        p = self._linear_params(x.shape[0], weight.shape[1], weight.shape[0], **cut)
+        p.x, p.weight, p.out = x.data_ptr(), weight.data_ptr(), out.data_ptr()
+        p.bias = bias.data_ptr() if bias is not None else None
+        p.activation, p.type = int(gelu), self._type(x)
+        self._call("nitLinear", p)
+        return out
+
+    def linear_plan(self, tokens, in_features, out_features, **cut):
+        """The cut that the library chooses, as (tileTokens, tileColumns, split, shareWeight, shareTokens, stages)."""
+        p = self._linear_params(tokens, in_features, out_features, **cut)
+        if self.library.nitLinearPlan(ctypes.byref(p)) != 0:
+            raise RuntimeError(self.library.nitLastError().decode())
+        return tuple(getattr(p, name) for name in LinearParams.CUT)
+
+    @staticmethod
+    def _linear_params(tokens, in_features, out_features, **cut):
+        p = LinearParams()
+        p.tokens, p.inFeatures, p.outFeatures = tokens, in_features, out_features
+        for name, value in cut.items():
+            setattr(p, name, value)
+        return p

@@ -28,6 +28,8 @@ std::string gLaunched;
 NitVarlenAttentionParams gAttention;
 NitQkNormRope2dParams gRope;
 NitAdaLnParams gAdaLn;
+NitLinearParams gLinear;
+bool gLinearSupported = true;
 int gLaunchResult = 0;
 
 void check(bool holds, std::string const& claim)
@@ -208,6 +210,13 @@ Fields gatedFields(int32_t gate = 0, int32_t shift = 0, int32_t scale = 0)
     return fields;
 }
 
+Fields linearFields(int32_t activation = NIT_ACTIVATION_GELU_TANH)
+{
+    Fields fields;
+    fields.add("activation", activation);
+    return fields;
+}
+
 void interfacesTellTheirKind()
 {
     auto const plugin = create("NitVarlenAttention", attentionFields());
@@ -257,10 +266,11 @@ void tablesMatchYaml(std::string const& folder)
         {"NitPackedAdaLn", "packedAdaLn", epsilonFields(), 4},
         {"NitGatedResidual", "gatedResidual", Fields(), 4},
         {"NitGatedAdaLn", "gatedAdaLn", gatedFields(), 6},
+        {"NitLinear", "linear", linearFields(), 3},
     };
     int32_t count = 0;
     getCreators(count);
-    check(count == static_cast<int32_t>(cases.size()), "expected 5 creators, found " + std::to_string(count));
+    check(count == static_cast<int32_t>(cases.size()), "expected 6 creators, found " + std::to_string(count));
     for (Case const& c : cases)
     {
         std::string const path = folder + "/" + c.file + "Plugin/" + c.file + "_PluginConfig.yaml";
@@ -346,6 +356,7 @@ void attributesAreChecked()
     refused(
         "NitVarlenAttention", attentionFields(0, 72),
         "expected num_heads >= 1 and head_dim a multiple of 8 from 8 to 128, found 0 and 72");
+    refused("NitLinear", linearFields(2), "expected activation 0 (none) or 1 (GELU, tanh), found 2");
     refused("NitQkNormRope2d", ropeFields(2), "expected qk_norm 0 or 1, found 2");
     Fields wrong;
     wrong.add("epsilon", 1);
@@ -409,6 +420,14 @@ void mismatchedShapesAreNamed()
     refused(
         *parts, in, 2,
         "NitGatedAdaLn shapes: gate_at: expected a multiple of hidden (1152) columns, at least 6912, found 5760");
+    auto const linear = create("NitLinear", linearFields());
+    refused(*linear, {tensor(kB, {7, 1152}), tensor(kB, {4608, 1152}), tensor(kB, {4608})}, 1, "");
+    refused(
+        *linear, {tensor(kB, {7, 1152}), tensor(kB, {4608, 1024}), tensor(kB, {4608})}, 1,
+        "NitLinear shapes: weight's columns (in features): expected 1152, found 1024");
+    refused(
+        *linear, {tensor(kB, {7, 1152}), tensor(kB, {4608, 1152}), tensor(kB, {1152})}, 1,
+        "NitLinear shapes: bias's length (out features): expected 4608, found 1152");
     check(create("NitGatedAdaLn", gatedFields(0, -1, 0)) == nullptr, "a negative part is refused");
 }
 
@@ -453,11 +472,56 @@ void launchesCarryPointersAndStrides()
             gAdaLn.scale == modulation.data() + 1152 && gAdaLn.modulationStride == 3456 && gAdaLn.hidden == 1152,
         "the fused node's parts");
 
+    auto const linear = create("NitLinear", linearFields());
+    std::vector<uint16_t> weight(64 * 32);
+    std::vector<uint16_t> bias(64);
+    void const* linearInputs[3] = {qkv.data(), weight.data(), bias.data()};
+    std::vector<PluginTensorDesc> linearIn{tensor(kB, {7, 32}), tensor(kB, {64, 32}), tensor(kB, {64})};
+    check(
+        runtime(*linear)->enqueue(linearIn.data(), &result, linearInputs, outputs, nullptr, nullptr) == 0,
+        "the linear layer runs");
+    check(
+        gLaunched == "linear" && gLinear.x == qkv.data() && gLinear.weight == weight.data() &&
+            gLinear.bias == bias.data() && gLinear.out == out.data() && gLinear.tokens == 7 &&
+            gLinear.inFeatures == 32 && gLinear.outFeatures == 64 && gLinear.activation == NIT_ACTIVATION_GELU_TANH &&
+            gLinear.type == NIT_BF16 && gLinear.tileColumns == 0,
+        "the linear layer's parameters");
+
     gLaunchResult = 700;
     gFinder.logger.last.clear();
     check(runtime(*rope)->enqueue(ropeIn.data(), &result, ropeInputs, outputs, nullptr, nullptr) == 700, "its code");
     check(gFinder.logger.last == "NitQkNormRope2d: the launch failed", gFinder.logger.last);
     gLaunchResult = 0;
+}
+
+//! The linear layer is for Hopper alone: elsewhere the builder is told so.
+void linearIsRefusedWhereItDoesNotRun()
+{
+    auto const linear = create("NitLinear", linearFields());
+    auto const in = dynamic({tensor(kB, {-1, 1152}), tensor(kB, {4608, 1152}), tensor(kB, {4608})});
+    auto const out = dynamic({tensor(kB, {-1, 4608})});
+    check(build(*linear)->configurePlugin(in.data(), 3, out.data(), 1) == 0, "taken on Hopper");
+    gLinearSupported = false;
+    gFinder.logger.last.clear();
+    check(build(*linear)->configurePlugin(in.data(), 3, out.data(), 1) != 0, "refused elsewhere");
+    check(
+        gFinder.logger.last == "NitLinear: expected compute capability 9.0 and in and out features in multiples of 8, "
+                               "found another device or 1152 and 4608",
+        gFinder.logger.last);
+    gLinearSupported = true;
+
+    Expressions expressions;
+    Builder builder(&expressions);
+    DimsExprs inputs[3]{};
+    for (int i = 0; i < 3; ++i)
+    {
+        inputs[i].nbDims = i < 2 ? 2 : 1;
+        inputs[i].d[0] = expressions.constant(10 + i);
+        inputs[i].d[1] = expressions.constant(20 + i);
+    }
+    DimsExprs output{};
+    check(build(*linear)->getOutputShapes(inputs, 3, nullptr, 0, &output, 1, builder) == 0, "shapes of the layer");
+    check(output.nbDims == 2 && output.d[0] == inputs[0].d[0] && output.d[1] == inputs[1].d[0], "tokens, out features");
 }
 
 } // namespace
@@ -502,6 +566,18 @@ int nitGatedAdaLn(NitAdaLnParams const* params, void*)
     return gLaunchResult;
 }
 
+int nitLinear(NitLinearParams const* params, void*)
+{
+    gLaunched = "linear";
+    gLinear = *params;
+    return gLaunchResult;
+}
+
+int nitLinearSupports(int32_t, int32_t)
+{
+    return gLinearSupported ? 1 : 0;
+}
+
 char const* nitLastError(void)
 {
     return "the launch failed";
@@ -517,6 +593,7 @@ int main(int argc, char** argv)
     serialisedFieldsMakeTheSamePlugin();
     mismatchedShapesAreNamed();
     launchesCarryPointersAndStrides();
+    linearIsRefusedWhereItDoesNotRun();
     std::printf(gFailures == 0 ? "ok     plugins\n" : "FAILED plugins\n");
     return gFailures == 0 ? 0 : 1;
 }

@@ -1,4 +1,6 @@
-"""GPU tests of the kernels: python3 test/test_kernels.py LIBRARY [--quick]. Needs PyTorch; exit code 0 when all pass.
+"""GPU tests of the kernels: python3 test/test_kernels.py LIBRARY [--quick] [--only linear].
+
+Needs PyTorch; exit code 0 when all pass. --only runs the cases whose name begins with that word.
 
 The bar: error against fp32 at most twice the error of PyTorch's own result in the same 16-bit type. --quick leaves out
 the long packs and repeats, for compute-sanitizer, which must look at our kernels only (PyTorch's have findings of their
@@ -20,6 +22,7 @@ torch.backends.cuda.matmul.allow_tf32 = False
 torch.backends.cudnn.allow_tf32 = False
 DEVICE = "cuda"
 QUICK = "--quick" in sys.argv
+ONLY = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else ""
 BACKENDS = [SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 kernels = Kernels(sys.argv[1])
 failures = 0
@@ -28,6 +31,8 @@ failures = 0
 def case(name):
     def run(body):
         global failures
+        if not name.startswith(ONLY):
+            return body
         try:
             note = body()
             torch.cuda.synchronize()
@@ -261,6 +266,171 @@ def _():
                     rope_case(head_dim, torch.bfloat16, norm, tables, in_place, 8 if in_place else 0)
     rope_case(72, torch.float16, True, True, True, 3)
     rope_case(64, torch.float16, True, True, False, 0)
+
+
+# Columns in and out of a block's four layers, for XL, B and S; and sizes that no tile divides.
+XL_LAYERS = [(1152, 3456), (1152, 1152), (1152, 4608), (4608, 1152)]
+OTHER_LAYERS = [(768, 2304), (3072, 768), (384, 1536), (1536, 384), (200, 1160), (1000, 264), (8, 8), (72, 1000)]
+
+
+def layer(in_features, out_features, dtype, seed=0):
+    """Weight and bias such that results are of the size of the inputs."""
+    torch.manual_seed(seed)
+    weight = (torch.randn(out_features, in_features, device=DEVICE) * in_features ** -0.5).to(dtype)
+    return weight, torch.randn(out_features, device=DEVICE).to(dtype)
+
+
+def linear_formula(x, weight, bias, gelu, kind):
+    y = F.linear(x.to(kind), weight.to(kind), bias.to(kind))
+    return F.gelu(y, approximate="tanh") if gelu else y
+
+
+def linear_case(tokens, in_features, out_features, dtype, gelu, **cut):
+    weight, bias = layer(in_features, out_features, dtype)
+    x = torch.randn(tokens, in_features, device=DEVICE).to(dtype)
+    # Rows behind the result must stay as they are.
+    memory = torch.full((tokens + 3, out_features), float("nan"), device=DEVICE, dtype=dtype)
+    kernels.linear(x, weight, bias, gelu, memory[:tokens], **cut)
+    where = f"{tokens} tokens, {in_features} to {out_features}, {dtype}, gelu {gelu}, {cut}"
+    assert torch.isnan(memory[tokens:]).all(), f"{where}: wrote behind the result"
+    found = memory[:tokens]
+    assert torch.isfinite(found).all(), f"{where}: {(~torch.isfinite(found)).sum().item()} values are no numbers"
+    expected = linear_formula(x, weight, bias, gelu, torch.float64)
+    ours = relative(found, expected)
+    theirs = relative(linear_formula(x, weight, bias, gelu, dtype), expected)
+    assert ours <= 2 * theirs, f"{where}: error {ours:.2e}, PyTorch's {theirs:.2e}"
+    return ours, theirs
+
+
+if torch.cuda.get_device_capability() == (9, 0):
+    for dtype in (torch.bfloat16, torch.float16):
+        for gelu in (False, True):
+            @case(f"linear {dtype}, gelu {gelu}, ragged tokens")
+            def _():
+                worst = (0, 0)
+                wrong = []
+                tokens = [1, 7, 65, 128] if QUICK else [1, 7, 64, 65, 128, 200, 512, 1000, 2048]
+                for m in tokens:
+                    for sizes in (XL_LAYERS[:1] if QUICK else XL_LAYERS) + OTHER_LAYERS:
+                        try:
+                            worst = max(worst, linear_case(m, *sizes, dtype, gelu))
+                        except AssertionError as error:
+                            wrong.append(str(error))
+                assert not wrong, f"{len(wrong)} sizes, the first: " + "; ".join(wrong[:4])
+                return f"worst error {worst[0]:.2e}, PyTorch's {worst[1]:.2e}"
+
+    for tile_tokens in (64, 128):
+        for tile_columns in (72, 96, 112, 128, 144):
+            @case(f"linear, every split and share of tiles of {tile_tokens} x {tile_columns}")
+            def _():
+                wrong = []
+                for split in range(1, 9):
+                    for share_weight in (1, 2, 4):
+                        for share_tokens in (1, 2, 4):
+                            if split * share_weight * share_tokens > 8:
+                                continue
+                            for stages in ((0,) if QUICK else (0, 2, 4)):
+                                if (tile_tokens + tile_columns) * 128 * stages + 1024 > 227 * 1024:
+                                    continue
+                                try:
+                                    linear_case(
+                                        300, 1152, 1000, torch.bfloat16, split % 2 == 0, tileTokens=tile_tokens,
+                                        tileColumns=tile_columns, split=split, shareWeight=share_weight,
+                                        shareTokens=share_tokens, stages=stages)
+                                except (AssertionError, RuntimeError) as error:
+                                    wrong.append(str(error))
+                assert not wrong, f"{len(wrong)} cuts, the first: " + "; ".join(wrong[:4])
+
+    @case("linear, without a bias")
+    def _():
+        weight, _ = layer(1152, 1152, torch.bfloat16)
+        x = torch.randn(130, 1152, device=DEVICE).to(torch.bfloat16)
+        zeros = torch.zeros(1152, device=DEVICE, dtype=torch.bfloat16)
+        assert torch.equal(kernels.linear(x, weight), kernels.linear(x, weight, zeros))
+
+    @case("linear, NaNs of a token stay its own")
+    def _():
+        weight, bias = layer(1152, 3456, torch.bfloat16)
+        x = torch.randn(200, 1152, device=DEVICE).to(torch.bfloat16)
+        plain = kernels.linear(x, weight, bias)
+        x[77, 5] = float("nan")
+        out = kernels.linear(x, weight, bias)
+        keep = torch.arange(200, device=DEVICE) != 77
+        assert torch.equal(out[keep], plain[keep]) and torch.isnan(out[77]).all()
+
+    @case("linear, the same bits again and again")
+    def _():
+        for tokens in (128, 512):
+            for sizes in XL_LAYERS:
+                weight, bias = layer(*sizes, torch.bfloat16)
+                x = torch.randn(tokens, sizes[0], device=DEVICE).to(torch.bfloat16)
+                first = kernels.linear(x, weight, bias, True)
+                out = torch.empty_like(first)
+                for _ in range(3 if QUICK else 200):
+                    kernels.linear(x, weight, bias, True, out)
+                    assert torch.equal(out, first), f"{tokens} tokens, {sizes}"
+
+    @case("linear, a chain of layers in a CUDA graph")
+    def _():
+        # Each layer reads what the one before wrote, and writes what an earlier one read: with launches that overlap, a
+        # missing wait shows as other bits than those of launches kept apart.
+        for tokens in (64, 128, 512, 700):
+            layers = [layer(*sizes, torch.bfloat16, i) for i, sizes in enumerate(
+                [(1152, 3456), (3456, 1152), (1152, 1152), (1152, 4608), (4608, 1152)] * 4)]
+            wide = [torch.empty(tokens, 4608, device=DEVICE, dtype=torch.bfloat16) for _ in range(2)]
+            source = torch.randn(tokens, 1152, device=DEVICE).to(torch.bfloat16)
+
+            def buffer(i, columns):
+                return wide[i % 2].flatten()[:tokens * columns].view(tokens, columns)
+
+            def chain(apart):
+                x = buffer(1, 1152)
+                x.copy_(source)
+                for i, (weight, bias) in enumerate(layers):
+                    if apart:
+                        torch.cuda.synchronize()
+                    x = kernels.linear(x, weight, bias, i % 5 == 3, buffer(i, weight.shape[0]))
+                return x
+
+            expected = chain(True).clone()
+            assert torch.isfinite(expected).all()
+            for _ in range(5):
+                assert torch.equal(chain(False), expected), f"{tokens} tokens, in a stream"
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                out = chain(False)
+            for _ in range(3 if QUICK else 50):
+                out.fill_(float("nan"))
+                graph.replay()
+                assert torch.equal(out, expected), f"{tokens} tokens, in a graph"
+
+    @case("linear, beside kernels that are no dependents")
+    def _():
+        # PyTorch's kernels write x just before and read out just after.
+        weight, bias = layer(1152, 1152, torch.bfloat16)
+        x = torch.randn(512, 1152, device=DEVICE).to(torch.bfloat16)
+        expected = kernels.linear(x * 2, weight, bias) + 1
+        for _ in range(3 if QUICK else 200):
+            assert torch.equal(kernels.linear(x * 2, weight, bias) + 1, expected)
+
+    @case("linear, refuses what it cannot do")
+    def _():
+        weight, bias = layer(1152, 1152, torch.bfloat16)
+        x = torch.randn(8, 1152, device=DEVICE).to(torch.bfloat16)
+        refused = [({"tileTokens": 32}, "tileTokens"), ({"split": 4, "shareWeight": 4}, "shareTokens <= 8"),
+                   ({"tileTokens": 128, "tileColumns": 144, "stages": 8}, "shared memory")]
+        for cut, message in refused:
+            try:
+                kernels.linear(x, weight, bias, **cut)
+                raise AssertionError(f"{cut} was taken")
+            except RuntimeError as error:
+                assert message in str(error), error
+        try:
+            kernels.linear(x[:, :1148].contiguous(), weight[:, :1148].contiguous())
+            raise AssertionError("1148 columns were taken")
+        except RuntimeError as error:
+            assert "multiples of 8" in str(error), error
+        assert kernels.linear(x[:0], weight, bias).shape == (0, 1152)
 
 
 print(f"{torch.cuda.get_device_name()}; {kernels.description}")

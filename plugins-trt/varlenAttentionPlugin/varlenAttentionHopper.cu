@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "common/launch.h"
+#include "common/tensorMap.h"
 #include "varlenAttentionPlugin/varlenAttentionKernel.h"
 
 namespace nit
@@ -11,35 +12,14 @@ namespace nit
 namespace
 {
 
-using EncodeTiled = CUresult (*)(
-    CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, cuuint64_t const*, cuuint64_t const*, cuuint32_t const*,
-    cuuint32_t const*, CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
-
-//! The driver's encoder, looked up so that the library loads where there is no driver.
-EncodeTiled encoder()
-{
-    static EncodeTiled const function = []
-    {
-        void* pointer = nullptr;
-        cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
-        cudaError_t const error =
-            cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &pointer, 12000, cudaEnableDefault, &found);
-        return error == cudaSuccess && found == cudaDriverEntryPointSuccess ? reinterpret_cast<EncodeTiled>(pointer)
-                                                                            : nullptr;
-    }();
-    return function;
-}
-
 //! [headDim, heads, rows] of one operand, with the two outer dimensions that end it at an image's end.
 int encode(
     TensorMap& map, NitVarlenAttentionParams const& p, void const* base, int64_t tokenStride, int64_t headStride,
     int boxRows, bool rest)
 {
-    EncodeTiled const function = encoder();
+    EncodeTiled const function = tensorMapEncoder("nitVarlenAttention");
     if (function == nullptr)
     {
-        setLastError(
-            "nitVarlenAttention: expected a driver with cuTensorMapEncodeTiled (CUDA 12 or newer), found none");
         return static_cast<int>(cudaErrorInsufficientDriver);
     }
     RaggedMap const numbers = raggedMap(p.headDim, p.heads, tokenStride, headStride, boxRows, rest);

@@ -22,6 +22,7 @@ namespace
 
 constexpr size_t kStackBytes = 256 * 1024;
 constexpr uint32_t kSharedStart = 1024; // 0 is no address
+constexpr unsigned kRankShift = 24;     // an address of the cluster has the block's rank + 1 above its own bits
 
 enum class Operation
 {
@@ -95,8 +96,11 @@ struct BoxCopy
     int coordinates[5];
 };
 
+struct Cluster;
+
 struct Block
 {
+    Cluster* cluster = nullptr;
     std::vector<Thread> threads;
     std::vector<Warp> warps;
     std::map<int, NamedBarrier> named;
@@ -108,7 +112,28 @@ struct Block
     unsigned grid = 0;
     uint64_t progress = 0;
     Options options;
+
+    bool alive() const
+    {
+        return std::any_of(threads.begin(), threads.end(), [](Thread const& thread) { return !thread.done; });
+    }
+};
+
+struct Cluster
+{
+    std::vector<Block> blocks;
+    NamedBarrier barrier;
     std::string failure;
+
+    uint64_t progress() const
+    {
+        uint64_t sum = 0;
+        for (Block const& block : blocks)
+        {
+            sum += block.progress;
+        }
+        return sum;
+    }
 };
 
 Block* gBlock = nullptr;
@@ -132,7 +157,7 @@ void yield()
 //! Ends the launch with a message. Exceptions cannot cross fibers.
 [[noreturn]] void fail(std::string const& message)
 {
-    gBlock->failure =
+    gBlock->cluster->failure =
         "block " + std::to_string(gBlock->index) + " thread " + std::to_string(gThread->index) + ": " + message;
     gThread->done = true;
     leave();
@@ -297,7 +322,8 @@ void execute(BoxCopy const& copy)
     }
     PhaseBarrier& barrier = phase(copy.barrier);
     barrier.bytes -= static_cast<int64_t>(rows * innerBytes);
-    if (barrier.bytes < 0)
+    // In a cluster, another block's copy may come before this one expects it.
+    if (barrier.bytes < 0 && gBlock->cluster->blocks.size() == 1)
     {
         fail("an mbarrier got more bytes than it expected");
     }
@@ -411,127 +437,213 @@ __attribute__((noinline)) void resume(Thread& thread)
     }
 }
 
-[[noreturn]] void deadlock(Block const& block)
+//! Not inlined, for the same reason: getcontext returns twice.
+__attribute__((noinline)) void prepare(Thread& thread, unsigned index)
 {
-    std::string message = "deadlock in block " + std::to_string(block.index) + ":";
-    for (Thread const& thread : block.threads)
+    thread.index = index;
+    thread.started = false;
+    thread.done = false;
+    thread.copies.assign(1, {});
+    thread.products.assign(1, {});
+    getcontext(&thread.start);
+    thread.start.uc_stack.ss_sp = thread.stack.get();
+    thread.start.uc_stack.ss_size = kStackBytes;
+    thread.start.uc_link = nullptr;
+    makecontext(&thread.start, fiber, 0);
+}
+
+[[noreturn]] void deadlock(Cluster const& cluster)
+{
+    std::string message = "deadlock:";
+    for (Block const& block : cluster.blocks)
     {
-        if (!thread.done && thread.index % 32 == 0)
+        for (Thread const& thread : block.threads)
         {
-            message += " warp " + std::to_string(thread.index / 32) + " waits for " + thread.waitsFor + ";";
+            if (!thread.done && thread.index % 32 == 0)
+            {
+                message += " block " + std::to_string(block.index) + " warp " + std::to_string(thread.index / 32) +
+                           " waits for " + thread.waitsFor + ";";
+            }
         }
     }
     throw std::runtime_error(message);
 }
 
-void runBlock(Block& block, std::mt19937& random)
+//! One turn of every thread of the block that has one. Returns whether any is left.
+bool runTurn(Block& block, std::vector<bool> const& slow, bool everyone, std::mt19937& random)
 {
+    gBlock = &block;
+    bool alive = false;
+    for (size_t first = 0; first < block.threads.size(); first += 32)
+    {
+        bool const hasTurn = everyone || !slow[first / 32] || random() % 100 == 0;
+        for (size_t i = first; i < std::min(first + 32, block.threads.size()); ++i)
+        {
+            if (hasTurn && !block.threads[i].done)
+            {
+                resume(block.threads[i]);
+            }
+            alive = alive || !block.threads[i].done;
+            if (!block.cluster->failure.empty())
+            {
+                throw std::runtime_error(block.cluster->failure);
+            }
+        }
+    }
+    return alive;
+}
+
+//! Does one of the copies that are under way, in any block: the engine keeps no order. Returns false without one.
+bool runCopy(Cluster& cluster, std::mt19937& random)
+{
+    size_t count = 0;
+    for (Block const& block : cluster.blocks)
+    {
+        count += block.boxes.size();
+    }
+    if (count == 0)
+    {
+        return false;
+    }
+    size_t which = cluster.blocks[0].options.seed == 0 ? 0 : random() % count;
+    for (Block& block : cluster.blocks)
+    {
+        if (which < block.boxes.size())
+        {
+            auto const found = block.boxes.begin() + static_cast<std::ptrdiff_t>(which);
+            BoxCopy const copy = *found;
+            block.boxes.erase(found);
+            gBlock = &block;
+            execute(copy);
+            return true;
+        }
+        which -= block.boxes.size();
+    }
+    return false;
+}
+
+void runCluster(Cluster& cluster, std::mt19937& random)
+{
+    Options const options = cluster.blocks[0].options;
     bool everyone = true; // has a turn in this pass
     // With a seed, some warps stand nearly still for a while and the others run far ahead; then the roles are drawn
     // anew.
-    std::vector<bool> slow(block.warps.size());
+    std::vector<std::vector<bool>> slow(cluster.blocks.size(), std::vector<bool>(cluster.blocks[0].warps.size()));
     for (unsigned pass = 0;; ++pass)
     {
-        if (block.options.seed != 0 && pass % 100 == 0)
+        if (options.seed != 0 && pass % 100 == 0)
         {
-            for (size_t i = 0; i < slow.size(); ++i)
+            for (std::vector<bool>& block : slow)
             {
-                slow[i] = random() % 2 == 0;
+                for (size_t i = 0; i < block.size(); ++i)
+                {
+                    block[i] = random() % 2 == 0;
+                }
             }
         }
-        uint64_t const before = block.progress;
+        uint64_t const before = cluster.progress();
         bool alive = false;
-        for (size_t first = 0; first < block.threads.size(); first += 32)
+        for (size_t i = 0; i < cluster.blocks.size(); ++i)
         {
-            bool const hasTurn = everyone || !slow[first / 32] || random() % 100 == 0;
-            for (size_t i = first; i < std::min(first + 32, block.threads.size()); ++i)
-            {
-                if (hasTurn && !block.threads[i].done)
-                {
-                    resume(block.threads[i]);
-                }
-                alive = alive || !block.threads[i].done;
-                if (!block.failure.empty())
-                {
-                    throw std::runtime_error(block.failure);
-                }
-            }
+            alive = runTurn(cluster.blocks[i], slow[i], everyone, random) || alive;
         }
         if (!alive)
         {
             break;
         }
-        bool const stuck = block.progress == before;
-        if (stuck && everyone)
+        bool const stuck = cluster.progress() == before;
+        if (stuck && everyone && !runCopy(cluster, random))
         {
-            if (block.boxes.empty())
+            deadlock(cluster);
+        }
+        everyone = options.seed == 0 || stuck;
+    }
+    for (Block const& block : cluster.blocks)
+    {
+        if (!block.boxes.empty())
+        {
+            throw std::runtime_error("the block ended with bulk copies under way");
+        }
+        for (auto const& entry : block.phases)
+        {
+            if (entry.second.bytes != 0)
             {
-                deadlock(block);
+                throw std::runtime_error("the block ended with bytes expected at an mbarrier");
             }
-            // The engine keeps no order.
-            auto const which = block.boxes.begin() +
-                               static_cast<std::ptrdiff_t>(block.options.seed == 0 ? 0 : random() % block.boxes.size());
-            BoxCopy const copy = *which;
-            block.boxes.erase(which);
-            execute(copy);
-        }
-        everyone = block.options.seed == 0 || stuck;
-    }
-    if (!block.boxes.empty())
-    {
-        throw std::runtime_error("the block ended with bulk copies under way");
-    }
-    for (auto const& entry : block.phases)
-    {
-        if (entry.second.bytes != 0)
-        {
-            throw std::runtime_error("the block ended with bytes expected at an mbarrier");
         }
     }
+}
+
+//! Block `rank` of this cluster, which must not have left.
+Block& member(unsigned rank)
+{
+    std::vector<Block>& blocks = gBlock->cluster->blocks;
+    if (rank >= blocks.size())
+    {
+        fail("block " + std::to_string(rank) + " of a cluster of " + std::to_string(blocks.size()));
+    }
+    if (!blocks[rank].alive())
+    {
+        fail("block " + std::to_string(rank) + " of the cluster has left, and its shared memory with it");
+    }
+    return blocks[rank];
+}
+
+//! Runs `body` with the block that the cluster's address names, and the address in that block.
+template <typename Body>
+auto inMember(uint32_t address, Body const& body)
+{
+    Block* const self = gBlock;
+    gBlock = &member((address >> kRankShift) - 1);
+    auto const result = body(address & ((1u << kRankShift) - 1));
+    gBlock = self;
+    return result;
 }
 
 } // namespace
 
 void launch(
-    unsigned grid, unsigned threads, size_t sharedBytes, Options const& options, std::function<void()> const& body)
+    unsigned grid, unsigned threads, size_t sharedBytes, Options const& options, std::function<void()> const& body,
+    unsigned clusterBlocks)
 {
     std::mt19937 random(options.seed);
     size_t const arena = (kSharedStart + sharedBytes + 1023) / 1024 * 1024;
-    std::unique_ptr<unsigned char, void (*)(void*)> memory(
-        static_cast<unsigned char*>(std::aligned_alloc(1024, arena)), std::free);
-    Block block;
-    block.options = options;
-    gBlock = &block;
+    using Arena = std::unique_ptr<unsigned char, void (*)(void*)>;
+    std::vector<Arena> memory;
+    Cluster cluster;
+    cluster.blocks = std::vector<Block>(clusterBlocks);
     gBody = &body;
-    block.threads = std::vector<Thread>(threads);
-    for (Thread& thread : block.threads)
+    for (Block& block : cluster.blocks)
     {
-        thread.stack.reset(new unsigned char[kStackBytes]); // not cleared: make_unique would
-    }
-    for (block.index = 0; block.index < grid; ++block.index)
-    {
-        std::memset(memory.get(), 0xff, arena); // NaNs
-        block.warps = std::vector<Warp>((threads + 31) / 32);
-        block.named.clear();
-        block.phases.clear();
-        block.shared = memory.get() + kSharedStart;
-        block.sharedBytes = sharedBytes;
-        block.grid = grid;
-        for (unsigned i = 0; i < threads; ++i)
+        memory.emplace_back(static_cast<unsigned char*>(std::aligned_alloc(1024, arena)), std::free);
+        block.cluster = &cluster;
+        block.options = options;
+        block.threads = std::vector<Thread>(threads);
+        for (Thread& thread : block.threads)
         {
-            Thread& thread = block.threads[i];
-            thread.index = i;
-            thread.started = false;
-            thread.done = false;
-            thread.copies.assign(1, {});
-            thread.products.assign(1, {});
-            getcontext(&thread.start);
-            thread.start.uc_stack.ss_sp = thread.stack.get();
-            thread.start.uc_stack.ss_size = kStackBytes;
-            thread.start.uc_link = nullptr;
-            makecontext(&thread.start, fiber, 0);
+            thread.stack.reset(new unsigned char[kStackBytes]); // not cleared: make_unique would
         }
-        runBlock(block, random);
+    }
+    for (unsigned first = 0; first < grid; first += clusterBlocks)
+    {
+        cluster.barrier = NamedBarrier();
+        for (unsigned rank = 0; rank < clusterBlocks; ++rank)
+        {
+            Block& block = cluster.blocks[rank];
+            std::memset(memory[rank].get(), 0xff, arena); // NaNs
+            block.index = first + rank;
+            block.warps = std::vector<Warp>((threads + 31) / 32);
+            block.named.clear();
+            block.phases.clear();
+            block.shared = memory[rank].get() + kSharedStart;
+            block.sharedBytes = sharedBytes;
+            block.grid = grid;
+            for (unsigned i = 0; i < threads; ++i)
+            {
+                prepare(block.threads[i], i);
+            }
+        }
+        runCluster(cluster, random);
     }
     gBlock = nullptr;
 }
@@ -757,6 +869,62 @@ void copyBox(uint32_t shared, TensorMap const& map, uint32_t barrier, int const 
     {
         execute(copy);
     }
+}
+
+void copyBoxToMany(
+    uint32_t shared, TensorMap const& map, uint32_t barrier, int const (&coordinates)[5], unsigned blocks)
+{
+    for (unsigned rank = 0; rank < 32; ++rank)
+    {
+        if ((blocks >> rank & 1) != 0)
+        {
+            inMember(
+                inCluster(shared, static_cast<int>(rank)),
+                [&](uint32_t local)
+                {
+                    copyBox(local, map, barrier, coordinates); // each block's copy arrives when it likes
+                    return 0;
+                });
+        }
+    }
+}
+
+void clusterBarrier()
+{
+    Cluster& cluster = *gBlock->cluster;
+    uint64_t const generation = cluster.barrier.generation;
+    ++gBlock->progress;
+    size_t const everyone = cluster.blocks.size() * cluster.blocks[0].threads.size();
+    if (static_cast<size_t>(++cluster.barrier.arrived) == everyone)
+    {
+        cluster.barrier.arrived = 0;
+        ++cluster.barrier.generation;
+    }
+    else
+    {
+        waitUntil([&cluster, generation] { return cluster.barrier.generation != generation; }, "the cluster");
+    }
+}
+
+uint32_t inCluster(uint32_t shared, int rank)
+{
+    return shared | (static_cast<uint32_t>(rank) + 1) << kRankShift;
+}
+
+void barrierArriveInCluster(uint32_t address)
+{
+    inMember(
+        address,
+        [](uint32_t local)
+        {
+            barrierArrive(local, 0);
+            return 0;
+        });
+}
+
+void* pointerInCluster(uint32_t address, size_t bytes)
+{
+    return inMember(address, [bytes](uint32_t local) { return sharedPointer(local, bytes); });
 }
 
 void issueProduct(Product const& product)

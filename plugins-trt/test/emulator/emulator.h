@@ -43,10 +43,12 @@ struct Options
     bool lateCopies = true; //!< bulk tensor copies happen when all threads wait, else at once
 };
 
-//! Runs a kernel's body for every thread of every block. Throws std::runtime_error on deadlock, on warp-wide
-//! operations that not all lanes reach, and on malformed barriers, tensor maps and descriptors.
+//! Runs a kernel's body for every thread of every block; the blocks of a cluster run beside each other. Throws
+//! std::runtime_error on deadlock, on warp-wide operations that not all lanes reach, on malformed barriers, tensor maps
+//! and descriptors, and when a block reaches for the shared memory of one that has left.
 void launch(
-    unsigned grid, unsigned threads, size_t sharedBytes, Options const& options, std::function<void()> const& body);
+    unsigned grid, unsigned threads, size_t sharedBytes, Options const& options, std::function<void()> const& body,
+    unsigned clusterBlocks = 1);
 
 unsigned char* sharedMemory();
 unsigned threadIndex();
@@ -159,6 +161,21 @@ inline uint32_t floatBits(float value)
     return bits;
 }
 
+inline double addDouble(double a, double b)
+{
+    return a + b;
+}
+
+inline double multiplyDouble(double a, double b)
+{
+    return a * b;
+}
+
+inline double divideDouble(double a, double b)
+{
+    return a / b;
+}
+
 inline uint32_t packBf16(float lowerValue, float upperValue)
 {
     return emulator::roundBf16(lowerValue) | static_cast<uint32_t>(emulator::roundBf16(upperValue)) << 16;
@@ -182,6 +199,11 @@ inline float exp2Fast(float x)
 inline float log2Fast(float x)
 {
     return std::log2(x);
+}
+
+inline float reciprocalFast(float x)
+{
+    return 1.0f / x;
 }
 
 inline float inverseSqrt(float x)
@@ -226,9 +248,20 @@ inline Vector16 loadShared16(uint32_t address)
     return loadVector(emulator::sharedPointer(address, 16));
 }
 
+inline void storeShared16(uint32_t address, Vector16 const& vector)
+{
+    storeVector(emulator::sharedPointer(address, 16), vector);
+}
+
 inline void storeShared4(uint32_t address, uint32_t value)
 {
     __builtin_memcpy(emulator::sharedPointer(address, 4), &value, 4);
+}
+
+inline void storeShared8(uint32_t address, uint32_t first, uint32_t second)
+{
+    uint32_t const pair[2] = {first, second};
+    __builtin_memcpy(emulator::sharedPointer(address, 8), pair, 8);
 }
 
 inline void storeShared2(uint32_t address, uint16_t value)
@@ -298,6 +331,12 @@ void barrierInit(uint32_t address, unsigned arrivals);
 void barrierArrive(uint32_t address, unsigned expectedBytes);
 void barrierWait(uint32_t address, unsigned parity);
 void copyBox(uint32_t shared, TensorMap const& map, uint32_t barrier, int const (&coordinates)[5]);
+void copyBoxToMany(
+    uint32_t shared, TensorMap const& map, uint32_t barrier, int const (&coordinates)[5], unsigned blocks);
+void clusterBarrier();
+uint32_t inCluster(uint32_t shared, int rank);
+void barrierArriveInCluster(uint32_t address);
+void* pointerInCluster(uint32_t address, size_t bytes);
 
 struct Product
 {
@@ -348,6 +387,36 @@ inline void prefetchTensorMap(TensorMap const*)
 inline void copyBox(uint32_t shared, TensorMap const* map, uint32_t barrier, int c0, int c1, int c2, int c3, int c4)
 {
     emulator::copyBox(shared, *map, barrier, {c0, c1, c2, c3, c4});
+}
+
+inline void copyBox(uint32_t shared, TensorMap const* map, uint32_t barrier, int c0, int c1)
+{
+    emulator::copyBox(shared, *map, barrier, {c0, c1, 0, 0, 0});
+}
+
+inline void copyBoxToMany(uint32_t shared, TensorMap const* map, uint32_t barrier, int c0, int c1, unsigned blocks)
+{
+    emulator::copyBoxToMany(shared, *map, barrier, {c0, c1, 0, 0, 0}, blocks);
+}
+
+inline void syncCluster()
+{
+    emulator::clusterBarrier();
+}
+
+inline uint32_t inCluster(uint32_t shared, int rank)
+{
+    return emulator::inCluster(shared, rank);
+}
+
+inline void barrierArriveInCluster(uint32_t barrier)
+{
+    emulator::barrierArriveInCluster(barrier);
+}
+
+inline Vector16 loadInCluster16(uint32_t address)
+{
+    return loadVector(emulator::pointerInCluster(address, 16));
 }
 
 inline void fenceAsyncProxy()

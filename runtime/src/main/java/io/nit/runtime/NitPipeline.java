@@ -44,10 +44,21 @@ public final class NitPipeline implements AutoCloseable {
   private final Thread samplingThread;
   private final Thread decodingThread;
 
+  /** A pipeline that keeps latents with the model where that is possible. */
   NitPipeline(
       Bundle bundle,
       VelocityEngine engine,
       Optional<VelocityEngine> guide,
+      Optional<LatentCodec> codec,
+      int maxTokens) {
+    this(bundle, engine, guide, new PackedSampler(engine, guide), codec, maxTokens);
+  }
+
+  private NitPipeline(
+      Bundle bundle,
+      VelocityEngine engine,
+      Optional<VelocityEngine> guide,
+      PackedSampler sampler,
       Optional<LatentCodec> codec,
       int maxTokens) {
     this.bundle = bundle;
@@ -57,7 +68,7 @@ public final class NitPipeline implements AutoCloseable {
     this.decoding = new DecodingLoop(codec, bundle.config());
     this.loop =
         new SamplingLoop(
-            new PackedSampler(engine, guide),
+            sampler,
             bundle.config(),
             rules.maxTokens(),
             Math.min(
@@ -104,6 +115,7 @@ public final class NitPipeline implements AutoCloseable {
     private int threads;
     private int device;
     private int maxTokens;
+    private boolean latentsOnHost;
     private Path autoGuidance;
     private Tiling decodeTiling = Tiling.STANDARD;
     private long decodeBatchPixels = DecodeOptions.STANDARD.batchPixels();
@@ -133,6 +145,15 @@ public final class NitPipeline implements AutoCloseable {
     /** Tokens of one forward, at most the bundle's {@code max_tokens}; 0, the default, for that. */
     public Builder maxTokens(int tokens) {
       maxTokens = tokens;
+      return this;
+    }
+
+    /**
+     * Copies latents from and to the host at every step, and moves them on there, where the backend
+     * would keep them on the GPU; for comparisons: a picture's bits are the same.
+     */
+    public Builder latentsOnHost() {
+      latentsOnHost = true;
       return this;
     }
 
@@ -184,8 +205,10 @@ public final class NitPipeline implements AutoCloseable {
         if (guideBundle.isPresent()) {
           guide = Optional.of(Engines.open(guideBundle.get(), backend, options));
         }
-        return new NitPipeline(
-            bundle, engine, guide, Engines.openCodec(bundle, backend, options), maxTokens);
+        PackedSampler sampler =
+            latentsOnHost ? PackedSampler.onHost(engine, guide) : new PackedSampler(engine, guide);
+        Optional<LatentCodec> codec = Engines.openCodec(bundle, backend, options);
+        return new NitPipeline(bundle, engine, guide, sampler, codec, maxTokens);
       } catch (IOException | EngineException | RuntimeException e) {
         engine.close();
         guide.ifPresent(VelocityEngine::close);

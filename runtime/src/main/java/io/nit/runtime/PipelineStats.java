@@ -6,9 +6,10 @@ package io.nit.runtime;
  * @param images latents finished
  * @param forwards forwards of the model, and of the one that guides it
  * @param tokens tokens that went through them
- * @param modelSeconds time inside the model
+ * @param modelSeconds the sampling thread's time inside the model, or waiting for it
  * @param javaSeconds the sampling thread's time outside the model while it had work: packing,
- *     rotary tables, sampler updates, starting noise
+ *     rotary tables, sampler updates, starting noise; where latents stay with the model, it
+ *     computes meanwhile
  * @param decodeSeconds the decoding thread's time, which runs beside the others
  * @param retriedDecodes pictures that were decoded again in single precision
  */

@@ -4,6 +4,7 @@ import io.nit.core.config.NitConfig;
 import io.nit.core.flow.Seeds;
 import io.nit.core.flow.Trajectory;
 import io.nit.runtime.engine.EngineException;
+import io.nit.runtime.sample.PackStep;
 import io.nit.runtime.sample.PackedSampler;
 import io.nit.runtime.sample.RopeChoice;
 import io.nit.runtime.sample.SampledImage;
@@ -20,6 +21,9 @@ import org.slf4j.LoggerFactory;
  * Continuous batching: every tick runs one pack of all images under way and moves each on; when one
  * is done, the requests that wait longest take its place as far as the token budget goes. Requests
  * are served in the order they came in, so none waits for ever.
+ *
+ * <p>Where the sampler lets a step begin before the one before it is over, the next is begun first,
+ * so that the device need not wait for what is done with the last.
  */
 final class SamplingLoop implements Runnable {
   private static final Logger LOG = LoggerFactory.getLogger(SamplingLoop.class);
@@ -31,12 +35,16 @@ final class SamplingLoop implements Runnable {
   private final Consumer<Ticket> decode;
   private final Deque<Ticket> waiting = new ArrayDeque<>(); // guarded by this
   private final List<Ticket> active = new ArrayList<>();
+  private final Deque<Step> underWay = new ArrayDeque<>(); // begun, not yet waited for
   private boolean closing; // guarded by this
   private PipelineStats stats = PipelineStats.NONE; // guarded by this
   private long images;
   private long busyNanos;
   private long waitingNanos;
   private long activeTokens;
+
+  /** A step and the tickets of its images, in their order. */
+  private record Step(PackStep pack, List<Ticket> tickets, int[] before) {}
 
   /**
    * A loop over a sampler.
@@ -94,8 +102,9 @@ final class SamplingLoop implements Runnable {
     long start = System.nanoTime();
     active.removeIf(this::gone);
     admit();
-    if (!active.isEmpty()) {
-      advance();
+    boolean begun = !active.isEmpty() && begin();
+    while (!underWay.isEmpty() && (!begun || underWay.size() > sampler.ahead())) {
+      settle(underWay.remove());
     }
     busyNanos += System.nanoTime() - start;
     publish();
@@ -109,7 +118,7 @@ final class SamplingLoop implements Runnable {
 
   /** Waits until there is something to do; false when closing. */
   private synchronized boolean awaitWork() throws InterruptedException {
-    while (!closing && waiting.isEmpty() && active.isEmpty()) {
+    while (!closing && waiting.isEmpty() && active.isEmpty() && underWay.isEmpty()) {
       wait();
     }
     return !closing;
@@ -167,42 +176,60 @@ final class SamplingLoop implements Runnable {
     active.add(ticket);
   }
 
-  private void advance() {
-    List<SampledImage> pack = new ArrayList<>(active.size());
-    active.forEach(ticket -> pack.add(ticket.image));
+  /** Begins a step of all that are active; false if it failed, and they with it. */
+  private boolean begin() {
+    List<Ticket> tickets = List.copyOf(active);
+    List<SampledImage> pack = tickets.stream().map(ticket -> ticket.image).toList();
     int[] before = pack.stream().mapToInt(image -> image.trajectory().step()).toArray();
     try {
-      sampler.advance(pack);
+      underWay.add(new Step(sampler.begin(pack), tickets, before));
     } catch (EngineException | RuntimeException | OutOfMemoryError e) {
-      LOG.warn("a forward of {} images failed: {}", pack.size(), e.getMessage());
-      active.forEach(ticket -> ticket.fail("the forward failed: " + e.getMessage(), e));
-      return;
+      fail(tickets, e);
+      return false;
     }
-    for (int i = 0; i < before.length; i++) {
-      Ticket ticket = active.get(i);
-      Trajectory trajectory = ticket.image.trajectory();
-      ticket.forwards++;
-      if (!finite(trajectory.x())) {
-        ticket.fail(
-            "the latent holds NaN or infinity after step "
-                + trajectory.step()
-                + " of "
-                + trajectory.steps(),
-            null);
-        continue;
-      }
-      if (trajectory.step() > before[i]) {
-        report(ticket, trajectory);
-      }
-    }
-    List<Ticket> done = new ArrayList<>();
-    for (Ticket ticket : active) {
-      if (ticket.image.trajectory().done() && !ticket.future.isDone()) {
-        done.add(ticket);
+    for (Ticket ticket : tickets) {
+      if (ticket.image.trajectory().done()) { // the next in line takes its place
+        active.remove(ticket);
         activeTokens -= ticket.forwardTokens;
       }
     }
-    active.removeAll(done);
+    return true;
+  }
+
+  private static void fail(List<Ticket> tickets, Throwable e) {
+    LOG.warn("a forward of {} images failed: {}", tickets.size(), e.getMessage());
+    tickets.forEach(ticket -> ticket.fail("the forward failed: " + e.getMessage(), e));
+  }
+
+  /** Waits for a step, tells of it, and hands on what is done. */
+  private void settle(Step step) {
+    try {
+      step.pack.await();
+    } catch (EngineException | RuntimeException | OutOfMemoryError e) {
+      fail(step.tickets, e);
+      return;
+    }
+    List<Ticket> done = new ArrayList<>();
+    for (int i = 0; i < step.before.length; i++) {
+      Ticket ticket = step.tickets.get(i);
+      int of = ticket.image.trajectory().steps();
+      ticket.forwards++;
+      if (ticket.future.isDone()) { // cancelled, or failed at a step begun since
+        continue;
+      }
+      if (!step.pack.finite(i)) {
+        ticket.fail(
+            "the latent holds NaN or infinity after step " + step.pack.steps(i) + " of " + of,
+            null);
+        continue;
+      }
+      if (step.pack.steps(i) > step.before[i]) {
+        report(ticket, step.pack.steps(i));
+      }
+      if (step.pack.done(i) && !ticket.future.isDone()) {
+        done.add(ticket);
+      }
+    }
     images += done.size();
     publish(); // before anyone can learn that an image is done
     long handing = System.nanoTime();
@@ -213,25 +240,20 @@ final class SamplingLoop implements Runnable {
     waitingNanos += System.nanoTime() - handing;
   }
 
-  private static void report(Ticket ticket, Trajectory trajectory) {
+  private static void report(Ticket ticket, int step) {
     try {
-      ticket.listener.step(ticket.request, trajectory.step(), trajectory.steps());
+      ticket.listener.step(ticket.request, step, ticket.image.trajectory().steps());
     } catch (RuntimeException e) {
       LOG.warn("a progress listener failed: {}", e.toString());
     }
   }
 
-  private static boolean finite(double[] values) {
-    double sum = 0;
-    for (double value : values) {
-      sum += value;
-    }
-    return Double.isFinite(sum);
-  }
-
   /** Ends every request that is not done. */
   private void abandon() {
     List<Ticket> left = new ArrayList<>(active);
+    underWay.forEach(
+        step -> left.addAll(step.tickets)); // those that are active twice, which is fine
+    underWay.clear();
     synchronized (this) {
       closing = true;
       left.addAll(waiting);

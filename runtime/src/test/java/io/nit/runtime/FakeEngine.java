@@ -3,18 +3,21 @@ package io.nit.runtime;
 import io.nit.core.config.NitConfig;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.ForwardInputs;
+import io.nit.runtime.engine.ResidentSampling;
 import io.nit.runtime.engine.VelocityEngine;
+import io.nit.runtime.trt.TwinSampling;
 import java.nio.FloatBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.Semaphore;
 
 /**
  * A made-up model whose velocity of a token depends on that token, its image's t and label and its
  * rotary tables: {@code v = x·(0.5 + t) + 0.01·y + mean(cos)}. Keeps a record of the packs, and can
- * be made to wait, to fail, or to give NaN for a label.
+ * be made to wait, to fail, to give NaN for a label, or to keep latents.
  */
 final class FakeEngine implements VelocityEngine {
   record Pack(int images, int tokens, List<Long> labels) {}
@@ -29,6 +32,7 @@ final class FakeEngine implements VelocityEngine {
   volatile long nanLabel = -1;
   volatile String failure;
   volatile boolean closed;
+  TwinSampling twin; // null: latents go over the host
   int mostTokens = Integer.MAX_VALUE;
   int mostImages = Integer.MAX_VALUE;
   private final NitConfig config;
@@ -67,6 +71,11 @@ final class FakeEngine implements VelocityEngine {
   @Override
   public void announce(float[] t, long[] y) {
     announced.addAll(conditions(t, y));
+  }
+
+  @Override
+  public Optional<ResidentSampling> resident() {
+    return Optional.ofNullable(twin);
   }
 
   private static List<Condition> conditions(float[] t, long[] y) {

@@ -21,6 +21,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Consumer;
 
 /**
  * A half of an autoencoder, for an engine.
@@ -93,7 +94,16 @@ record AutoencoderSource(
   }
 
   @Override
-  public TrtNetwork write(Path target) throws IOException {
+  public BuildOptions optionsOn(
+      BuildOptions options,
+      String computeCapability,
+      Optional<PluginLibrary> plugins,
+      Consumer<String> say) {
+    return options;
+  }
+
+  @Override
+  public TrtNetwork write(Path target, BuildOptions options) throws IOException {
     return TrtAutoencoder.write(
         folder.resolve(fileName()),
         spec.config(),

@@ -4,11 +4,13 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.bundle.EngineManifest;
+import io.nit.core.bundle.EngineSubject;
 import io.nit.core.cli.Cli;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.io.FileTree;
 import io.nit.core.io.Sha256;
 import io.nit.core.trt.Gpu;
+import io.nit.core.trt.PlanLayers;
 import io.nit.core.trt.TensorRt;
 import io.nit.core.trt.TensorRtException;
 import io.nit.exporter.trt.BuildOptions;
@@ -94,17 +96,18 @@ record EngineExport(
       return false;
     }
     List<EngineManifest.Mismatch> mismatches;
+    BuildOptions here;
     try {
+      Optional<PluginLibrary> plugins = source.plugins();
+      Gpu gpu = Gpu.open(options.device());
       mismatches =
-          found.mismatches(
-              Gpu.open(options.device()).host(source.plugins()),
-              plan.toAbsolutePath().getParent(),
-              source.hash());
+          found.mismatches(gpu.host(plugins), plan.toAbsolutePath().getParent(), source.hash());
+      here = source.optionsOn(options, gpu.computeCapability(), plugins, this::say);
     } catch (TensorRtException e) {
       throw new EngineException(e.getMessage(), e);
     }
     mismatches.addAll(
-        found.differences(source.precision().name(), source.subject(options), options.traits()));
+        found.differences(source.precision().name(), source.subject(here), options.traits()));
     if (!mismatches.isEmpty()) {
       say(found.refusal(mismatches));
     }
@@ -115,25 +118,31 @@ record EngineExport(
       throws IOException, EngineException, TensorRtException {
     Optional<PluginLibrary> plugins = source.plugins();
     plugins.ifPresent(library -> say(library.toString()));
-    TrtNetwork model = source.write(staging.resolve("model.onnx"));
+    Gpu gpu = Gpu.open(options.device());
+    BuildOptions here = source.optionsOn(options, gpu.computeCapability(), plugins, this::say);
+    TrtNetwork model = source.write(staging.resolve("model.onnx"), here);
     Path staged = staging.resolve(plan.getFileName());
-    EngineBuilder.Built built = EngineBuilder.build(model, plugins, options, staged, this::say);
+    EngineBuilder.Built built = EngineBuilder.build(model, plugins, here, staged, this::say);
+    for (int i = 0; i < built.layers().size(); i++) {
+      PlanLayers layers = built.layers().get(i);
+      say("plan %d: %d layers, plugins %s".formatted(i + 1, layers.layers(), layers.plugins()));
+    }
     say(
         String.format(
             Locale.ROOT,
-            "%s of %d layers, plugins %s; opens in %.1f s",
+            "%s of %d MiB opens in %.1f s",
             plan.getFileName(),
-            built.layers().layers(),
-            built.layers().plugins(),
+            built.bytes() >> 20,
             built.openSeconds()));
     String hash = Sha256.of(staged);
-    manifest(built, hash, plugins, JsonNodeFactory.instance.arrayNode()).write(staging);
+    EngineSubject subject = source.subject(here);
+    manifest(built, hash, plugins, subject, JsonNodeFactory.instance.arrayNode()).write(staging);
     ArrayNode verification = JsonNodeFactory.instance.arrayNode();
     if (verify) {
       source.verify(filled(staged, model, plugins), options.device(), verification);
     }
     Files.move(staged, plan, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-    manifest(built, hash, plugins, verification).write(folder);
+    manifest(built, hash, plugins, subject, verification).write(folder);
   }
 
   /** The folder of the engine as it runs: of one without weights, of a copy that has them. */
@@ -165,6 +174,7 @@ record EngineExport(
       EngineBuilder.Built built,
       String hash,
       Optional<PluginLibrary> plugins,
+      EngineSubject subject,
       ArrayNode verification) {
     ObjectNode provenance =
         JsonNodeFactory.instance
@@ -179,7 +189,7 @@ record EngineExport(
         built.bytes(),
         hash,
         source.hash().orElse("unknown"),
-        source.subject(options),
+        subject,
         source.precision().name(),
         built.gpu().host(plugins),
         options.traits(),

@@ -3,8 +3,10 @@ package io.nit.exporter.cli;
 import io.nit.core.bundle.EngineManifest.Hardware;
 import io.nit.core.bundle.EngineManifest.Traits;
 import io.nit.core.bundle.EngineManifest.Weights;
+import io.nit.core.bundle.PackPlan;
 import io.nit.core.tensor.DType;
 import io.nit.exporter.trt.BuildOptions;
+import io.nit.exporter.trt.SmallPackKernels;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -88,6 +90,19 @@ final class EngineFlags {
   private boolean versionCompatible;
 
   @Option(
+      names = SmallPackKernels.FLAG,
+      paramLabel = "auto|on|off",
+      description =
+          "Put the buckets of up to "
+              + PackPlan.SMALL_TOKENS
+              + " tokens into a plan of their own, in which the linear layers of the blocks are our"
+              + " kernels too: faster for few tokens, for a second copy of the blocks' weights in"
+              + " the file and on the device. auto: in bf16 and f16 on a GPU of compute capability"
+              + " 9.0, unless --hardware-compatible or --version-compatible is given; on: no engine"
+              + " without it; off: one plan for all packs. Default: auto.")
+  private String smallPackKernels;
+
+  @Option(
       names = "--device",
       paramLabel = "N",
       defaultValue = "0",
@@ -110,7 +125,15 @@ final class EngineFlags {
         workspace == null ? BuildOptions.WORKSPACE : (long) workspace << 20,
         optimizationLevel == null ? BuildOptions.OPTIMIZATION_LEVEL : optimizationLevel,
         Optional.of(timingCache == null ? plan.resolveSibling("engine-timings.bin") : timingCache),
-        traits());
+        traits(),
+        false);
+  }
+
+  /** Whether packs of few tokens get a plan of their own, where the GPU has the kernels. */
+  SmallPackKernels smallPackKernels() {
+    return smallPackKernels == null
+        ? SmallPackKernels.AUTO
+        : SmallPackKernels.parse(smallPackKernels);
   }
 
   /** What the engine is to be able to do. */
@@ -161,6 +184,9 @@ final class EngineFlags {
     }
     if (versionCompatible) {
       words.add("--version-compatible");
+    }
+    if (smallPackKernels != null) {
+      words.add(SmallPackKernels.FLAG + " " + smallPackKernels);
     }
     if (device != 0) {
       words.add("--device " + device);

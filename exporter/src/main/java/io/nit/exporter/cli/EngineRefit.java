@@ -15,6 +15,7 @@ import io.nit.core.tensor.DType;
 import io.nit.core.trt.Gpu;
 import io.nit.core.trt.TensorRtException;
 import io.nit.exporter.trt.EngineRefitter;
+import io.nit.exporter.trt.SmallPackKernels;
 import io.nit.exporter.trt.TrtNetwork;
 import io.nit.runtime.engine.EngineException;
 import java.io.IOException;
@@ -122,7 +123,8 @@ record EngineRefit(
 
   private void refit(Path folder, Path staging)
       throws IOException, EngineException, TensorRtException {
-    ModelSource model = new ModelSource(bundle, DType.parse(source.precision()));
+    ModelSource model =
+        new ModelSource(bundle, DType.parse(source.precision()), SmallPackKernels.AUTO);
     Optional<PluginLibrary> plugins =
         source.builtOn().plugins().isPresent() ? model.plugins() : Optional.empty();
     List<EngineManifest.Mismatch> mismatches =
@@ -131,7 +133,7 @@ record EngineRefit(
     if (!mismatches.isEmpty()) {
       throw new EngineException(source.refusal(mismatches));
     }
-    TrtNetwork weights = model.write(staging.resolve("model.onnx"));
+    TrtNetwork weights = model.write(staging.resolve("model.onnx"), source.packPlans());
     Path staged = staging.resolve(target.getFileName());
     EngineRefitter.Refitted made =
         EngineRefitter.refit(

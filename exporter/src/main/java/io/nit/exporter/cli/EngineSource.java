@@ -10,6 +10,7 @@ import io.nit.runtime.engine.EngineException;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Optional;
+import java.util.function.Consumer;
 
 /** What an engine is built from: the model of a bundle, or a half of its autoencoder. */
 sealed interface EngineSource permits ModelSource, AutoencoderSource {
@@ -29,8 +30,23 @@ sealed interface EngineSource permits ModelSource, AutoencoderSource {
    */
   Optional<PluginLibrary> plugins() throws IOException, EngineException;
 
+  /**
+   * The options as far as they depend on the GPU.
+   *
+   * @param computeCapability the GPU's, for example 9.0
+   * @param plugins what {@link #plugins} found
+   * @param say takes a line about a choice
+   * @throws EngineException if something was asked for that the GPU cannot have
+   */
+  BuildOptions optionsOn(
+      BuildOptions options,
+      String computeCapability,
+      Optional<PluginLibrary> plugins,
+      Consumer<String> say)
+      throws EngineException;
+
   /** Writes the network for TensorRT. */
-  TrtNetwork write(Path target) throws IOException;
+  TrtNetwork write(Path target, BuildOptions options) throws IOException;
 
   /**
    * Compares the engine of a folder with the source.

@@ -11,6 +11,7 @@ import io.nit.core.bundle.EngineSubject.PictureProfile;
 import io.nit.core.cli.Cli;
 import io.nit.core.cli.CommonOptions;
 import io.nit.core.tensor.DType;
+import io.nit.exporter.trt.BuildOptions;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -216,10 +217,13 @@ final class ExportEngine implements Callable<Integer> {
       return half(AutoencoderSource.of(opened, part, made, sizes), part, made);
     }
     Path plan = output == null ? standard(bundle, type, flags.traits().weights()) : output;
+    ModelSource source = new ModelSource(opened, type, flags.smallPackKernels());
+    BuildOptions options = flags.options(opened.maxTokens(), type, plan.toAbsolutePath());
+    source.requirePossible(options);
     return new EngineExport(
-        new ModelSource(opened, type),
+        source,
         plan,
-        flags.options(opened.maxTokens(), type, plan.toAbsolutePath()),
+        options,
         command(
             plan,
             (several ? "--parts model " : "") + "--precision " + type.name().toLowerCase(ROOT)),

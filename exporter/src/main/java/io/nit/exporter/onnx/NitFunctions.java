@@ -32,15 +32,24 @@ final class NitFunctions {
     this.opset = opset;
   }
 
-  /** All of them. */
-  List<Message> all() {
+  /**
+   * Those of a graph.
+   *
+   * @param linears whether it holds linear layers of ours
+   */
+  List<Message> all(boolean linears) {
+    List<PluginSpec> ops =
+        new ArrayList<>(
+            List.of(
+                NitOps.PACKED_ADALN,
+                NitOps.QK_NORM_ROPE_2D,
+                NitOps.VARLEN_ATTENTION,
+                NitOps.GATED_RESIDUAL));
+    if (linears) {
+      ops.add(NitOps.LINEAR);
+    }
     List<Message> functions = new ArrayList<>();
-    for (PluginSpec op :
-        List.of(
-            NitOps.PACKED_ADALN,
-            NitOps.QK_NORM_ROPE_2D,
-            NitOps.VARLEN_ATTENTION,
-            NitOps.GATED_RESIDUAL)) {
+    for (PluginSpec op : ops) {
       NodeList body = new NodeList();
       body(op, body, Onnx.floatOfFunction("value_float", "epsilon"));
       functions.add(function(op, body));
@@ -60,6 +69,7 @@ final class NitFunctions {
       case "NitQkNormRope2d" -> qkNormRope2d(body, epsilon);
       case "NitVarlenAttention" -> varlenAttention(body);
       case "NitGatedResidual" -> gatedResidual(body);
+      case "NitLinear" -> linear(body);
       default -> throw new IllegalArgumentException(op.name() + ": expected a node with a body");
     }
   }
@@ -81,6 +91,31 @@ final class NitFunctions {
     body.add("token_gate", "Gather", List.of("gate", "image_index"), axis(0));
     body.add("gated", "Mul", List.of("token_gate", "y"));
     body.add("out", "Add", List.of("x", "gated"));
+  }
+
+  /** The product, and GELU of it where the node asks for that. */
+  private static void linear(NodeList body) {
+    body.add("product", "Gemm", List.of("x", "weight", "bias"), Onnx.attribute("transB", 1));
+    body.add("chosen", "Constant", List.of(), Onnx.intOfFunction("value_int", "activation"));
+    body.add("gelu", "Cast", List.of("chosen"), Onnx.attribute("to", TensorProto_DataType_BOOL));
+    NodeList activated = new NodeList();
+    activated.add("activated", "Gelu", List.of("product"), Onnx.attribute("approximate", "tanh"));
+    NodeList plain = new NodeList();
+    plain.add("plain", "Identity", List.of("product"));
+    body.add(
+        "out",
+        "If",
+        List.of("gelu"),
+        Onnx.graphAttribute("then_branch", branch("activated", activated)),
+        Onnx.graphAttribute("else_branch", branch("plain", plain)));
+  }
+
+  private static Message branch(String out, NodeList nodes) {
+    return Onnx.graph(
+        out,
+        nodes,
+        List.of(),
+        List.of(Onnx.value(out, TensorProto_DataType_FLOAT, "tokens", "columns")));
   }
 
   /**

@@ -49,6 +49,10 @@ public final class NitGraph extends OnnxGraph {
   private static final int TIME_FREQUENCIES = 128;
   private static final double MAX_PERIOD = 10_000;
   private static final String MODULATION = "modulation";
+
+  /** An activation of {@link NitOps#LINEAR}. */
+  private static final long GELU_TANH = 1;
+
   private static final String FINAL_MODULATION = "final_layer.adaLN_modulation.1";
 
   /** Whom the graph is laid out for. */
@@ -113,6 +117,7 @@ public final class NitGraph extends OnnxGraph {
   private final NitConfig config;
   private final Target target;
   private final DType compute;
+  private final boolean ownLinears;
   private final NitFunctions functions;
   private String stream; // [N, D]
   private Branch branch;
@@ -125,14 +130,16 @@ public final class NitGraph extends OnnxGraph {
    * @throws IllegalArgumentException if {@code storage} is another type
    */
   public NitGraph(NitConfig config, DType storage) {
-    this(config, storage, DType.F32, Target.ONNX);
+    this(config, storage, DType.F32, Target.ONNX, false);
   }
 
-  private NitGraph(NitConfig config, DType storage, DType compute, Target target) {
+  private NitGraph(
+      NitConfig config, DType storage, DType compute, Target target, boolean ownLinears) {
     super(storage, NitTensors.of(config, false));
     this.config = config;
     this.target = target;
     this.compute = compute;
+    this.ownLinears = ownLinears;
     this.functions = new NitFunctions(config, OPSET);
     if (target == Target.MODULATIONS) {
       modulations();
@@ -164,7 +171,33 @@ public final class NitGraph extends OnnxGraph {
    */
   public static NitGraph forTensorRt(NitConfig config, DType compute) {
     return new NitGraph(
-        config, compute, compute, compute == DType.F32 ? Target.STANDARD : Target.PLUGINS);
+        config, compute, compute, compute == DType.F32 ? Target.STANDARD : Target.PLUGINS, false);
+  }
+
+  /**
+   * The 16-bit network of {@link #forTensorRt} in which the linear layers of the blocks' attention
+   * and MLP are nodes of ours too ({@link NitOps#LINEAR}), GELU in the node before it. Weights,
+   * inputs and output are the same.
+   *
+   * @param compute F16 or BF16
+   * @throws IllegalArgumentException if {@code compute} is another type
+   */
+  public static NitGraph smallPacksForTensorRt(NitConfig config, DType compute) {
+    if (compute == DType.F32) {
+      throw new IllegalArgumentException("our linear layers: expected f16 or bf16, found f32");
+    }
+    return new NitGraph(config, compute, compute, Target.PLUGINS, true);
+  }
+
+  /**
+   * The exported network in which the same linear layers are nodes of ours, with a body each: what
+   * proves the bodies and the network of {@link #smallPacksForTensorRt} in any backend.
+   *
+   * @param storage type that weights are stored in: F32, F16 or BF16
+   * @throws IllegalArgumentException if {@code storage} is another type
+   */
+  public static NitGraph withOwnLinears(NitConfig config, DType storage) {
+    return new NitGraph(config, storage, DType.F32, Target.ONNX, true);
   }
 
   /**
@@ -177,7 +210,7 @@ public final class NitGraph extends OnnxGraph {
    * @param compute F16 or BF16
    */
   public static NitGraph modulations(NitConfig config, DType compute) {
-    return new NitGraph(config, compute, compute, Target.MODULATIONS);
+    return new NitGraph(config, compute, compute, Target.MODULATIONS, false);
   }
 
   /** Whether the network takes the table that {@link #modulations} fills. */
@@ -215,7 +248,8 @@ public final class NitGraph extends OnnxGraph {
         .message(ModelProto.kOpsetImportFieldNumber, Onnx.opset("", OPSET))
         .message(ModelProto.kOpsetImportFieldNumber, Onnx.opset(NitOps.DOMAIN, NitOps.VERSION))
         .messages(
-            ModelProto.kFunctionsFieldNumber, target == Target.ONNX ? functions.all() : List.of())
+            ModelProto.kFunctionsFieldNumber,
+            target == Target.ONNX ? functions.all(ownLinears) : List.of())
         .message(
             ModelProto.kMetadataPropsFieldNumber,
             Onnx.entry("nit.config", config.toNode().toString()))
@@ -366,7 +400,7 @@ public final class NitGraph extends OnnxGraph {
     Message heads = Onnx.attribute("num_heads", config.numHeads());
     Message headDim = Onnx.attribute("head_dim", config.headDim());
     List<String> inputs = new ArrayList<>();
-    inputs.add(linear(name + ".qkv", x)); // [N, 3·D]
+    inputs.add(blockLinear(name + ".qkv", x, 0)); // [N, 3·D]
     inputs.add("rope_cos");
     inputs.add("rope_sin");
     if (config.qkNorm()) {
@@ -401,13 +435,29 @@ public final class NitGraph extends OnnxGraph {
               heads,
               headDim);
     }
-    return linear(name + ".proj", attended);
+    return blockLinear(name + ".proj", attended, 0);
   }
 
   private String mlp(String name, String x) {
-    String hidden = linear(name + ".fc1", x);
-    nodes.add(name + ".act", "Gelu", List.of(hidden), Onnx.attribute("approximate", "tanh"));
-    return linear(name + ".fc2", name + ".act");
+    return blockLinear(name + ".fc2", blockLinear(name + ".fc1", x, GELU_TANH), 0);
+  }
+
+  /** A linear layer of a block's attention or MLP, and its activation. */
+  private String blockLinear(String name, String x, long activation) {
+    if (ownLinears) {
+      return own(
+          name,
+          NitOps.LINEAR,
+          List.of(x, weight(name + ".weight", compute), weight(name + ".bias", compute)),
+          0,
+          Onnx.attribute("activation", activation));
+    }
+    String product = linear(name, x);
+    if (activation != GELU_TANH) {
+      return product;
+    }
+    String activated = name.substring(0, name.lastIndexOf('.')) + ".act";
+    return nodes.add(activated, "Gelu", List.of(product), Onnx.attribute("approximate", "tanh"));
   }
 
   private void finalLayer(String c) {

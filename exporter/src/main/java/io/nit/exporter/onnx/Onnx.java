@@ -98,6 +98,12 @@ final class Onnx {
         .text(AttributeProto.kRefAttrNameFieldNumber, functionAttribute);
   }
 
+  /** An integer attribute inside a function's body that takes its value likewise. */
+  static Message intOfFunction(String name, String functionAttribute) {
+    return attribute(name, AttributeProto_AttributeType_INT)
+        .text(AttributeProto.kRefAttrNameFieldNumber, functionAttribute);
+  }
+
   /** A float32 tensor with its values inside. */
   static Message tensor(float[] values, long... dims) {
     ByteBuffer raw = ByteBuffer.allocate(4 * values.length).order(ByteOrder.LITTLE_ENDIAN);

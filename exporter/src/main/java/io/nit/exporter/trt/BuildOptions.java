@@ -2,6 +2,7 @@ package io.nit.exporter.trt;
 
 import io.nit.core.bundle.EngineManifest.Traits;
 import io.nit.core.bundle.EngineManifest.Weights;
+import io.nit.core.bundle.PackPlan;
 import io.nit.core.config.NitConfig;
 import java.nio.file.Path;
 import java.util.List;
@@ -17,6 +18,8 @@ import java.util.Optional;
  * @param optimizationLevel 0 to 5: how long TensorRT looks for fast kernels; 3 is its default
  * @param timingCache a file of kernel timings that is read where it exists, and written
  * @param traits where else the engine is to run, and whether its weights can be exchanged
+ * @param smallPlan whether the buckets of at most {@link PackPlan#SMALL_TOKENS} tokens are put into
+ *     a plan of their own, see {@link SmallPackKernels}
  */
 public record BuildOptions(
     int device,
@@ -25,7 +28,8 @@ public record BuildOptions(
     long workspaceBytes,
     int optimizationLevel,
     Optional<Path> timingCache,
-    Traits traits) {
+    Traits traits,
+    boolean smallPlan) {
   /** The most images of a pack unless another number is asked for. */
   public static final int MAX_IMAGES = 1024;
 
@@ -37,7 +41,7 @@ public record BuildOptions(
 
   private static final long MODULATION_BYTES = 1L << 30;
 
-  /** For one GPU and version, with its weights. */
+  /** For one GPU and version, with its weights, in one plan. */
   public BuildOptions(
       int device,
       List<Integer> buckets,
@@ -45,7 +49,15 @@ public record BuildOptions(
       long workspaceBytes,
       int optimizationLevel,
       Optional<Path> timingCache) {
-    this(device, buckets, maxImages, workspaceBytes, optimizationLevel, timingCache, Traits.NONE);
+    this(
+        device,
+        buckets,
+        maxImages,
+        workspaceBytes,
+        optimizationLevel,
+        timingCache,
+        Traits.NONE,
+        false);
   }
 
   /** Checks the values. */
@@ -77,6 +89,15 @@ public record BuildOptions(
 
   /** The same for an engine that keeps its weights. */
   public BuildOptions withFixedWeights() {
+    return with(traits.with(Weights.FIXED), smallPlan);
+  }
+
+  /** The same with or without a plan for small packs. */
+  public BuildOptions withSmallPlan(boolean wanted) {
+    return with(traits, wanted);
+  }
+
+  private BuildOptions with(Traits otherTraits, boolean otherSmallPlan) {
     return new BuildOptions(
         device,
         buckets,
@@ -84,7 +105,18 @@ public record BuildOptions(
         workspaceBytes,
         optimizationLevel,
         timingCache,
-        traits.with(Weights.FIXED));
+        otherTraits,
+        otherSmallPlan);
+  }
+
+  /** The plan that a bucket stands in. */
+  public PackPlan plan(int bucket) {
+    return smallPlan && bucket <= PackPlan.SMALL_TOKENS ? PackPlan.SMALL : PackPlan.MAIN;
+  }
+
+  /** The plans that have a bucket, the main one first. */
+  public List<PackPlan> packPlans() {
+    return buckets.stream().map(this::plan).distinct().sorted().toList();
   }
 
   /** The most images of a profile: no more than it has tokens. */

@@ -15,6 +15,7 @@ import io.nit.core.trt.TensorRt;
 import io.nit.core.trt.TensorRtException;
 import io.nit.core.trt.TensorRtLogger;
 import io.nit.core.trt.TensorRtPlan;
+import io.nit.core.trt.TensorRtPlans;
 import io.nit.exporter.onnx.OnnxFile;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -33,6 +34,7 @@ import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
+import java.util.stream.Collectors;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.tensorrt.global.nvinfer;
@@ -72,6 +74,7 @@ public final class EngineBuilder {
   private INetworkDefinition network;
   private IBuilderConfig config;
   private ITimingCache timings;
+  private boolean cacheWasRead;
 
   private EngineBuilder(
       TrtNetwork model,
@@ -91,12 +94,17 @@ public final class EngineBuilder {
    * @param plan its file
    * @param bytes its size
    * @param gpu the GPU that it was built on
-   * @param layers what it is made of
+   * @param layers what each of its plans is made of
    * @param buildSeconds time that TensorRT took
-   * @param openSeconds time to open the plan
+   * @param openSeconds time to open the plans
    */
   public record Built(
-      Path plan, long bytes, Gpu gpu, PlanLayers layers, double buildSeconds, double openSeconds) {}
+      Path plan,
+      long bytes,
+      Gpu gpu,
+      List<PlanLayers> layers,
+      double buildSeconds,
+      double openSeconds) {}
 
   /**
    * Builds.
@@ -116,7 +124,7 @@ public final class EngineBuilder {
       Path plan,
       Consumer<String> progress)
       throws IOException, TensorRtException {
-    if (!model.plugins().isEmpty() && plugins.isEmpty()) {
+    if (model.holdsPlugins() && plugins.isEmpty()) {
       throw new IllegalArgumentException(
           "an engine in " + model.precision() + ": expected the plugin library, found none");
     }
@@ -141,35 +149,50 @@ public final class EngineBuilder {
     List<Path> temporary = new ArrayList<>();
     try {
       long start = System.nanoTime();
+      createBuilder();
       for (int i = 0; i < model.files().size(); i++) {
         serialize(i, temporaryFile(plan, temporary));
       }
+      NativeOwners.close(builder); // its memory is the opening's
       if (temporary.size() > 1) {
         PlanFile.join(List.copyOf(temporary), temporaryFile(plan, temporary));
       }
       final double buildSeconds = seconds(start);
       start = System.nanoTime();
       Path whole = temporary.get(temporary.size() - 1);
-      PlanLayers layers;
-      try (TensorRtPlan opened =
-          TensorRtPlan.open(
+      try (TensorRtPlans opened =
+          TensorRtPlans.open(
               PlanFile.read(whole),
-              0,
-              model.plugins().isEmpty() ? Optional.empty() : plugins,
+              model.holdsPlugins() ? plugins : Optional.empty(),
               options.device(),
               options.traits().versionCompatible())) {
         final double openSeconds = seconds(start);
-        layers = opened.layers();
-        layers.requirePlugins(model.plugins());
+        List<PlanLayers> layers = new ArrayList<>();
+        for (int i = 0; i < opened.plans().size(); i++) {
+          layers.add(opened.plans().get(i).layers());
+          layers.get(i).requirePlugins(model.plugins(i));
+        }
         long bytes = Files.size(whole);
         Files.move(
             whole, plan, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
         return new Built(plan, bytes, gpu, layers, buildSeconds, openSeconds);
       }
     } finally {
+      NativeOwners.close(builder);
       for (Path file : temporary) {
         Files.deleteIfExists(file);
       }
+    }
+  }
+
+  /** One builder for all plans: TensorRT takes about 7 s to make one. */
+  private void createBuilder() throws TensorRtException {
+    logger.errors(); // of something else
+    builder =
+        required(NativeOwners.owned(nvinfer.createInferBuilder(logger)), "TensorRT's builder");
+    if (model.holdsPlugins()) {
+      String library = plugins.orElseThrow().file().toString();
+      required(builder.getPluginRegistry().loadLibrary(library), "library " + library);
     }
   }
 
@@ -201,17 +224,19 @@ public final class EngineBuilder {
     logger.errors(); // of something else
     IHostMemory plan = null;
     try {
-      builder =
-          required(NativeOwners.owned(nvinfer.createInferBuilder(logger)), "TensorRT's builder");
-      if (number == 0 && !model.plugins().isEmpty()) { // the others hold none
-        String library = plugins.orElseThrow().file().toString();
-        required(builder.getPluginRegistry().loadLibrary(library), "library " + library);
-      }
+      List<InputSizes> profiles = model.profiles(number, options);
+      progress.accept(
+          "plan "
+              + (number + 1)
+              + " of "
+              + model.files().size()
+              + ": "
+              + profiles.stream().map(InputSizes::name).collect(Collectors.joining(", ")));
       parse(file.model().toAbsolutePath().toString());
       markWeights(file);
       config = required(NativeOwners.owned(builder.createBuilderConfig()), "builder config");
       configure();
-      for (InputSizes sizes : model.profiles(number, options)) {
+      for (InputSizes sizes : profiles) {
         addProfile(sizes);
       }
       plan = timed();
@@ -222,7 +247,6 @@ public final class EngineBuilder {
       NativeOwners.close(timings);
       timings = null;
       NativeOwners.close(network);
-      NativeOwners.close(builder);
     }
   }
 
@@ -367,11 +391,14 @@ public final class EngineBuilder {
   }
 
   private boolean setTimingCache(byte[] bytes) {
-    NativeOwners.close(timings);
+    ITimingCache before = timings; // the config's until it has another
     try (BytePointer data = new BytePointer(Math.max(1, bytes.length))) {
       data.put(bytes, 0, bytes.length);
       timings = NativeOwners.owned(config.createTimingCache(data, bytes.length));
+      cacheWasRead = bytes.length > 0;
       return timings != null && config.setTimingCache(timings, false);
+    } finally {
+      NativeOwners.close(before);
     }
   }
 
@@ -398,6 +425,12 @@ public final class EngineBuilder {
     IHostMemory plan;
     try {
       plan = NativeOwners.owned(builder.buildSerializedNetwork(network, config));
+      if (plan == null && cacheWasRead) {
+        // A cache may name kernels that do not fit this network's types or its hardware level.
+        progress.accept("no engine with the timing cache, once more without: " + logger.errors());
+        setTimingCache(new byte[0]);
+        plan = NativeOwners.owned(builder.buildSerializedNetwork(network, config));
+      }
     } finally {
       clock.shutdownNow();
     }

@@ -88,8 +88,7 @@ public final class EngineRefitter {
       int count = 0;
       for (int part = 0; part < files.size(); part++) {
         made.add(target.resolveSibling(target.getFileName() + "-" + part + ".tmp"));
-        // The modulations hold no plugin.
-        Optional<PluginLibrary> needed = part == 0 ? plugins : Optional.empty();
+        Optional<PluginLibrary> needed = model.plugins(part).isEmpty() ? Optional.empty() : plugins;
         try (TensorRtPlan opened = TensorRtPlan.open(source, part, needed, device, hostCode);
             OnnxWeights weights = OnnxWeights.open(files.get(part).model())) {
           count += refit(opened, weights, made.get(part));

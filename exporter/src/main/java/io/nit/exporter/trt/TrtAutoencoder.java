@@ -125,7 +125,7 @@ public record TrtAutoencoder(
   }
 
   @Override
-  public Map<String, Integer> plugins() {
+  public Map<String, Integer> plugins(int file) {
     return Map.of();
   }
 
@@ -136,7 +136,7 @@ public record TrtAutoencoder(
    * square.
    */
   @Override
-  public List<InputSizes> profiles(int network, BuildOptions options) {
+  public List<InputSizes> profiles(int file, BuildOptions options) {
     boolean encodes = part == Part.ENCODER;
     String input = encodes ? "rgb" : "latent";
     int channels = encodes ? DcAeConfig.IN_CHANNELS : config.latentChannels();

@@ -1,5 +1,6 @@
 package io.nit.exporter.trt;
 
+import io.nit.core.bundle.PackPlan;
 import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
 import io.nit.core.safetensors.TensorSource;
@@ -10,11 +11,13 @@ import io.nit.exporter.onnx.NitGraph;
 import io.nit.exporter.onnx.OnnxFile;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.LongConsumer;
+import java.util.stream.Stream;
 
 /**
  * A NiT model as TensorRT's parser takes it, made from an exported ONNX file: the same network and
@@ -22,35 +25,45 @@ import java.util.function.LongConsumer;
  * computes in the types that the file gives, so that a 16-bit engine needs a 16-bit graph, and the
  * parser takes a node for a plugin only where no local function of its name stands in the file.
  *
- * @param file the ONNX file for TensorRT
- * @param modulations the network that computes the modulations which {@code file} takes as an
- *     input, if it does
+ * @param packs the networks that run packs, one for each of the engine's plans
+ * @param modulations the network that computes the modulations which {@code packs} take as an
+ *     input, if they do
  * @param config the network
  * @param precision type of its arithmetic
- * @param plugins how many nodes of each plugin it holds
  */
 public record TrtModel(
-    OnnxFile file,
-    Optional<OnnxFile> modulations,
-    NitConfig config,
-    DType precision,
-    Map<String, Integer> plugins)
+    List<Network> packs, Optional<OnnxFile> modulations, NitConfig config, DType precision)
     implements TrtNetwork {
   /** Rows of modulations at once: a picture of 50 steps, guided. */
   private static final int ROWS = 128;
 
-  /** Copies the map. */
+  /**
+   * The model's forward.
+   *
+   * @param plan which of the engine's plans it is for
+   * @param file the ONNX file for TensorRT
+   * @param plugins how many nodes of each plugin it holds
+   */
+  public record Network(PackPlan plan, OnnxFile file, Map<String, Integer> plugins) {
+    /** Copies the map. */
+    public Network {
+      plugins = Map.copyOf(plugins);
+    }
+  }
+
+  /** Copies the list. */
   public TrtModel {
-    plugins = Map.copyOf(plugins);
+    packs = List.copyOf(packs);
   }
 
   /**
-   * Writes the file for TensorRT.
+   * Writes the files for TensorRT.
    *
    * @param model a model of {@code nit-export}, with its data file where it has one
    * @param precision F32, F16 or BF16
-   * @param target the file to make or replace; that of the modulations, if there is one, lies
-   *     beside it
+   * @param plans the engine's plans that run packs, see {@link BuildOptions#packPlans}
+   * @param target the file to make or replace; those of a plan for small packs and of the
+   *     modulations lie beside it
    * @param externalDataAbove bytes of weights above which they get a file of their own
    * @param progress takes the bytes of every weight once it is written; may throw to stop the work
    * @throws IllegalArgumentException if the model is none of ours, or a weight leaves the range of
@@ -58,15 +71,21 @@ public record TrtModel(
    * @throws IOException if a file cannot be read or written
    */
   public static TrtModel write(
-      Path model, DType precision, Path target, long externalDataAbove, LongConsumer progress)
+      Path model,
+      DType precision,
+      List<PackPlan> plans,
+      Path target,
+      long externalDataAbove,
+      LongConsumer progress)
       throws IOException {
     try (OnnxWeights weights = OnnxWeights.open(model)) {
-      return write(config(weights, model), weights, precision, target, externalDataAbove, progress);
+      return write(
+          config(weights, model), weights, precision, plans, target, externalDataAbove, progress);
     }
   }
 
   /**
-   * Writes the file for TensorRT straight from a checkpoint.
+   * Writes the files for TensorRT straight from a checkpoint.
    *
    * @param weights the checkpoint
    */
@@ -74,25 +93,42 @@ public record TrtModel(
       NitConfig config,
       TensorSource weights,
       DType precision,
+      List<PackPlan> plans,
       Path target,
       long externalDataAbove,
       LongConsumer progress)
       throws IOException {
-    NitGraph graph = NitGraph.forTensorRt(config, precision);
     TensorSource checkpoint = inCheckpointShapes(weights, config);
-    OnnxFile file = OnnxFile.write(graph, checkpoint, target, externalDataAbove, progress);
+    List<Network> packs = new ArrayList<>();
+    for (PackPlan plan : plans) {
+      NitGraph graph =
+          plan == PackPlan.SMALL
+              ? NitGraph.smallPacksForTensorRt(config, precision)
+              : NitGraph.forTensorRt(config, precision);
+      Path file = plan == PackPlan.SMALL ? beside(target, "small-packs-") : target;
+      // All take the same weights in the same order.
+      OnnxFile written =
+          packs.isEmpty() || packs.get(0).file().data().isEmpty()
+              ? OnnxFile.write(graph, checkpoint, file, externalDataAbove, progress)
+              : packs.get(0).file().share(graph, file);
+      packs.add(new Network(plan, written, graph.plugins()));
+    }
     Optional<OnnxFile> modulations = Optional.empty();
-    if (graph.takesModulations()) {
+    if (precision != DType.F32) {
       modulations =
           Optional.of(
               OnnxFile.write(
                   NitGraph.modulations(config, precision),
                   checkpoint,
-                  target.resolveSibling("modulations-" + target.getFileName()),
+                  beside(target, "modulations-"),
                   externalDataAbove,
                   progress));
     }
-    return new TrtModel(file, modulations, config, precision, graph.plugins());
+    return new TrtModel(packs, modulations, config, precision);
+  }
+
+  private static Path beside(Path target, String prefix) {
+    return target.resolveSibling(prefix + target.getFileName());
   }
 
   /**
@@ -115,15 +151,39 @@ public record TrtModel(
     return NitConfig.fromJson(text, model + ": nit.config", PositionOrder.AXIAL);
   }
 
-  @Override
-  public List<OnnxFile> files() {
-    return modulations.isPresent() ? List.of(file, modulations.get()) : List.of(file);
+  /** The file of the first plan that runs packs. */
+  public OnnxFile file() {
+    return packs.get(0).file();
   }
 
   @Override
-  public List<InputSizes> profiles(int network, BuildOptions options) {
-    return network == 0
-        ? options.buckets().stream().map(bucket -> packs(bucket, options)).toList()
+  public List<OnnxFile> files() {
+    return Stream.concat(packs.stream().map(Network::file), modulations.stream()).toList();
+  }
+
+  /** {@inheritDoc} The modulations hold none. */
+  @Override
+  public Map<String, Integer> plugins(int file) {
+    return file < packs.size() ? packs.get(file).plugins() : Map.of();
+  }
+
+  /**
+   * {@inheritDoc}
+   *
+   * @throws IllegalArgumentException if the options put buckets into other plans than these
+   */
+  @Override
+  public List<InputSizes> profiles(int file, BuildOptions options) {
+    List<PackPlan> plans = packs.stream().map(Network::plan).toList();
+    if (!plans.equals(options.packPlans())) {
+      throw new IllegalArgumentException(
+          "plans of packs: expected " + plans + ", found " + options.packPlans());
+    }
+    return file < packs.size()
+        ? options.buckets().stream()
+            .filter(bucket -> options.plan(bucket) == plans.get(file))
+            .map(bucket -> packs(bucket, options))
+            .toList()
         : List.of(rows());
   }
 

@@ -9,6 +9,7 @@ import io.nit.core.flow.SamplerKind;
 import io.nit.core.flow.Trajectory;
 import io.nit.core.image.RgbImage;
 import io.nit.core.oracle.ForwardOracle;
+import io.nit.core.packing.PackLayout;
 import io.nit.core.safetensors.SafetensorsFile;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.DType;
@@ -24,6 +25,7 @@ import java.nio.FloatBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
@@ -59,14 +61,16 @@ public final class EngineVerifier {
   }
 
   /**
-   * Runs every pack that the engine holds through both.
+   * Runs every pack that the engine holds through both, in each of the engine's networks: packs of
+   * more than {@link io.nit.core.bundle.PackPlan#SMALL_TOKENS} tokens would take the reference
+   * minutes, but small ones can be run in the network for large ones too.
    *
    * @param bundle the bundle
    * @param folder where the engine and its manifest lie; takes a file that is removed again
    * @param weights the bundle's weights, in the shapes of a checkpoint
    * @param precision the engine's
    * @param device the GPU
-   * @return one entry a pack, then those of the sampling and of PyTorch
+   * @return one entry a pack and network, then those of the sampling and of PyTorch
    * @throws EngineException if the engine does not load or run
    * @throws IOException if a file cannot be read
    */
@@ -98,18 +102,11 @@ public final class EngineVerifier {
     try (VelocityEngine engine = Engines.open(engines, BACKEND, options)) {
       List<VerificationPack> packs =
           VerificationPack.of(engines.config()).stream()
-              .filter(pack -> pack.inputs().layout().tokens() <= engine.maxTokens())
+              .filter(pack -> holds(engine, pack))
               .toList();
       try (ReferenceEngine reference = ReferenceEngine.open(weights, engines.config())) {
         for (VerificationPack pack : packs) {
-          all.add(
-              ExportVerifier.measure(
-                  "reference",
-                  BACKEND,
-                  OptionalDouble.of(bound(precision)),
-                  pack.name(),
-                  ExportVerifier.run(engine, pack),
-                  ExportVerifier.run(reference, pack)));
+          all.addAll(measured(engine, reference, pack, bound(precision)));
         }
         Optional<VerificationPack> picture =
             packs.stream().filter(pack -> pack.inputs().layout().images() == 1).findFirst();
@@ -120,13 +117,43 @@ public final class EngineVerifier {
       if (precision == DType.BF16) {
         List<VerificationPack> wide = new ArrayList<>(packs);
         VerificationPack mixed = VerificationPack.mixed(engines.config());
-        if (mixed.inputs().layout().tokens() <= engine.maxTokens()) {
+        if (holds(engine, mixed)) {
           wide.add(mixed);
         }
-        againstTrainer(engine, weights, wide).ifPresent(all::add);
+        all.addAll(againstTrainer(engine, weights, wide));
       }
     }
     return all;
+  }
+
+  /** A pack's velocities of each of an engine's networks. */
+  static List<Verification> measured(
+      VelocityEngine engine, VelocityEngine reference, VerificationPack pack, double bound)
+      throws EngineException {
+    float[] expected = ExportVerifier.run(reference, pack);
+    List<Verification> all = new ArrayList<>();
+    for (VelocityEngine variant : engine.variants()) {
+      if (holds(variant, pack)) {
+        all.add(
+            ExportVerifier.measure(
+                "reference",
+                engine.backend(),
+                OptionalDouble.of(bound),
+                pack.name() + suffix(engine, variant),
+                ExportVerifier.run(variant, pack),
+                expected));
+      }
+    }
+    return all;
+  }
+
+  private static boolean holds(VelocityEngine engine, VerificationPack pack) {
+    PackLayout layout = pack.inputs().layout();
+    return layout.tokens() <= engine.maxTokens() && layout.images() <= engine.maxImages();
+  }
+
+  private static String suffix(VelocityEngine engine, VelocityEngine variant) {
+    return engine.variants().size() > 1 ? ", " + variant.description() : "";
   }
 
   /** A few steps from the same noise on both: how far the latents are apart, and the pictures. */
@@ -203,50 +230,69 @@ public final class EngineVerifier {
   }
 
   /**
-   * The engine's and PyTorch's error in bf16 over all packs together: a few values alone say
-   * little.
+   * The errors of each of an engine's networks and PyTorch's in bf16 over all packs together: a few
+   * values alone say little.
    *
    * @param engine what computes in bf16
    * @param weights its weights, in the shapes of a checkpoint
-   * @return empty where there is no trainer, which is logged
+   * @return one entry a network; empty where there is no trainer, which is logged
    * @throws EngineException if the engine does not run
    * @throws IOException if a weight cannot be read
    */
-  public static Optional<Verification> againstTrainer(
+  public static List<Verification> againstTrainer(
       VelocityEngine engine, TensorSource weights, List<VerificationPack> packs)
       throws IOException, EngineException {
     Optional<ForwardOracle> oracle =
         ForwardOracle.find(reason -> LOG.info("not compared with PyTorch's own bf16: {}", reason));
     if (oracle.isEmpty() || packs.isEmpty()) {
-      return Optional.empty();
+      return List.of();
     }
     LOG.info("comparing with the trainer's forward: {}", oracle.get().description());
-    int values = packs.stream().mapToInt(pack -> pack.inputs().x().remaining()).sum();
-    FloatBuffer found = FloatBuffer.allocate(values);
-    FloatBuffer expected = FloatBuffer.allocate(values);
-    FloatBuffer torch = FloatBuffer.allocate(values);
-    StringJoiner names = new StringJoiner(", ");
+    List<float[]> expected = new ArrayList<>();
+    List<float[]> torch = new ArrayList<>();
     try (ForwardOracle.Forward trainer = oracle.get().open(engine.config(), weights)) {
       for (VerificationPack pack : packs) {
         ForwardInputs in = pack.inputs();
         float[] x = new float[in.x().remaining()];
         in.x().duplicate().get(x);
-        found.put(ExportVerifier.run(engine, pack));
-        expected.put(trainer.velocities(in.layout(), x, in.t(), in.y(), DType.F32));
-        torch.put(trainer.velocities(in.layout(), x, in.t(), in.y(), DType.BF16));
-        names.add(pack.name());
+        expected.add(trainer.velocities(in.layout(), x, in.t(), in.y(), DType.F32));
+        torch.add(trainer.velocities(in.layout(), x, in.t(), in.y(), DType.BF16));
       }
     }
-    Parity parity = Parity.of(found.array(), expected.array());
-    return Optional.of(
-        new Verification(
-            TRAINER,
-            engine.backend(),
-            names.toString(),
-            parity.maxAbs(),
-            parity.relative(),
-            OptionalDouble.empty(),
-            OptionalDouble.of(Parity.of(torch.array(), expected.array()).relative()),
-            OptionalDouble.empty()));
+    List<Verification> all = new ArrayList<>();
+    for (VelocityEngine variant : engine.variants()) {
+      FloatBuffer right = FloatBuffer.allocate(values(packs));
+      FloatBuffer theirs = FloatBuffer.allocate(values(packs));
+      FloatBuffer found = FloatBuffer.allocate(values(packs));
+      StringJoiner names = new StringJoiner(", ");
+      for (int i = 0; i < packs.size(); i++) {
+        if (holds(variant, packs.get(i))) {
+          right.put(expected.get(i));
+          theirs.put(torch.get(i));
+          found.put(ExportVerifier.run(variant, packs.get(i)));
+          names.add(packs.get(i).name());
+        }
+      }
+      Parity parity = Parity.of(written(found), written(right));
+      all.add(
+          new Verification(
+              TRAINER,
+              engine.backend(),
+              names + suffix(engine, variant),
+              parity.maxAbs(),
+              parity.relative(),
+              OptionalDouble.empty(),
+              OptionalDouble.of(Parity.of(written(theirs), written(right)).relative()),
+              OptionalDouble.empty()));
+    }
+    return all;
+  }
+
+  private static int values(List<VerificationPack> packs) {
+    return packs.stream().mapToInt(pack -> pack.inputs().x().remaining()).sum();
+  }
+
+  private static float[] written(FloatBuffer buffer) {
+    return Arrays.copyOf(buffer.array(), buffer.position());
   }
 }

@@ -1,18 +1,24 @@
 package io.nit.exporter.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
 import io.nit.core.bundle.EngineManifest.Weights;
 import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
+import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.tensor.DType;
 import io.nit.core.trt.TensorRt;
 import io.nit.exporter.onnx.NitGraph;
 import io.nit.exporter.onnx.OnnxFile;
+import io.nit.exporter.trt.BuildOptions;
+import io.nit.exporter.trt.SmallPackKernels;
+import io.nit.runtime.engine.EngineException;
 import io.nit.testing.CapturedRun;
 import io.nit.testing.GeneratedDcAe;
 import io.nit.testing.PlainBundle;
@@ -21,6 +27,7 @@ import io.nit.testing.TinyAutoencoder;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -86,6 +93,15 @@ class ExportEngineTest {
         "--optimization-level 6 | 2 | --optimization-level: expected 0..5, found 6",
         "--device -1 | 2 | --device: expected 0 or more, found -1",
         "--output engine.bin | 2 | --output: expected a name that ends with .plan",
+        "--small-pack-kernels yes | 2 | --small-pack-kernels: expected auto, on or off, found 'yes'",
+        "--small-pack-kernels on --precision f32 | 2 |"
+            + " --small-pack-kernels on: expected bf16 or f16, found f32",
+        "--small-pack-kernels on --hardware-compatible | 2 |"
+            + " --small-pack-kernels on: expected an engine for compute capability 9.0 alone",
+        "--small-pack-kernels on --version-compatible | 2 |"
+            + " --small-pack-kernels on: expected an engine for one version",
+        "--small-pack-kernels on --buckets 4096 | 2 |"
+            + " --small-pack-kernels on: expected a bucket of at most 2048 tokens, found [4096]",
         "--colour red | 2 | Unknown option"
       })
   void badUsageIsToldAndNothingIsMade(String options, int code, String message) throws IOException {
@@ -158,11 +174,60 @@ class ExportEngineTest {
             + " --hardware-compatible --version-compatible",
         parsed("--version-compatible", "--weight-stripped", "--hardware-compatible"));
     assertEquals(
+        "version-compatible no, hardware same, weights fixed | --small-pack-kernels off",
+        parsed("--small-pack-kernels", "off"));
+    assertEquals(
         Path.of("b/engine-bf16-stripped.plan"),
         ExportEngine.standard(Path.of("b"), DType.BF16, Weights.STRIPPED));
     assertEquals(
         Path.of("b/engine-f16.plan"),
         ExportEngine.standard(Path.of("b"), DType.F16, Weights.REFITTABLE));
+  }
+
+  private ModelSource source(DType precision, SmallPackKernels smallPacks) throws IOException {
+    return new ModelSource(Bundle.open(bundle), precision, smallPacks);
+  }
+
+  @Test
+  void theGpuDecidesWhetherSmallPacksGetAPlanUnlessItIsNamed() throws Exception {
+    BuildOptions options = new BuildOptions(0, List.of(128, 3000), 64, 0, 3, Optional.empty());
+    PluginLibrary library =
+        new PluginLibrary(
+            Path.of("lib.so"),
+            PluginLibrary.Source.PROPERTY,
+            "0.1.0",
+            "13.0",
+            List.of("sm_80", "sm_90a"),
+            "hash");
+    List<String> said = new ArrayList<>();
+    for (SmallPackKernels wanted : SmallPackKernels.values()) {
+      BuildOptions hopper =
+          source(DType.BF16, wanted).optionsOn(options, "9.0", Optional.of(library), said::add);
+      assertEquals(
+          options.withSmallPlan(wanted != SmallPackKernels.OFF), hopper, wanted.toString());
+    }
+    assertEquals(List.of(), said);
+    ModelSource auto = source(DType.F16, SmallPackKernels.AUTO);
+    assertEquals(options, auto.optionsOn(options, "8.9", Optional.of(library), said::add));
+    assertEquals(
+        List.of(
+            "small packs in the plan of all packs: expected a GPU of compute capability 9.0, found"
+                + " 8.9"),
+        said);
+    assertEquals(
+        options,
+        source(DType.F32, SmallPackKernels.AUTO)
+            .optionsOn(options, "9.0", Optional.empty(), said::add));
+    ModelSource on = source(DType.BF16, SmallPackKernels.ON);
+    assertEquals(
+        "--small-pack-kernels on: expected a GPU of compute capability 9.0, found 10.0",
+        assertThrows(
+                EngineException.class,
+                () -> on.optionsOn(options, "10.0", Optional.of(library), said::add))
+            .getMessage());
+    assertEquals(
+        "128 tokens in 64 images (small plan), 3000 tokens in 64 images",
+        on.subject(options.withSmallPlan(true)).sizes());
   }
 
   private void plan(NitConfig config, Weights weights) throws IOException {

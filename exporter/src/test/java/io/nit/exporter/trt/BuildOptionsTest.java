@@ -3,6 +3,7 @@ package io.nit.exporter.trt;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import io.nit.core.bundle.PackPlan;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
@@ -27,6 +28,20 @@ class BuildOptionsTest {
     assertEquals(1, options.typicalImages(64));
     assertEquals(2, options.typicalImages(512));
     assertEquals(64, options.typicalImages(16384));
+  }
+
+  @Test
+  void smallBucketsStandInAPlanOfTheirOwnWhereThereIsOne() {
+    BuildOptions one = options(List.of(512, 2048, 4096));
+    assertEquals(List.of(PackPlan.MAIN), one.packPlans());
+    BuildOptions two = one.withSmallPlan(true);
+    assertEquals(List.of(PackPlan.MAIN, PackPlan.SMALL), two.packPlans());
+    assertEquals(PackPlan.SMALL, two.plan(2048));
+    assertEquals(PackPlan.MAIN, two.plan(4096));
+    assertEquals(
+        List.of(PackPlan.SMALL), options(List.of(64, 1024)).withSmallPlan(true).packPlans());
+    assertEquals(List.of(PackPlan.MAIN), options(List.of(4096)).withSmallPlan(true).packPlans());
+    assertEquals(one, two.withSmallPlan(false));
   }
 
   @Test

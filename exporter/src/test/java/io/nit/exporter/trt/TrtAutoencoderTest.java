@@ -133,7 +133,7 @@ class TrtAutoencoderTest {
         }
       }
       assertTrue(convolutions > 5, name);
-      assertTrue(half.plugins().isEmpty());
+      assertTrue(half.plugins(0).isEmpty());
     }
   }
 

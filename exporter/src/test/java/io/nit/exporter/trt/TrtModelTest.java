@@ -4,6 +4,7 @@ import static io.nit.exporter.onnx.ParsedModels.parsed;
 import static io.nit.exporter.onnx.ParsedModels.text;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -12,6 +13,7 @@ import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
 import ai.onnxruntime.OrtSession;
 import io.nit.core.bundle.Bundle;
+import io.nit.core.bundle.PackPlan;
 import io.nit.core.config.NitConfig;
 import io.nit.core.ops.NitOps;
 import io.nit.core.ops.PluginSpec;
@@ -42,6 +44,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
@@ -76,6 +79,7 @@ class TrtModelTest {
     return TrtModel.write(
         model,
         precision,
+        List.of(PackPlan.MAIN),
         folder.resolve("trt/model.onnx"),
         OnnxFile.EXTERNAL_DATA_ABOVE,
         bytes -> {});
@@ -155,7 +159,120 @@ class TrtModelTest {
             "NitPackedAdaLn", 1,
             "NitGatedAdaLn", 4),
         found);
-    assertEquals(found, new TreeMap<>(trt.plugins()));
+    assertEquals(found, new TreeMap<>(trt.plugins(0)));
+    assertEquals(Map.of(), trt.plugins(1));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"plain", "patch2", "no_qk_norm", "adaln_lora"})
+  void theSmallPlansLinearLayersArePluginsOnTheSameWeights(String variant) throws IOException {
+    NitConfig config = TestModels.variant(variant);
+    for (long externalAbove : new long[] {1L << 30, 0}) {
+      TrtModel trt =
+          TrtModel.write(
+              exported(config, DType.F32, 1L << 30),
+              DType.BF16,
+              List.of(PackPlan.MAIN, PackPlan.SMALL),
+              folder.resolve("trt/model.onnx"),
+              externalAbove,
+              bytes -> {});
+      assertEquals(3, trt.files().size());
+      assertEquals(trt.modulations().orElseThrow(), trt.files().get(2));
+      Map<String, Integer> expected = new TreeMap<>(trt.plugins(0));
+      expected.put("NitLinear", 4 * config.depth());
+      assertEquals(expected, new TreeMap<>(trt.plugins(1)));
+      assertEquals(Map.of(), trt.plugins(2));
+      ModelProto model = parsed(trt.files().get(1).model());
+      assertEquals(0, model.functions_size());
+      List<String> linears = new ArrayList<>();
+      for (int i = 0; i < model.graph().node_size(); i++) {
+        NodeProto node = model.graph().node(i);
+        assertFalse(text(node.op_type()).equals("Gelu"));
+        if (text(node.op_type()).equals("NitLinear")) {
+          String name = text(node.output(0));
+          assertEquals(name + ".weight", text(node.input(1)));
+          assertEquals(name + ".bias", text(node.input(2)));
+          assertEquals("activation", text(node.attribute(0).name()));
+          assertEquals("plugin_namespace", text(node.attribute(2).name()));
+          linears.add(name + " " + node.attribute(0).i());
+        }
+      }
+      assertEquals(
+          List.of(
+              "blocks.0.attn.qkv 0",
+              "blocks.0.attn.proj 0",
+              "blocks.0.mlp.fc1 1",
+              "blocks.0.mlp.fc2 0"),
+          linears.subList(0, 4));
+      // The same weights under the same names, so that a refit finds them in both.
+      try (OnnxWeights main = OnnxWeights.open(trt.file().model());
+          OnnxWeights small = OnnxWeights.open(trt.files().get(1).model())) {
+        assertEquals(main.specs(), small.specs());
+        for (String name : main.specs().keySet()) {
+          assertArrayEquals(main.tensor(name).toFloats(), small.tensor(name).toFloats(), name);
+        }
+      }
+      assertEquals(externalAbove == 0, trt.files().get(1).data().isPresent());
+    }
+  }
+
+  @Test
+  void profilesStandInThePlanOfTheirTokens() throws IOException {
+    Path model = exported(TestModels.TINY, DType.F32, 1L << 30);
+    BuildOptions options =
+        new BuildOptions(
+                0, List.of(128, 2048, 2049, 8192), 64, BuildOptions.WORKSPACE, 3, Optional.empty())
+            .withSmallPlan(true);
+    TrtModel trt =
+        TrtModel.write(
+            model,
+            DType.F16,
+            options.packPlans(),
+            folder.resolve("trt/model.onnx"),
+            OnnxFile.EXTERNAL_DATA_ABOVE,
+            bytes -> {});
+    assertEquals(List.of("2049 tokens", "8192 tokens"), names(trt.profiles(0, options)));
+    assertEquals(List.of("128 tokens", "2048 tokens"), names(trt.profiles(1, options)));
+    assertEquals(List.of("modulations"), names(trt.profiles(2, options)));
+    String message =
+        assertThrows(
+                IllegalArgumentException.class, () -> trt.profiles(0, options.withSmallPlan(false)))
+            .getMessage();
+    assertEquals("plans of packs: expected [MAIN, SMALL], found [MAIN]", message);
+  }
+
+  private static List<String> names(List<InputSizes> profiles) {
+    return profiles.stream().map(InputSizes::name).toList();
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"plain", "patch2", "no_qk_norm", "adaln_lora", "head_dim72"})
+  void ourLinearLayersGiveTheVelocitiesOfTheExportedFileAndOfTheReference(String variant)
+      throws IOException, EngineException {
+    NitConfig config = TestModels.variant(variant);
+    Path exported = exported(config, DType.F32, 1L << 30);
+    Path ours =
+        OnnxFile.write(
+                NitGraph.withOwnLinears(config, DType.F32),
+                new SyntheticWeights(config, false),
+                folder.resolve("linears/model.onnx"),
+                OnnxFile.EXTERNAL_DATA_ABOVE,
+                bytes -> {})
+            .model();
+    ForwardInputs in =
+        VerificationPack.of(config, PackLayout.of(new int[] {3, 1, 7}, new int[] {5, 1, 2}))
+            .inputs();
+    try (ReferenceEngine reference =
+            ReferenceEngine.open(new SyntheticWeights(config, false), config);
+        VelocityEngine plain = onnxRuntime(config, exported);
+        VelocityEngine engine = onnxRuntime(config, ours)) {
+      float[] found = forward(engine, in);
+      double toPlain = Errors.relative(found, forward(plain, in));
+      double toReference = Errors.relative(found, forward(reference, in));
+      System.out.printf("  %s: %.1e and %.1e%n", variant, toPlain, toReference);
+      assertTrue(toPlain < 1e-6, variant + ": relative error " + toPlain + " to the export");
+      assertTrue(toReference < 2e-5, variant + ": relative error " + toReference);
+    }
   }
 
   @Test
@@ -200,7 +317,7 @@ class TrtModelTest {
       throws IOException, EngineException {
     NitConfig config = TestModels.variant(variant);
     TrtModel trt = forTensorRt(exported(config, DType.F32, 1L << 30), DType.F32);
-    assertTrue(trt.plugins().isEmpty());
+    assertFalse(trt.holdsPlugins());
     ModelProto model = parsed(trt.file().model());
     assertEquals(0, model.functions_size());
     for (int i = 0; i < model.graph().node_size(); i++) {
@@ -336,7 +453,13 @@ class TrtModelTest {
   void aModelWithADataFileGivesOneWithADataFile() throws IOException {
     Path model = exported(TestModels.TINY, DType.F32, 0);
     TrtModel trt =
-        TrtModel.write(model, DType.BF16, folder.resolve("trt/model.onnx"), 0, bytes -> {});
+        TrtModel.write(
+            model,
+            DType.BF16,
+            List.of(PackPlan.MAIN),
+            folder.resolve("trt/model.onnx"),
+            0,
+            bytes -> {});
     assertTrue(Files.isRegularFile(trt.file().data().orElseThrow()));
     try (OnnxWeights weights = OnnxWeights.open(trt.file().model())) {
       assertArrayEquals(
@@ -372,6 +495,7 @@ class TrtModelTest {
                         TestModels.TINY,
                         large,
                         DType.F16,
+                        List.of(PackPlan.MAIN),
                         folder.resolve("trt/model.onnx"),
                         OnnxFile.EXTERNAL_DATA_ABOVE,
                         bytes -> {}))

@@ -118,6 +118,91 @@ class EngineVerifierTest {
     assertTrue(latents.get(0).toString().contains(" dB"), latents.get(0).toString());
   }
 
+  /** An engine of two networks: one for few tokens, which is off, and one that is exact. */
+  private record Two(VelocityEngine exact, float part) implements VelocityEngine {
+    /** One of the two. */
+    private record One(VelocityEngine engine, int maxTokens) implements VelocityEngine {
+      @Override
+      public String backend() {
+        return "two";
+      }
+
+      @Override
+      public String description() {
+        return "plan of up to " + maxTokens + " tokens";
+      }
+
+      @Override
+      public NitConfig config() {
+        return engine.config();
+      }
+
+      @Override
+      public void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
+        engine.forward(in, v);
+      }
+
+      @Override
+      public void close() {}
+    }
+
+    @Override
+    public String backend() {
+      return "two";
+    }
+
+    @Override
+    public String description() {
+      return "two";
+    }
+
+    @Override
+    public NitConfig config() {
+      return exact.config();
+    }
+
+    @Override
+    public List<VelocityEngine> variants() {
+      return List.of(new One(new Off(exact, part), 16), new One(exact, 4096));
+    }
+
+    @Override
+    public void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
+      exact.forward(in, v);
+    }
+
+    @Override
+    public void close() {}
+  }
+
+  @Test
+  void everyNetworkOfAnEngineIsMeasuredOnThePacksThatItHolds() throws Exception {
+    try (ReferenceEngine reference =
+        ReferenceEngine.open(new SyntheticWeights(TINY, false), TINY)) {
+      VelocityEngine two = new Two(reference, 0.1f);
+      List<Verification> all = EngineVerifier.measured(two, reference, PACK, 5e-2);
+      assertEquals(
+          List.of("3x5, plan of up to 16 tokens", "3x5, plan of up to 4096 tokens"),
+          all.stream().map(Verification::pack).toList());
+      assertEquals(
+          List.of(false, true),
+          all.stream().map(Verification::passed).toList(),
+          "the first is off");
+      VerificationPack larger =
+          VerificationPack.of(TINY, PackLayout.of(new int[] {3}, new int[] {6}));
+      assertEquals(
+          List.of("3x6, plan of up to 4096 tokens"),
+          EngineVerifier.measured(two, reference, larger, 5e-2).stream()
+              .map(Verification::pack)
+              .toList());
+      assertEquals(
+          List.of("3x6"),
+          EngineVerifier.measured(reference, reference, larger, 5e-2).stream()
+              .map(Verification::pack)
+              .toList());
+    }
+  }
+
   @Test
   void aRatioOfTwoErrorsPassesUpToItsBound() {
     Verification good = ratio(1.4e-2, 1e-2);

@@ -38,7 +38,7 @@ import java.util.stream.Stream;
  *   "plan": { "file": "engine-bf16.plan", "bytes": 123, "sha256": "..." },
  *   "model": { "sha256": "...", "config": { ... NitConfig ... } },      // of the bundle's ONNX file
  *   "precision": "BF16",
- *   "profiles": [ { "tokens": 512, "images": 512 }, ... ],
+ *   "profiles": [ { "tokens": 512, "images": 512, "plan": "small" }, ... ], // without plan: main
  *   "tensorrt": "10.6.0", "cuda": "12.6",
  *   "gpu": { "name": "NVIDIA H100 80GB HBM3", "compute_capability": "9.0" },
  *   "plugins": { "version": "0.1.0", "sha256": "..." },                 // absent where there are none
@@ -101,8 +101,14 @@ public record EngineManifest(
    *
    * @param tokens the most tokens of a pack
    * @param images the most images of a pack
+   * @param plan which of the file's plans it stands in
    */
-  public record Profile(int tokens, int images) {}
+  public record Profile(int tokens, int images, PackPlan plan) {
+    /** Of the main plan. */
+    public Profile(int tokens, int images) {
+      this(tokens, images, PackPlan.MAIN);
+    }
+  }
 
   /** On which GPUs a plan runs. */
   public enum Hardware {
@@ -252,6 +258,15 @@ public record EngineManifest(
    */
   public List<Profile> profiles() {
     return model().profiles();
+  }
+
+  /**
+   * The plans of a model's engine that run packs, the main one first.
+   *
+   * @throws IllegalStateException if it is an autoencoder's
+   */
+  public List<PackPlan> packPlans() {
+    return profiles().stream().map(Profile::plan).distinct().sorted().toList();
   }
 
   private EngineSubject.Model model() {
@@ -538,7 +553,9 @@ public record EngineManifest(
       if (part == EnginePart.MODEL) {
         List<Profile> profiles = new ArrayList<>();
         for (JsonNode profile : object(root, "profiles")) {
-          profiles.add(new Profile(number(profile, "tokens"), number(profile, "images")));
+          profiles.add(
+              new Profile(
+                  number(profile, "tokens"), number(profile, "images"), plan(profile, file)));
         }
         return new EngineSubject.Model(
             NitConfig.fromNode(config, file + ": model.config", PositionOrder.AXIAL), profiles);
@@ -550,6 +567,11 @@ public record EngineManifest(
       }
       return new EngineSubject.Autoencoder(
           part, DcAeConfig.fromNode(config, file + ": model.config"), profiles);
+    }
+
+    private static PackPlan plan(JsonNode profile, Path file) {
+      return PackPlan.parse(
+          profile.path("plan").asText(PackPlan.MAIN.key()), file + ": profiles.plan");
     }
 
     private Traits traits() throws IOException {
@@ -625,7 +647,11 @@ public record EngineManifest(
     } else {
       model.set("config", config().toNode());
       for (Profile profile : profiles()) {
-        sizes.addObject().put("tokens", profile.tokens).put("images", profile.images);
+        ObjectNode size =
+            sizes.addObject().put("tokens", profile.tokens).put("images", profile.images);
+        if (profile.plan != PackPlan.MAIN) {
+          size.put("plan", profile.plan.key());
+        }
       }
     }
     root.put("tensorrt", builtOn.tensorrt).put("cuda", builtOn.cuda);

@@ -33,7 +33,13 @@ public sealed interface EngineSubject {
     @Override
     public String sizes() {
       return profiles.stream()
-          .map(profile -> profile.tokens() + " tokens in " + profile.images() + " images")
+          .map(
+              profile ->
+                  profile.tokens()
+                      + " tokens in "
+                      + profile.images()
+                      + " images"
+                      + (profile.plan() == PackPlan.SMALL ? " (small plan)" : ""))
           .collect(Collectors.joining(", "));
     }
   }

@@ -32,9 +32,11 @@ public final class Trajectory {
   private final Guidance guidance;
   private final Noise noise;
   private final double[] times;
-  private final double[] velocity;
-  private double[] x;
-  private double[] predicted; // Heun's predictor while its corrector is awaited
+  private final int elements;
+  private double[] x; // null while it lies elsewhere
+  private double[] velocity; // null until it is needed
+  private double[] predicted; // x of Heun's corrector while that is awaited
+  private boolean corrects;
   private int step;
 
   /**
@@ -52,7 +54,7 @@ public final class Trajectory {
     this.noise = noise;
     this.times = kind.times(steps);
     this.x = start.clone();
-    this.velocity = new double[start.length];
+    this.elements = start.length;
   }
 
   /** Whether {@link #x} is the latent. */
@@ -60,14 +62,24 @@ public final class Trajectory {
     return step == times.length - 1;
   }
 
-  /** The point at which the model is wanted next, or the latent once {@link #done}; not a copy. */
+  /**
+   * The point at which the model is wanted next, or the latent once {@link #done}; not a copy.
+   *
+   * @throws IllegalStateException while its values lie {@link #elsewhere}
+   */
   public double[] x() {
-    return predicted != null ? predicted : x;
+    requireHere();
+    return corrects ? predicted : x;
+  }
+
+  /** Values of the latent. */
+  public int elements() {
+    return elements;
   }
 
   /** The time at which the model is wanted next. */
   public double t() {
-    return times[predicted != null ? step + 1 : step];
+    return times[corrects ? step + 1 : step];
   }
 
   /** Whether the next velocity is guided, so that the unconditional branch is wanted too. */
@@ -107,64 +119,103 @@ public final class Trajectory {
   }
 
   /**
+   * How the next velocity moves the image on.
+   *
+   * @throws IllegalStateException if {@link #done}
+   */
+  public Move next() {
+    if (done()) {
+      throw new IllegalStateException("Trajectory: advanced beyond its last step");
+    }
+    boolean last = step == times.length - 2;
+    double dt = times[step + 1] - times[step];
+    Move.Rule rule =
+        switch (kind) {
+          case EULER -> Move.Rule.EULER;
+          case HEUN -> corrects ? Move.Rule.CORRECT : last ? Move.Rule.EULER : Move.Rule.PREDICT;
+          case SDE -> Move.Rule.DIFFUSE;
+        };
+    double spread =
+        kind == SamplerKind.SDE && !last ? Math.sqrt(2 * times[step]) * Math.sqrt(Math.abs(dt)) : 0;
+    return new Move(rule, t(), dt, guided(), guidance.scale(), spread, last);
+  }
+
+  /** The noise of the {@link #next} move, [{@link #elements}]; null if its spread is 0. */
+  public double[] noise() {
+    return next().spread() > 0 ? noise.step(step) : null;
+  }
+
+  /**
    * Takes the velocity at ({@link #x}, {@link #t}) and moves on.
    *
    * @param cond conditional velocities; this image's begin at {@code condAt}
    * @param uncond unconditional velocities, from {@code uncondAt}; read only if {@link #guided}
-   * @throws IllegalStateException if {@link #done}
+   * @throws IllegalStateException if {@link #done}, or its values lie {@link #elsewhere}
    */
   public void advance(float[] cond, int condAt, float[] uncond, int uncondAt) {
-    if (done()) {
-      throw new IllegalStateException("Trajectory: advanced beyond its last step");
+    Move move = next();
+    requireHere();
+    if (velocity == null) {
+      velocity = new double[elements];
     }
-    double scale = guidance.scale();
-    boolean guided = guided();
-    double dt = times[step + 1] - times[step];
-    if (predicted != null) {
-      for (int i = 0; i < x.length; i++) {
-        double v = mix(cond[condAt + i], guided ? uncond[uncondAt + i] : 0, guided, scale);
-        x[i] += dt * (0.5 * velocity[i] + 0.5 * v);
-      }
-      predicted = null;
-      step++;
-      return;
-    }
-    for (int i = 0; i < x.length; i++) {
-      velocity[i] = mix(cond[condAt + i], guided ? uncond[uncondAt + i] : 0, guided, scale);
-    }
-    boolean last = step == times.length - 2;
-    switch (kind) {
-      case SDE -> sde(dt, last);
-      case HEUN -> {
-        double[] ahead = last ? x : new double[x.length];
-        for (int i = 0; i < x.length; i++) {
-          ahead[i] = x[i] + dt * velocity[i];
-        }
-        predicted = last ? null : ahead;
-      }
-      default -> {
-        for (int i = 0; i < x.length; i++) {
-          x[i] += dt * velocity[i];
-        }
+    move.apply(x, velocity, cond, condAt, uncond, uncondAt, noise());
+    predicted = null;
+    if (move.rule() == Move.Rule.PREDICT) {
+      predicted = new double[elements];
+      for (int i = 0; i < elements; i++) {
+        predicted[i] = move.ahead(x[i], velocity[i]);
       }
     }
-    if (predicted == null) {
+    count(move);
+  }
+
+  /**
+   * Moves on as {@link #advance} does, for whoever has taken the values over and makes the {@link
+   * #next} move with them.
+   *
+   * @throws IllegalStateException if {@link #done}
+   */
+  public void advanceElsewhere() {
+    count(next());
+    x = null;
+    velocity = null;
+    predicted = null;
+  }
+
+  /** Whether the values are with whoever calls {@link #advanceElsewhere}. */
+  public boolean elsewhere() {
+    return x == null;
+  }
+
+  /**
+   * Takes the latent back from elsewhere.
+   *
+   * @param latent [{@link #elements}]; not copied
+   * @throws IllegalStateException if it is not {@link #done}
+   */
+  public void takeBack(double[] latent) {
+    if (!done() || latent.length != elements) {
+      throw new IllegalStateException(
+          "Trajectory: expected a latent of "
+              + elements
+              + " values after the last step, found "
+              + latent.length
+              + " after step "
+              + step);
+    }
+    x = latent;
+  }
+
+  private void count(Move move) {
+    corrects = move.rule() == Move.Rule.PREDICT;
+    if (!corrects) {
       step++;
     }
   }
 
-  private void sde(double dt, boolean last) {
-    double t = times[step];
-    double w = 2 * t;
-    double spread = last ? 0 : Math.sqrt(w) * Math.sqrt(Math.abs(dt));
-    double[] eps = last ? null : noise.step(step);
-    for (int i = 0; i < x.length; i++) {
-      double drift = velocity[i] - 0.5 * w * LinearPath.score(velocity[i], x[i], t);
-      x[i] += drift * dt + (last ? 0 : spread * eps[i]);
+  private void requireHere() {
+    if (elsewhere()) {
+      throw new IllegalStateException("Trajectory: its values lie elsewhere");
     }
-  }
-
-  private static double mix(double cond, double uncond, boolean guided, double scale) {
-    return guided ? uncond + scale * (cond - uncond) : cond;
   }
 }

@@ -9,7 +9,7 @@ import java.util.List;
  * standard ops that stands beside each in the model, and TensorRT plugins of the same names take
  * them over.
  *
- * <p>Legend: N tokens, B images, D hidden, H heads, d headDim.
+ * <p>Legend: N tokens, B images, D hidden, H heads, d headDim; I and O columns in and out.
  */
 public final class NitOps {
   /** Domain of the nodes and namespace of the plugins. */
@@ -93,15 +93,30 @@ public final class NitOps {
               new Attribute("shift_at", "int"),
               new Attribute("scale_at", "int")));
 
+  /**
+   * {@code activation(x·weightᵀ + bias)} for few tokens on Hopper; activation 0 is none, 1 is GELU
+   * in its tanh form. The engine builder puts it in the place of a linear layer and what follows.
+   */
+  public static final PluginSpec LINEAR =
+      new PluginSpec(
+          "NitLinear",
+          List.of(
+              new Tensor("x", "T", "[N, I]"),
+              new Tensor("weight", "T", "[O, I]"),
+              new Tensor("bias", "T", "[O]")),
+          List.of(new Tensor("out", "T", "[N, O]")),
+          List.of(new Attribute("activation", "int")));
+
   /** The nodes of an exported model. */
   public static final List<PluginSpec> ALL =
       List.of(VARLEN_ATTENTION, QK_NORM_ROPE_2D, PACKED_ADALN, GATED_RESIDUAL);
 
   /**
-   * What the CUDA library registers with TensorRT: the nodes, and the fused form of two of them.
+   * What the CUDA library registers with TensorRT: the nodes, the fused form of two of them, and
+   * the linear layer.
    */
   public static final List<PluginSpec> PLUGINS =
-      List.of(VARLEN_ATTENTION, QK_NORM_ROPE_2D, PACKED_ADALN, GATED_RESIDUAL, GATED_ADALN);
+      List.of(VARLEN_ATTENTION, QK_NORM_ROPE_2D, PACKED_ADALN, GATED_RESIDUAL, GATED_ADALN, LINEAR);
 
   private NitOps() {}
 }

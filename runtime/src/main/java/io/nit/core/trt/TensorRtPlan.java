@@ -9,7 +9,9 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.LinkedHashSet;
 import java.util.Optional;
+import java.util.Set;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.tensorrt.global.nvinfer;
@@ -17,7 +19,6 @@ import org.bytedeco.tensorrt.nvinfer.Dims64;
 import org.bytedeco.tensorrt.nvinfer.ICudaEngine;
 import org.bytedeco.tensorrt.nvinfer.IEngineInspector;
 import org.bytedeco.tensorrt.nvinfer.IExecutionContext;
-import org.bytedeco.tensorrt.nvinfer.IRuntime;
 
 /**
  * A plan opened as an engine, with its weights on the device. Safe to close twice; execution
@@ -28,14 +29,15 @@ public final class TensorRtPlan implements AutoCloseable {
 
   private final Path file;
   private final PlanFile.Part part;
-  private final Gpu gpu;
-  private IRuntime runtime;
+  private final PlanRuntime runtime;
+  private final boolean ownsRuntime;
   private ICudaEngine engine;
 
-  private TensorRtPlan(Path file, PlanFile.Part part, Gpu gpu) {
+  private TensorRtPlan(Path file, PlanFile.Part part, PlanRuntime runtime, boolean ownsRuntime) {
     this.file = file;
     this.part = part;
-    this.gpu = gpu;
+    this.runtime = runtime;
+    this.ownsRuntime = ownsRuntime;
   }
 
   /**
@@ -67,13 +69,13 @@ public final class TensorRtPlan implements AutoCloseable {
   public static TensorRtPlan open(
       PlanFile file, int part, Optional<PluginLibrary> plugins, int device)
       throws IOException, TensorRtException {
-    boolean manifest = Files.isRegularFile(EngineManifest.fileOf(file.file()));
-    return open(
-        file,
-        part,
-        plugins,
-        device,
-        manifest && EngineManifest.read(file.file()).traits().versionCompatible());
+    return open(file, part, plugins, device, bringsRuntime(file.file()));
+  }
+
+  /** Whether a file's manifest, where it has one, calls it version-compatible. */
+  static boolean bringsRuntime(Path file) throws IOException {
+    return Files.isRegularFile(EngineManifest.fileOf(file))
+        && EngineManifest.read(file).traits().versionCompatible();
   }
 
   /**
@@ -91,13 +93,23 @@ public final class TensorRtPlan implements AutoCloseable {
   public static TensorRtPlan open(
       PlanFile file, int part, Optional<PluginLibrary> plugins, int device, boolean hostCode)
       throws IOException, TensorRtException {
-    Gpu gpu = Gpu.open(device);
-    if (plugins.isPresent()) {
-      requireArchitecture(plugins.get(), gpu);
-    }
-    TensorRtPlan plan = new TensorRtPlan(file.file(), file.parts().get(part), gpu);
+    return load(
+        new TensorRtPlan(
+            file.file(),
+            file.parts().get(part),
+            PlanRuntime.open(plugins, device, hostCode),
+            true));
+  }
+
+  /** Opens a plan on a runtime that stays its owner's. */
+  static TensorRtPlan on(PlanRuntime runtime, PlanFile file, int part)
+      throws IOException, TensorRtException {
+    return load(new TensorRtPlan(file.file(), file.parts().get(part), runtime, false));
+  }
+
+  private static TensorRtPlan load(TensorRtPlan plan) throws IOException, TensorRtException {
     try {
-      plan.load(plugins, hostCode);
+      plan.load();
       return plan;
     } catch (IOException | TensorRtException | RuntimeException e) {
       plan.close();
@@ -114,26 +126,7 @@ public final class TensorRtPlan implements AutoCloseable {
     }
   }
 
-  private void load(Optional<PluginLibrary> plugins, boolean hostCode)
-      throws IOException, TensorRtException {
-    TensorRtLogger logger = TensorRtLogger.shared();
-    logger.errors(); // of something else
-    runtime = NativeOwners.owned(nvinfer.createInferRuntime(logger));
-    if (runtime == null) {
-      throw new TensorRtException(
-          "TensorRT's runtime does not start: " + logger.errors() + Cuda.littleMemory());
-    }
-    if (hostCode) {
-      runtime.setEngineHostCodeAllowed(true);
-    }
-    if (plugins.isPresent()) {
-      // An engine that holds our plugins can only be read once their library is known.
-      Pointer handle = runtime.getPluginRegistry().loadLibrary(plugins.get().file().toString());
-      if (handle == null || handle.isNull()) {
-        throw new TensorRtException(
-            "TensorRT does not take " + plugins.get() + ": " + logger.errors());
-      }
-    }
+  private void load() throws IOException, TensorRtException {
     long bytes = part.bytes();
     Pointer memory = Pointer.malloc(Math.max(1, bytes));
     if (memory == null || memory.isNull()) {
@@ -141,7 +134,7 @@ public final class TensorRtPlan implements AutoCloseable {
     }
     try {
       read(memory, bytes);
-      engine = NativeOwners.owned(runtime.deserializeCudaEngine(memory, bytes));
+      engine = runtime.engine(memory, bytes);
     } finally {
       Pointer.free(memory);
     }
@@ -153,9 +146,9 @@ public final class TensorRtPlan implements AutoCloseable {
               + " bytes): TensorRT "
               + TensorRt.version()
               + " does not take this plan on "
-              + gpu
+              + runtime.gpu()
               + ": "
-              + logger.errors()
+              + TensorRtLogger.shared().errors()
               + Cuda.littleMemory());
     }
   }
@@ -182,7 +175,7 @@ public final class TensorRtPlan implements AutoCloseable {
 
   /** The GPU that it was opened on. */
   public Gpu gpu() {
-    return gpu;
+    return runtime.gpu();
   }
 
   /** The engine, which belongs to this plan. */
@@ -233,6 +226,15 @@ public final class TensorRtPlan implements AutoCloseable {
       shape[i] = dims.d(i);
     }
     return shape;
+  }
+
+  /** The names of all inputs and outputs. */
+  public Set<String> tensors() {
+    Set<String> names = new LinkedHashSet<>();
+    for (int i = 0; i < engine().getNbIOTensors(); i++) {
+      names.add(engine().getIOTensorName(i));
+    }
+    return names;
   }
 
   /** The layers, as the inspector tells them. */
@@ -288,7 +290,8 @@ public final class TensorRtPlan implements AutoCloseable {
   public void close() {
     NativeOwners.close(engine);
     engine = null;
-    NativeOwners.close(runtime);
-    runtime = null;
+    if (ownsRuntime) {
+      runtime.close();
+    }
   }
 }

@@ -6,6 +6,8 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.bundle.AutoencoderFiles;
 import io.nit.core.bundle.Bundle;
+import io.nit.core.bundle.EngineManifest;
+import io.nit.core.bundle.EnginePart;
 import io.nit.core.cli.Cli;
 import io.nit.core.cli.CommonOptions;
 import io.nit.core.codec.CodecSpec;
@@ -17,6 +19,7 @@ import io.nit.runtime.RequestValidator;
 import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.EngineProvider;
 import io.nit.runtime.engine.Engines;
+import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Optional;
@@ -30,7 +33,8 @@ import picocli.CommandLine.Option;
     name = "info",
     mixinStandardHelpOptions = true,
     description =
-        "Shows a bundle: its config, sizes, labels, codec, autoencoder, verification, and backends.",
+        "Shows a bundle: its config, sizes, labels, codec, autoencoder, verification, engines, and"
+            + " backends.",
     footer = {"", "Example:", "  nit-run info --bundle bundle --json | jq .config.hidden_size"})
 final class Info implements Callable<Integer> {
   @Mixin private CommonOptions common;
@@ -55,6 +59,26 @@ final class Info implements Callable<Integer> {
     ObjectNode info = describe(bundle);
     System.out.print(json ? info.toPrettyString() + "\n" : text(bundle, info));
     return Cli.DONE;
+  }
+
+  /** Engines of the model; none where one cannot be read, which the backend then says. */
+  private static ArrayNode engines(Bundle bundle) {
+    ArrayNode all = new ObjectMapper().createArrayNode();
+    try {
+      for (Path plan : EngineManifest.plansIn(bundle.folder(), EnginePart.MODEL)) {
+        EngineManifest engine = EngineManifest.read(plan);
+        all.addObject()
+            .put("file", engine.plan())
+            .put("precision", engine.precision())
+            .put("profiles", engine.subject().sizes())
+            .put("weights", engine.traits().weights().key())
+            .put("gpu", engine.builtOn().gpu())
+            .put("bytes", engine.planBytes());
+      }
+      return all;
+    } catch (IOException e) {
+      return all.removeAll();
+    }
   }
 
   private static ObjectNode describe(Bundle bundle) {
@@ -82,6 +106,7 @@ final class Info implements Callable<Integer> {
     node.set("defaults", bundle.defaults().toNode());
     node.set("verification", bundle.verification());
     node.set("provenance", bundle.provenance());
+    node.set("engines", engines(bundle));
     ArrayNode backends = node.putArray("backends");
     for (EngineProvider provider : Engines.providers()) {
       Optional<String> refusal = provider.refusal(bundle);
@@ -180,6 +205,21 @@ final class Info implements Callable<Integer> {
     line(text, "defaults", info.get("defaults"));
     bundle.verification().forEach(entry -> line(text, "verified", verified(entry)));
     line(text, "provenance", bundle.provenance());
+    info.get("engines")
+        .forEach(
+            engine ->
+                line(
+                    text,
+                    "engine",
+                    String.format(
+                        Locale.ROOT,
+                        "%s, %s, %d MiB, weights %s, for %s; profiles of %s",
+                        engine.get("file").asText(),
+                        engine.get("precision").asText(),
+                        engine.get("bytes").asLong() >> 20,
+                        engine.get("weights").asText(),
+                        engine.get("gpu").asText(),
+                        engine.get("profiles").asText())));
     info.get("backends")
         .forEach(
             backend ->

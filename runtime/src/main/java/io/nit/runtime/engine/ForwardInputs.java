@@ -67,6 +67,10 @@ public record ForwardInputs(
    * @throws IllegalArgumentException if they are not
    */
   public void requireHeadDim(NitConfig config) {
+    requireHeadDim(rope, config);
+  }
+
+  static void requireHeadDim(RopeTables rope, NitConfig config) {
     if (rope.headDim() != config.headDim()) {
       throw new IllegalArgumentException(
           "rope tables: expected headDim " + config.headDim() + ", found " + rope.headDim());

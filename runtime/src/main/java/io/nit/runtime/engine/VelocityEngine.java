@@ -2,6 +2,8 @@ package io.nit.runtime.engine;
 
 import io.nit.core.config.NitConfig;
 import java.nio.FloatBuffer;
+import java.util.List;
+import java.util.Optional;
 
 /**
  * A loaded model that predicts velocities for a pack. One call at a time unless an implementation
@@ -46,6 +48,20 @@ public interface VelocityEngine extends AutoCloseable {
    * @throws EngineException if the backend fails; the engine stays usable
    */
   default void announce(float[] t, long[] y) throws EngineException {}
+
+  /** Sampling with latents that stay where the model runs; empty if this engine has none. */
+  default Optional<ResidentSampling> resident() {
+    return Optional.empty();
+  }
+
+  /**
+   * The networks that this engine chooses between by a pack's size, each as an engine that runs
+   * every pack in its own: for checks, which must reach all of them. They share this engine's
+   * memory and end with it; their {@link #description} tells them apart.
+   */
+  default List<VelocityEngine> variants() {
+    return List.of(this);
+  }
 
   /** Frees the model. */
   @Override

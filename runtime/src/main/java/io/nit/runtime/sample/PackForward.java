@@ -1,11 +1,14 @@
 package io.nit.runtime.sample;
 
+import io.nit.core.flow.Trajectory;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.rope.Rope2d;
 import io.nit.core.rope.RopeSpec;
 import io.nit.core.rope.RopeTables;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.ForwardInputs;
+import io.nit.runtime.engine.ResidentSampling;
+import io.nit.runtime.engine.StepInputs;
 import io.nit.runtime.engine.VelocityEngine;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -49,21 +52,57 @@ final class PackForward {
       v = direct(values);
       velocity = new float[values];
     }
-    float[] t = new float[labels.length];
     x.clear();
-    for (int i = 0; i < t.length; i++) {
-      t[i] = (float) images.get(i).trajectory().t();
-      for (double value : images.get(i).trajectory().x()) {
+    for (SampledImage image : images) {
+      for (double value : image.trajectory().x()) {
         x.put((float) value);
       }
     }
     x.flip();
     v.clear();
     long start = System.nanoTime();
-    engine.forward(new ForwardInputs(layout, x, t, labels, tables), v);
+    engine.forward(new ForwardInputs(layout, x, times(images), labels, tables), v);
     nanos += System.nanoTime() - start;
     v.flip().get(velocity, 0, values);
     return velocity;
+  }
+
+  /**
+   * Begins a step of images whose values stay where the model runs.
+   *
+   * @param images the pack: {@code count} images, then those of them that are guided once more
+   * @param labels one per image of the pack
+   */
+  ResidentSampling.Step begin(
+      ResidentSampling resident, List<SampledImage> images, int count, long[] labels)
+      throws EngineException {
+    bind(images);
+    List<Trajectory> moved = images.stream().limit(count).map(SampledImage::trajectory).toList();
+    StepInputs in = new StepInputs(layout, times(images), labels, tables, moved);
+    long start = System.nanoTime();
+    try {
+      return resident.begin(in);
+    } finally {
+      nanos += System.nanoTime() - start;
+    }
+  }
+
+  /** Waits for a step. */
+  void await(ResidentSampling.Step step) throws EngineException {
+    long start = System.nanoTime();
+    try {
+      step.await();
+    } finally {
+      nanos += System.nanoTime() - start;
+    }
+  }
+
+  private static float[] times(List<SampledImage> images) {
+    float[] t = new float[images.size()];
+    for (int i = 0; i < t.length; i++) {
+      t[i] = (float) images.get(i).trajectory().t();
+    }
+    return t;
   }
 
   /** Tells the model which forwards will follow: [forwards] each. */

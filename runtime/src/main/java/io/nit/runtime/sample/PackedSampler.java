@@ -3,6 +3,7 @@ package io.nit.runtime.sample;
 import io.nit.core.config.NitConfig;
 import io.nit.core.flow.Trajectory;
 import io.nit.runtime.engine.EngineException;
+import io.nit.runtime.engine.ResidentSampling;
 import io.nit.runtime.engine.VelocityEngine;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -13,10 +14,15 @@ import java.util.Optional;
  * Moves images on, all in one pack. Guided images stand in the pack a second time with the null
  * class, behind all others; or, with auto-guidance (arXiv 2406.02507), in a pack of their own that
  * a second, weaker model runs with the null class, as the authors do. Not safe for several threads.
+ *
+ * <p>Where the model can keep latents ({@link ResidentSampling}), they stay with it, and a step may
+ * be begun before the one before it is over; with auto-guidance they do not, as two models'
+ * predictions meet on the host. Either way gives the same bits.
  */
 public final class PackedSampler {
   private final PackForward model;
   private final Optional<PackForward> guide;
+  private final Optional<ResidentSampling> resident;
   private final NitConfig config;
   private final long guideNullClass;
   private long forwards;
@@ -31,11 +37,26 @@ public final class PackedSampler {
    *     no null class
    */
   public PackedSampler(VelocityEngine model, Optional<VelocityEngine> guide) {
+    this(model, guide, guide.isEmpty() ? model.resident() : Optional.empty());
+  }
+
+  private PackedSampler(
+      VelocityEngine model, Optional<VelocityEngine> guide, Optional<ResidentSampling> resident) {
+    this.resident = resident;
     this.model = new PackForward(model);
     this.guide = guide.map(PackForward::new);
     this.config = model.config();
     this.guideNullClass = guide.map(VelocityEngine::config).orElse(config).numClasses();
     guide.ifPresent(engine -> checkGuide(config, engine.config()));
+  }
+
+  /**
+   * A sampler that keeps latents on the host whatever the model could do: for comparisons.
+   *
+   * @throws IllegalArgumentException as {@link #PackedSampler}
+   */
+  public static PackedSampler onHost(VelocityEngine model, Optional<VelocityEngine> guide) {
+    return new PackedSampler(model, guide, Optional.empty());
   }
 
   /**
@@ -102,13 +123,29 @@ public final class PackedSampler {
     return labels;
   }
 
+  /** How many steps may be under way when the next is begun: 0 where each is over at once. */
+  public int ahead() {
+    return resident.isPresent() ? ResidentSampling.MOST_STEPS - 1 : 0;
+  }
+
   /**
-   * Runs the model once where every image stands and moves each on.
+   * Runs the model once where every image stands, moves each on, and waits for it.
    *
    * @param images at least one; none of them done
-   * @throws EngineException if a forward fails; every image is then where it was
+   * @throws EngineException as {@link #begin} and {@link PackStep#await}
    */
   public void advance(List<SampledImage> images) throws EngineException {
+    begin(images).await();
+  }
+
+  /**
+   * Begins to run the model where every image stands and to move each on.
+   *
+   * @param images at least one; none of them done
+   * @return the step, which the caller waits for before more than {@link #ahead} are under way
+   * @throws EngineException if it fails; every image is then where it was
+   */
+  public PackStep begin(List<SampledImage> images) throws EngineException {
     List<SampledImage> guided = new ArrayList<>();
     for (SampledImage image : images) {
       if (image.trajectory().guided()) {
@@ -123,6 +160,19 @@ public final class PackedSampler {
     for (int i = 0; i < labels.length; i++) {
       labels[i] = i < images.size() ? pack.get(i).label() : config.numClasses();
     }
+    if (resident.isPresent()) {
+      ResidentSampling.Step step = model.begin(resident.get(), pack, images.size(), labels);
+      count(model);
+      images.forEach(image -> image.trajectory().advanceElsewhere());
+      return new PackStep(model, Optional.of(step), images);
+    }
+    advanceHere(images, guided, pack, labels);
+    return new PackStep(model, Optional.empty(), images);
+  }
+
+  private void advanceHere(
+      List<SampledImage> images, List<SampledImage> guided, List<SampledImage> pack, long[] labels)
+      throws EngineException {
     float[] cond = run(model, pack, labels);
     float[] uncond = cond;
     PackForward unconditional = model;
@@ -144,9 +194,13 @@ public final class PackedSampler {
   private float[] run(PackForward forward, List<SampledImage> images, long[] labels)
       throws EngineException {
     float[] velocity = forward.run(images, labels);
+    count(forward);
+    return velocity;
+  }
+
+  private void count(PackForward forward) {
     forwards++;
     tokens += forward.tokens();
-    return velocity;
   }
 
   /** Forwards so far, of both models. */

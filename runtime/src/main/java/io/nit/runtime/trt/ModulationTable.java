@@ -15,6 +15,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import org.bytedeco.cuda.cudart.CUevent_st;
 import org.bytedeco.cuda.cudart.CUstream_st;
 import org.bytedeco.cuda.global.cudart;
 import org.bytedeco.javacpp.BytePointer;
@@ -47,6 +48,7 @@ final class ModulationTable implements AutoCloseable {
   private int next;
   private Binding times;
   private Binding labels;
+  private CUevent_st copied;
   private Pointer computed;
   private Pointer table;
   private IExecutionContext context;
@@ -72,6 +74,7 @@ final class ModulationTable implements AutoCloseable {
       computed = Cuda.allocate(atOnce * rowBytes, "modulations of " + atOnce + " rows");
       times = new Binding("t", (long) atOnce * Float.BYTES);
       labels = new Binding("y", (long) atOnce * Long.BYTES);
+      copied = Cuda.event();
       context = plan.contextWithMemory();
       require(context.setTensorAddress("t", times.device()), "t");
       require(context.setTensorAddress("y", labels.device()), "y");
@@ -135,7 +138,8 @@ final class ModulationTable implements AutoCloseable {
   }
 
   private void compute(List<Key> missing, int from, int to, BitSet kept) throws TensorRtException {
-    Cuda.synchronize(stream, "modulations"); // the last rows' times have been copied
+    // The last rows' times have been copied; what runs meanwhile need not be waited for.
+    Cuda.check(cudart.cudaEventSynchronize(copied), "modulations");
     FloatBuffer t = times.host(atOnce * Float.BYTES).asFloatBuffer();
     LongBuffer y = labels.host(atOnce * Long.BYTES).asLongBuffer();
     for (int i = 0; i < atOnce; i++) {
@@ -145,6 +149,7 @@ final class ModulationTable implements AutoCloseable {
     }
     times.upload((long) atOnce * Float.BYTES, stream);
     labels.upload((long) atOnce * Long.BYTES, stream);
+    Cuda.check(cudart.cudaEventRecord(copied, stream), "CUDA event");
     require(context.enqueueV3(stream), "the modulations");
     List<Integer> taken = new ArrayList<>();
     while (taken.size() < to - from) {
@@ -200,6 +205,7 @@ final class ModulationTable implements AutoCloseable {
         binding.close();
       }
     }
+    Cuda.destroy(copied);
     Cuda.free(computed);
     Cuda.free(table);
   }

@@ -1,8 +1,11 @@
 package io.nit.runtime.trt;
 
 import io.nit.core.bundle.EngineManifest;
+import io.nit.core.bundle.EngineSubject;
+import io.nit.core.bundle.PackPlan;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.trt.Gpu;
+import io.nit.core.trt.PlanFile;
 import io.nit.core.trt.TensorRt;
 import io.nit.core.trt.TensorRtException;
 import java.io.FileNotFoundException;
@@ -86,11 +89,30 @@ record PlanCheck(Machine machine) {
       List<EngineManifest.Mismatch> mismatches =
           manifest.mismatches(
               machine.host(device, plugins), file.toAbsolutePath().getParent(), model);
+      if (mismatches.isEmpty()) {
+        parts(file, manifest).ifPresent(mismatches::add);
+      }
       return mismatches.isEmpty()
           ? manifest.needsWeights(file, bundle)
           : Optional.of(manifest.refusal(mismatches));
     } catch (TensorRtException e) {
       return Optional.of(e.getMessage());
     }
+  }
+
+  /** A file with a plan for small packs holds the modulations beside all plans of packs. */
+  private static Optional<EngineManifest.Mismatch> parts(Path file, EngineManifest manifest)
+      throws IOException {
+    if (!(manifest.subject() instanceof EngineSubject.Model)
+        || !manifest.packPlans().contains(PackPlan.SMALL)) {
+      return Optional.empty();
+    }
+    int expected = manifest.packPlans().size() + 1;
+    int found = PlanFile.read(file).parts().size();
+    return found == expected
+        ? Optional.empty()
+        : Optional.of(
+            new EngineManifest.Mismatch(
+                "plans in the file", Integer.toString(expected), Integer.toString(found)));
   }
 }

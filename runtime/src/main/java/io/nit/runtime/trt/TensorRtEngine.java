@@ -2,7 +2,9 @@ package io.nit.runtime.trt;
 
 import io.nit.core.bundle.EngineManifest;
 import io.nit.core.config.NitConfig;
+import io.nit.core.cuda.KernelException;
 import io.nit.core.cuda.PluginLibrary;
+import io.nit.core.cuda.SamplerKernels;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.rope.RopeTables;
 import io.nit.core.trt.Cuda;
@@ -11,9 +13,13 @@ import io.nit.core.trt.TensorRt;
 import io.nit.core.trt.TensorRtException;
 import io.nit.core.trt.TensorRtLogger;
 import io.nit.core.trt.TensorRtPlan;
+import io.nit.core.trt.TensorRtPlans;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.ForwardInputs;
+import io.nit.runtime.engine.ResidentSampling;
+import io.nit.runtime.engine.StepInputs;
 import io.nit.runtime.engine.VelocityEngine;
+import io.nit.runtime.trt.ProfiledPlan.Bucket;
 import java.io.IOException;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
@@ -21,6 +27,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -44,14 +51,18 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * A NiT model in TensorRT. Every profile of the plan is a bucket of tokens; a pack runs in the
- * smallest that holds it. Inputs and the output keep their place on the device from call to call,
- * and what only depends on the pack's layout is copied when it changes. All memory is taken when
- * the engine is opened. Calls from several threads run one after the other, on a stream of the
- * engine's own.
+ * A NiT model in TensorRT. Every profile is a bucket of tokens; a pack runs in the smallest that
+ * holds it. Inputs and the output keep their place on the device from call to call, and what only
+ * depends on the pack's layout is copied when it changes. All memory is taken when the engine is
+ * opened. Calls from several threads run one after the other, on a stream of the engine's own.
  *
- * <p>A 16-bit file holds two plans: the second computes modulations, which the first takes from a
- * {@link ModulationTable}.
+ * <p>A file holds one or more plans that run packs ({@link ProfiledPlan}): where there are several,
+ * small packs have one of their own. A 16-bit file also holds one that computes modulations, which
+ * the others take from a {@link ModulationTable}. What a plan is for is told by its inputs. All
+ * share the stream, the table, the inputs and output, and the memory of activations.
+ *
+ * <p>With our library, latents can stay on the device through all steps ({@link ResidentLatents}),
+ * and the host queues a step while the one before it runs.
  *
  * <p>A size that TensorRT has not just run costs it milliseconds, as much as a small pack takes.
  * Small packs are therefore rounded up to a multiple of {@value #TOKENS_STEP} tokens, whose rows
@@ -89,27 +100,29 @@ public final class TensorRtEngine implements VelocityEngine {
     public static final Options DEFAULT = new Options(0, true);
   }
 
-  /** A profile of the plan: the most it holds, and its context. */
-  private record Bucket(int profile, int tokens, int images, IExecutionContext context) {
+  /** A size that runs in a bucket. */
+  private record Shape(Bucket bucket, int tokens, int images) {
     /** What a pack is rounded up to, so that few sizes come and come again. */
-    Shape shape(int packTokens, int packImages) {
+    static Shape rounded(Bucket bucket, int packTokens, int packImages) {
       boolean few = packImages <= FEW_IMAGES;
       int step = few ? TOKENS_STEP : 2 * TOKENS_STEP;
-      int most = few ? FEW_IMAGES : packImages <= MANY_IMAGES ? MANY_IMAGES : images;
+      int most = few ? FEW_IMAGES : packImages <= MANY_IMAGES ? MANY_IMAGES : bucket.images();
       int up = (packTokens + step - 1) / step * step;
       return new Shape(
-          packTokens <= SMALL_TOKENS ? Math.min(up, tokens) : packTokens, Math.min(most, images));
+          bucket,
+          packTokens <= SMALL_TOKENS ? Math.min(up, bucket.tokens()) : packTokens,
+          Math.min(most, bucket.images()));
     }
   }
-
-  private record Shape(int tokens, int images) {}
 
   private final NitConfig config;
   private final Options options;
   private final String description;
-  private final TensorRtPlan plan;
+  private final TensorRtPlans plans;
   private final Optional<TensorRtPlan> modulations;
-  private final List<Bucket> buckets = new ArrayList<>();
+  private final List<ProfiledPlan> packs;
+  private final List<Bucket> buckets;
+  private final Path file;
   private final Map<String, Binding> bindings = new LinkedHashMap<>();
   private final Map<Bucket, Shape> shaped = new HashMap<>();
   private final Map<Shape, CapturedForward> graphs = new LinkedHashMap<>(16, 0.75f, true);
@@ -118,6 +131,7 @@ public final class TensorRtEngine implements VelocityEngine {
   private final ExecutorService recorder;
   private boolean graphsWork;
   private Optional<ModulationTable> table = Optional.empty();
+  private Optional<ResidentLatents> latents = Optional.empty();
   private Pointer activations;
   private long activationBytes;
   private int mostTokens;
@@ -125,6 +139,7 @@ public final class TensorRtEngine implements VelocityEngine {
   private CUstream_st stream;
   private CUevent_st begun;
   private CUevent_st ended;
+  private CUevent_st copied; // what the host gave a step: its memory may be written again
   private PackLayout boundLayout;
   private Shape boundShape;
   private int[] boundRows;
@@ -132,14 +147,37 @@ public final class TensorRtEngine implements VelocityEngine {
   private float deviceMillis = Float.NaN;
   private boolean open = true;
 
-  private TensorRtEngine(
-      NitConfig config, TensorRtPlan plan, Optional<TensorRtPlan> modulations, Options options) {
+  private TensorRtEngine(Path file, NitConfig config, TensorRtPlans plans, Options options)
+      throws TensorRtException, EngineException {
+    this.file = file;
     this.config = config;
-    this.plan = plan;
-    this.modulations = modulations;
+    this.plans = plans;
     this.options = options;
     this.graphsWork = options.cudaGraphs;
-    this.description = "TensorRT " + TensorRt.version() + ", " + plan.gpu().name();
+    this.description = "TensorRT " + TensorRt.version() + ", " + plans.plans().get(0).gpu().name();
+    this.modulations = plans.plans().stream().filter(plan -> !runsPacks(plan)).findFirst();
+    List<ProfiledPlan> runners = new ArrayList<>();
+    for (TensorRtPlan plan : plans.plans()) {
+      if (runsPacks(plan)) {
+        runners.add(new ProfiledPlan(plan, this::context));
+      }
+    }
+    if (runners.isEmpty() || plans.plans().size() - runners.size() > 1) {
+      throw new EngineException(
+          file
+              + ": expected plans that run packs and at most one of modulations, found "
+              + runners.size()
+              + " of "
+              + plans.plans().size()
+              + " that run packs");
+    }
+    runners.sort(Comparator.comparingInt(ProfiledPlan::mostTokens));
+    this.packs = List.copyOf(runners);
+    this.buckets =
+        packs.stream()
+            .flatMap(plan -> plan.buckets().stream())
+            .sorted(Comparator.comparingInt(Bucket::tokens))
+            .toList();
     this.recorder =
         Executors.newSingleThreadExecutor(
             task -> {
@@ -150,11 +188,11 @@ public final class TensorRtEngine implements VelocityEngine {
   }
 
   /**
-   * Opens a plan and takes the memory of its largest profile.
+   * Opens the plans of a file, beside one another, and takes the memory of the largest profile.
    *
-   * @param file the plan
+   * @param file the plans
    * @param config the model's shape
-   * @param plugins the library of the plugins that the plan holds, if it holds any
+   * @param plugins the library of the plugins that the plans hold, if they hold any
    * @return the engine, which the caller closes
    * @throws NoSuchFileException if there is no such file
    * @throws IOException if the plan cannot be read
@@ -170,21 +208,30 @@ public final class TensorRtEngine implements VelocityEngine {
     }
     TensorRtEngine engine = null;
     try {
-      PlanFile plans = PlanFile.read(file);
-      TensorRtPlan plan = TensorRtPlan.open(plans, 0, plugins, options.device);
+      PlanFile parts = PlanFile.read(file);
+      LOG.info(
+          "{}: weights of {} plans take {} MiB of device memory, {} MiB are free",
+          file.getFileName(),
+          parts.parts().size(),
+          parts.parts().stream().mapToLong(PlanFile.Part::bytes).sum() >> 20,
+          Cuda.freeBytes() >> 20);
+      long start = System.nanoTime();
+      TensorRtPlans plans = TensorRtPlans.open(parts, plugins, options.device);
+      long read = System.nanoTime();
       try {
-        Optional<TensorRtPlan> modulations =
-            plans.parts().size() > 1
-                ? Optional.of(TensorRtPlan.open(plans, 1, Optional.empty(), options.device))
-                : Optional.empty();
-        engine = new TensorRtEngine(config, plan, modulations, options);
+        engine = new TensorRtEngine(file, config, plans, options);
       } finally {
         if (engine == null) {
-          plan.close();
+          plans.close();
         }
       }
       engine.checkSignature();
-      engine.take();
+      engine.take(plugins.isPresent());
+      LOG.info(
+          "{}: plans read in {} ms, memory taken in {} ms",
+          file.getFileName(),
+          (read - start) / 1_000_000,
+          (System.nanoTime() - read) / 1_000_000);
       return engine;
     } catch (TensorRtException e) {
       String message =
@@ -193,7 +240,7 @@ public final class TensorRtEngine implements VelocityEngine {
         engine.close();
       }
       throw new EngineException(message, e);
-    } catch (EngineException | RuntimeException e) {
+    } catch (IOException | EngineException | RuntimeException e) {
       if (engine != null) {
         engine.close();
       }
@@ -229,9 +276,16 @@ public final class TensorRtEngine implements VelocityEngine {
     expected.put("rope_cos", table);
     expected.put("rope_sin", table);
     expected.put("v", latent);
-    for (Map.Entry<String, long[]> tensor : expected.entrySet()) {
-      checkShape(plan, tensor.getKey(), tensor.getValue());
+    for (ProfiledPlan runner : packs) {
+      for (Map.Entry<String, long[]> tensor : expected.entrySet()) {
+        checkShape(runner.plan(), tensor.getKey(), tensor.getValue());
+      }
     }
+  }
+
+  /** The modulations are computed from times and labels alone. */
+  private static boolean runsPacks(TensorRtPlan plan) {
+    return !plan.tensors().equals(Set.of("t", "y", "modulation"));
   }
 
   /** Checks an input or output of a plan; -1 stands for any extent. */
@@ -267,31 +321,36 @@ public final class TensorRtEngine implements VelocityEngine {
     return (long) config.modulationParts() * config.hiddenSize();
   }
 
-  /** Takes the contexts, the stream and all memory. */
-  private void take() throws TensorRtException {
-    for (int i = 0; i < plan.profiles(); i++) {
-      int tokens = plan.largest("x", i);
-      int images = plan.largest("cu_seqlens", i) - 1;
-      mostTokens = Math.max(mostTokens, tokens);
-      mostImages = Math.max(mostImages, images);
-      activationBytes = Math.max(activationBytes, plan.engine().getDeviceMemorySizeForProfileV2(i));
-    }
-    int rows = modulations.isPresent() ? plan.largest("modulation", 0) : 0;
+  /**
+   * Takes the stream and all memory; contexts follow beside the first work.
+   *
+   * @param plugins whether our library is there, which keeps latents on the device
+   */
+  private void take(boolean plugins) throws IOException, TensorRtException {
+    mostTokens = packs.stream().mapToInt(ProfiledPlan::mostTokens).max().orElseThrow();
+    mostImages = packs.stream().mapToInt(ProfiledPlan::mostImages).max().orElseThrow();
+    activationBytes = packs.stream().mapToLong(ProfiledPlan::activationBytes).max().orElseThrow();
+    int rows = modulations.isPresent() ? packs.get(0).plan().largest("modulation", 0) : 0;
     long rowBytes = modulationColumns() * 2;
+    boolean keepsLatents = plugins && samplerLoads();
     LOG.info(
-        "{}: {} profiles up to {} tokens and {} images; activations take {} MiB and {} rows of"
-            + " modulations {} MiB, weights lie on the device already, {} MiB are free",
-        plan.file().getFileName(),
-        plan.profiles(),
+        "{}: {} profiles in {} plans, up to {} tokens and {} images; activations take {} MiB and {}"
+            + " rows of modulations {} MiB, latents {} MiB, weights lie on the device already, {} MiB"
+            + " are free",
+        file.getFileName(),
+        buckets.size(),
+        packs.size(),
         mostTokens,
         mostImages,
         activationBytes >> 20,
         rows,
         rows * rowBytes >> 20,
+        keepsLatents ? ResidentLatents.bytes(mostTokens, config.tokenSize()) >> 20 : 0,
         Cuda.freeBytes() >> 20);
     stream = Cuda.stream();
     begun = Cuda.event();
     ended = Cuda.event();
+    copied = Cuda.event();
     activations = Cuda.allocate(activationBytes, "activations of " + mostTokens + " tokens");
     if (modulations.isPresent()) {
       table = Optional.of(new ModulationTable(modulations.get(), rows, rowBytes, stream));
@@ -307,28 +366,68 @@ public final class TensorRtEngine implements VelocityEngine {
     bind("rope_cos", tokens * config.headDim() * Float.BYTES);
     bind("rope_sin", tokens * config.headDim() * Float.BYTES);
     bind("v", tokens * config.tokenSize() * Float.BYTES);
-    for (int i = 0; i < plan.profiles(); i++) {
-      buckets.add(
-          new Bucket(
-              i, plan.largest("x", i), plan.largest("cu_seqlens", i) - 1, context(i, stream)));
+    if (keepsLatents) {
+      latents =
+          Optional.of(new ResidentLatents(stream, mostTokens, config.tokenSize(), mostImages));
     }
-    buckets.sort((a, b) -> Integer.compare(a.tokens, b.tokens));
+    makeContexts();
+  }
+
+  private boolean samplerLoads() {
+    try {
+      SamplerKernels.load();
+      return true;
+    } catch (IOException e) {
+      LOG.warn("{}: latents go over the host at every step: {}", file, e.getMessage());
+      return false;
+    }
+  }
+
+  /** A context takes half a second of the host, so that nobody waits for all when opening. */
+  private void makeContexts() {
+    for (Bucket bucket : buckets) {
+      recorder.execute(
+          () -> {
+            if (isOpen()) {
+              try {
+                Cuda.check(cudart.cudaSetDevice(options.device), "device " + options.device);
+                bucket.context();
+              } catch (TensorRtException e) {
+                LOG.warn(
+                    "{}: no context of the profile of {} tokens yet, its first forward tries again: {}",
+                    file.getFileName(),
+                    bucket.tokens(),
+                    e.getMessage());
+              }
+            }
+          });
+    }
   }
 
   private String rowOfToken() {
     return table.isPresent() ? "modulation_row" : "image_index";
   }
 
-  /** A context of a profile, with all addresses set. */
-  private IExecutionContext context(int profile, CUstream_st queue) throws TensorRtException {
+  /** A context of a profile, with all addresses set; made on a stream of its own. */
+  private IExecutionContext context(Bucket bucket) throws TensorRtException {
+    CUstream_st queue = Cuda.stream();
+    try {
+      return context(bucket, queue);
+    } finally {
+      Cuda.destroy(queue);
+    }
+  }
+
+  private IExecutionContext context(Bucket bucket, CUstream_st queue) throws TensorRtException {
     long start = System.nanoTime();
-    IExecutionContext context = plan.context();
+    IExecutionContext context = bucket.plan().context();
     long made = System.nanoTime();
     try {
-      require(context.setOptimizationProfileAsync(profile, queue), "profile " + profile);
-      Cuda.synchronize(queue, "profile " + profile);
+      String profile = "profile of " + bucket.tokens() + " tokens";
+      require(context.setOptimizationProfileAsync(bucket.profile(), queue), profile);
+      Cuda.synchronize(queue, profile);
       LOG.debug(
-          "context of profile {}: made in {} ms, profile set in {} ms",
+          "context of the {}: made in {} ms, profile set in {} ms",
           profile,
           (made - start) / 1_000_000,
           (System.nanoTime() - made) / 1_000_000);
@@ -358,6 +457,48 @@ public final class TensorRtEngine implements VelocityEngine {
       throw new TensorRtException(
           "TensorRT refused " + what + ": " + TensorRtLogger.shared().errors());
     }
+  }
+
+  /** One of the plans that run packs, as an engine that runs all packs in it. */
+  private record Variant(TensorRtEngine engine, ProfiledPlan runner) implements VelocityEngine {
+    @Override
+    public String backend() {
+      return engine.backend();
+    }
+
+    @Override
+    public String description() {
+      return "plan of up to " + runner.mostTokens() + " tokens";
+    }
+
+    @Override
+    public NitConfig config() {
+      return engine.config;
+    }
+
+    @Override
+    public int maxTokens() {
+      return runner.mostTokens();
+    }
+
+    @Override
+    public int maxImages() {
+      return runner.mostImages();
+    }
+
+    @Override
+    public void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
+      engine.forward(in, v, runner.buckets());
+    }
+
+    /** The memory is the engine's. */
+    @Override
+    public void close() {}
+  }
+
+  @Override
+  public List<VelocityEngine> variants() {
+    return packs.stream().map(runner -> (VelocityEngine) new Variant(this, runner)).toList();
   }
 
   @Override
@@ -421,22 +562,28 @@ public final class TensorRtEngine implements VelocityEngine {
   }
 
   @Override
-  public synchronized void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
+  public void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
+    forward(in, v, buckets);
+  }
+
+  /** The forward in the smallest of some buckets that holds the pack. */
+  private synchronized void forward(ForwardInputs in, FloatBuffer v, List<Bucket> among)
+      throws EngineException {
     requireOpen();
     PackLayout layout = in.layout();
     int values = in.requireValues(config, v);
     in.requireHeadDim(config);
     try {
       Cuda.check(cudart.cudaSetDevice(options.device), "device " + options.device);
-      Bucket bucket = bucket(layout);
-      Shape shape =
-          table.isPresent()
-              ? bucket.shape(layout.tokens(), layout.images())
-              : new Shape(layout.tokens(), layout.images());
-      upload(in, values, shape);
+      Shape shape = shape(layout, among);
+      awaitCopies();
+      Binding x = bindings.get("x");
+      x.host(values * Float.BYTES).asFloatBuffer().put(in.x().duplicate());
+      x.upload((long) values * Float.BYTES, stream);
+      upload(layout, in.rope(), shape);
       Cuda.check(cudart.cudaEventRecord(begun, stream), "CUDA event");
-      condition(in, shape);
-      run(bucket, shape);
+      condition(layout, in.t(), in.y(), shape);
+      run(shape);
       Cuda.check(cudart.cudaEventRecord(ended, stream), "CUDA event");
       Binding out = bindings.get("v");
       int bytes = values * Float.BYTES;
@@ -448,38 +595,109 @@ public final class TensorRtEngine implements VelocityEngine {
       }
       v.put(out.host(bytes).asFloatBuffer());
     } catch (TensorRtException e) {
-      boundLayout = null; // what was being copied may not have arrived
-      boundRope = null;
-      table.ifPresent(ModulationTable::forget);
-      throw new EngineException(
-          "forward of " + layout + " failed in TensorRT: " + e.getMessage() + Cuda.littleMemory(),
-          e);
+      throw failed(layout, e);
     }
   }
 
-  private Bucket bucket(PackLayout layout) throws EngineException {
-    for (Bucket bucket : buckets) {
-      if (layout.tokens() <= bucket.tokens && layout.images() <= bucket.images) {
-        return bucket;
+  private EngineException failed(PackLayout layout, Exception e) {
+    boundLayout = null; // what was being copied may not have arrived
+    boundRope = null;
+    table.ifPresent(ModulationTable::forget);
+    return new EngineException(
+        "forward of " + layout + " failed in TensorRT: " + e.getMessage() + Cuda.littleMemory(), e);
+  }
+
+  /** Empty where our library is not: for engines in single precision. */
+  @Override
+  public Optional<ResidentSampling> resident() {
+    return latents.map(kept -> in -> begin(in, kept));
+  }
+
+  private synchronized ResidentSampling.Step begin(StepInputs in, ResidentLatents kept)
+      throws EngineException {
+    requireOpen();
+    PackLayout layout = in.layout();
+    in.requireHeadDim(config);
+    try {
+      Cuda.check(cudart.cudaSetDevice(options.device), "device " + options.device);
+      Shape shape = shape(layout, buckets);
+      awaitCopies();
+      kept.place(in);
+      upload(layout, in.rope(), shape);
+      condition(layout, in.t(), in.y(), shape);
+      Cuda.check(cudart.cudaEventRecord(copied, stream), "CUDA event");
+      kept.gather(bindings.get("x").device());
+      run(shape);
+      return new UnderWay(layout, kept.advance(bindings.get("v").device()));
+    } catch (TensorRtException | KernelException e) {
+      throw failed(layout, e);
+    }
+  }
+
+  /** A step that is waited for under the engine's lock. */
+  private final class UnderWay implements ResidentSampling.Step {
+    private final PackLayout layout;
+    private final ResidentLatents.UnderWay step;
+
+    UnderWay(PackLayout layout, ResidentLatents.UnderWay step) {
+      this.layout = layout;
+      this.step = step;
+    }
+
+    @Override
+    public void await() throws EngineException {
+      synchronized (TensorRtEngine.this) {
+        requireOpen();
+        try {
+          Cuda.check(cudart.cudaSetDevice(options.device), "device " + options.device);
+          step.await();
+        } catch (TensorRtException e) {
+          throw failed(layout, e);
+        }
       }
     }
-    Bucket largest = buckets.get(buckets.size() - 1);
+
+    @Override
+    public boolean finite(int image) {
+      return step.finite(image);
+    }
+
+    @Override
+    public double[] latent(int image) {
+      return step.latent(image);
+    }
+  }
+
+  /** Waits until the host's side of the inputs may be written; the device is mostly past that. */
+  private void awaitCopies() throws TensorRtException {
+    Cuda.check(cudart.cudaEventSynchronize(copied), "copies of the step before");
+  }
+
+  private Shape shape(PackLayout layout, List<Bucket> among) throws EngineException {
+    Bucket bucket = bucket(layout, among);
+    return table.isPresent()
+        ? Shape.rounded(bucket, layout.tokens(), layout.images())
+        : new Shape(bucket, layout.tokens(), layout.images());
+  }
+
+  private Bucket bucket(PackLayout layout, List<Bucket> among) throws EngineException {
+    Optional<Bucket> found = Bucket.holding(among, layout.tokens(), layout.images());
+    if (found.isPresent()) {
+      return found.get();
+    }
+    Bucket largest = among.get(among.size() - 1);
     throw new EngineException(
-        plan.file()
+        file
             + ": expected at most "
-            + largest.tokens
+            + largest.tokens()
             + " tokens and "
-            + largest.images
+            + largest.images()
             + " images in a pack, found "
             + layout);
   }
 
-  /** Copies what a forward reads of its tokens. */
-  private void upload(ForwardInputs in, int values, Shape shape) throws TensorRtException {
-    PackLayout layout = in.layout();
-    Binding x = bindings.get("x");
-    x.host(values * Float.BYTES).asFloatBuffer().put(in.x().duplicate());
-    x.upload((long) values * Float.BYTES, stream);
+  /** Copies what a forward reads of its pack. */
+  private void upload(PackLayout layout, RopeTables rope, Shape shape) throws TensorRtException {
     // Steps in a row mostly have the same pack: what only depends on it stays on the device.
     if (!layout.equals(boundLayout) || !shape.equals(boundShape)) {
       uploadCuSeqlens(layout, shape);
@@ -487,7 +705,6 @@ public final class TensorRtEngine implements VelocityEngine {
       boundShape = shape;
       boundRows = null;
     }
-    RopeTables rope = in.rope();
     if (rope != boundRope) {
       int bytes = rope.cos().length * Float.BYTES;
       Binding cos = bindings.get("rope_cos");
@@ -501,29 +718,29 @@ public final class TensorRtEngine implements VelocityEngine {
   }
 
   /** Brings times and labels, or the rows of modulations that are theirs. */
-  private void condition(ForwardInputs in, Shape shape) throws TensorRtException {
+  private void condition(PackLayout layout, float[] t, long[] y, Shape shape)
+      throws TensorRtException {
     int[] rows;
     if (table.isPresent()) {
-      rows = table.get().rows(in.t(), in.y());
+      rows = table.get().rows(t, y);
     } else {
-      uploadConditions(in);
-      rows = new int[in.layout().images()];
+      uploadConditions(t, y);
+      rows = new int[layout.images()];
       Arrays.setAll(rows, image -> image);
     }
     if (!Arrays.equals(rows, boundRows)) {
-      uploadRows(in.layout(), shape, rows);
+      uploadRows(layout, shape, rows);
       boundRows = rows;
     }
   }
 
-  private void uploadConditions(ForwardInputs in) throws TensorRtException {
-    int images = in.layout().images();
-    Binding t = bindings.get("t");
-    t.host(images * Float.BYTES).asFloatBuffer().put(in.t());
-    t.upload((long) images * Float.BYTES, stream);
-    Binding y = bindings.get("y");
-    y.host(images * Long.BYTES).asLongBuffer().put(in.y());
-    y.upload((long) images * Long.BYTES, stream);
+  private void uploadConditions(float[] t, long[] y) throws TensorRtException {
+    Binding times = bindings.get("t");
+    times.host(t.length * Float.BYTES).asFloatBuffer().put(t);
+    times.upload((long) t.length * Float.BYTES, stream);
+    Binding labels = bindings.get("y");
+    labels.host(y.length * Long.BYTES).asLongBuffer().put(y);
+    labels.upload((long) y.length * Long.BYTES, stream);
   }
 
   /** Images beyond the pack's have no tokens, and tokens beyond it belong to none. */
@@ -550,7 +767,8 @@ public final class TensorRtEngine implements VelocityEngine {
     index.upload(bytes, stream);
   }
 
-  private void run(Bucket bucket, Shape shape) throws TensorRtException {
+  private void run(Shape shape) throws TensorRtException {
+    Bucket bucket = shape.bucket;
     CapturedForward recorded = graphs.get(shape);
     if (recorded != null) {
       recorded.launch(stream);
@@ -558,12 +776,12 @@ public final class TensorRtEngine implements VelocityEngine {
     }
     if (!shape.equals(shaped.get(bucket))) {
       shaped.remove(bucket);
-      setShapes(bucket.context, shape);
+      setShapes(bucket.context(), shape);
       shaped.put(bucket, shape);
     }
-    enqueue(bucket.context);
+    enqueue(bucket.context());
     if (graphsWork && shape.tokens <= SMALL_TOKENS && !seen.add(shape) && recording.add(shape)) {
-      recorder.execute(() -> record(bucket, shape));
+      recorder.execute(() -> record(shape));
     }
   }
 
@@ -584,10 +802,10 @@ public final class TensorRtEngine implements VelocityEngine {
       for (int images : new int[] {FEW_IMAGES, MANY_IMAGES}) {
         for (int tokens : smallSizes()) {
           Bucket bucket =
-              buckets.stream().filter(one -> tokens <= one.tokens).findFirst().orElseThrow();
-          Shape shape = bucket.shape(tokens, images);
+              buckets.stream().filter(one -> tokens <= one.tokens()).findFirst().orElseThrow();
+          Shape shape = Shape.rounded(bucket, tokens, images);
           if (!graphs.containsKey(shape) && recording.add(shape)) {
-            waited.add(recorder.submit(() -> record(bucket, shape)));
+            waited.add(recorder.submit(() -> record(shape)));
           }
         }
       }
@@ -617,18 +835,16 @@ public final class TensorRtEngine implements VelocityEngine {
   }
 
   /** Records a size for the calls after this one; its context is made while others run. */
-  private void record(Bucket bucket, Shape shape) {
-    synchronized (this) {
-      if (!open) {
-        return;
-      }
+  private void record(Shape shape) {
+    if (!isOpen()) {
+      return;
     }
     IExecutionContext context = null;
     CUstream_st aside = null;
     try {
       Cuda.check(cudart.cudaSetDevice(options.device), "device " + options.device);
       aside = Cuda.stream();
-      context = context(bucket.profile, aside);
+      context = context(shape.bucket, aside);
       synchronized (this) {
         if (open) {
           capture(shape, context);
@@ -639,7 +855,7 @@ public final class TensorRtEngine implements VelocityEngine {
       synchronized (this) {
         graphsWork = false;
       }
-      LOG.warn("{}: CUDA graphs are off from here on: {}", plan.file(), e.getMessage());
+      LOG.warn("{}: CUDA graphs are off from here on: {}", file, e.getMessage());
     } finally {
       TensorRtPlan.close(context);
       Cuda.destroy(aside);
@@ -685,6 +901,10 @@ public final class TensorRtEngine implements VelocityEngine {
     require(context.enqueueV3(stream), FORWARD);
   }
 
+  private synchronized boolean isOpen() {
+    return open;
+  }
+
   private void requireOpen() {
     if (!open) {
       throw new IllegalStateException("TensorRtEngine: used after close");
@@ -721,14 +941,15 @@ public final class TensorRtEngine implements VelocityEngine {
     }
     graphs.values().forEach(CapturedForward::close);
     graphs.clear();
-    buckets.forEach(bucket -> TensorRtPlan.close(bucket.context));
+    packs.forEach(ProfiledPlan::close);
     bindings.values().forEach(Binding::close);
     table.ifPresent(ModulationTable::close);
+    latents.ifPresent(ResidentLatents::close);
     Cuda.free(activations);
     Cuda.destroy(begun);
     Cuda.destroy(ended);
+    Cuda.destroy(copied);
     Cuda.destroy(stream);
-    modulations.ifPresent(TensorRtPlan::close);
-    plan.close();
+    plans.close();
   }
 }

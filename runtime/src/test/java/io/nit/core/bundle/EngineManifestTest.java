@@ -70,6 +70,40 @@ class EngineManifestTest {
   }
 
   @Test
+  void profilesTellTheirPlanAndThoseThatDoNotStandInTheMainOne() throws IOException {
+    EngineSubject subject =
+        new EngineSubject.Model(
+            NitConfig.s(), List.of(new Profile(512, 512, PackPlan.SMALL), new Profile(4096, 1024)));
+    EngineManifest written = write("a.plan", subject, "BF16", H100, Traits.NONE);
+    Path file = EngineManifest.fileOf(folder.resolve("a.plan"));
+    String text = Files.readString(file);
+    assertTrue(text.contains("\"plan\" : \"small\""), text);
+    assertTrue(!text.contains("\"plan\" : \"main\""), text);
+    assertEquals(written, EngineManifest.read(folder.resolve("a.plan")));
+    assertEquals(List.of(PackPlan.MAIN, PackPlan.SMALL), written.packPlans());
+    assertEquals(
+        "512 tokens in 512 images (small plan), 4096 tokens in 1024 images", subject.sizes());
+    assertEquals(
+        List.of(
+            new Mismatch(
+                "profiles",
+                subject.sizes(),
+                "512 tokens in 512 images, 4096 tokens in 1024 images")),
+        written.differences(
+            "BF16",
+            new EngineSubject.Model(
+                NitConfig.s(), List.of(new Profile(512, 512), new Profile(4096, 1024))),
+            Traits.NONE));
+    Files.writeString(file, text.replace("\"small\"", "\"tiny\""));
+    String message =
+        assertThrows(IOException.class, () -> EngineManifest.read(folder.resolve("a.plan")))
+            .getMessage();
+    assertTrue(
+        message.contains("a.plan.json: profiles.plan: expected one of main, small, found tiny"),
+        message);
+  }
+
+  @Test
   void theSameMachineAndModelFit() throws IOException {
     EngineManifest manifest = manifest("a.plan", "BF16", H100);
     assertEquals(List.of(), manifest.mismatches(H100, folder, Optional.of("model")));

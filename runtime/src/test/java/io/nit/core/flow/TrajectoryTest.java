@@ -153,6 +153,37 @@ class TrajectoryTest {
     assertEquals(6, trajectory.steps());
   }
 
+  @ParameterizedTest
+  @EnumSource(SamplerKind.class)
+  void movesThatAreMadeElsewhereEndAtTheSameLatent(SamplerKind kind) {
+    Guidance guidance = new Guidance(2.3, 0.2, 0.7);
+    double[] start = new Philox(3, 0).normals(40);
+    Trajectory here = new Trajectory(kind, 6, guidance, start, Seeds.sde(4, 40));
+    Trajectory away = new Trajectory(kind, 6, guidance, start, Seeds.sde(4, 40));
+    double[] x = away.x().clone();
+    double[] kept = new double[40];
+    for (int step = 0; !here.done(); step++) {
+      float[] v = new float[80];
+      for (int i = 0; i < v.length; i++) {
+        v[i] = (float) Math.sin(step + 0.1 * i);
+      }
+      assertEquals(here.next(), away.next());
+      assertEquals(here.t(), away.t());
+      away.next().apply(x, kept, v, 0, v, 40, away.noise());
+      away.advanceElsewhere();
+      here.advance(v, 0, v, 40);
+      assertThrows(IllegalStateException.class, away::x);
+      assertThrows(IllegalStateException.class, () -> away.advance(v, 0, v, 40));
+      if (!away.done()) {
+        assertThrows(IllegalStateException.class, () -> away.takeBack(x));
+      }
+    }
+    assertTrue(away.elsewhere());
+    away.takeBack(x);
+    assertArrayEquals(here.x(), away.x());
+    assertThrows(IllegalStateException.class, away::advanceElsewhere);
+  }
+
   @Test
   void theStartIsCopied() {
     double[] start = {1};

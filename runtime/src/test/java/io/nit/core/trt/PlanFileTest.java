@@ -38,6 +38,34 @@ class PlanFileTest {
   }
 
   @Test
+  void threePlansAreReadBackAndACutOrChangedFileOfThemIsNot() throws IOException {
+    Path main = Files.write(folder.resolve("main"), new byte[40]);
+    Path small = Files.write(folder.resolve("small"), new byte[30]);
+    Path modulations = Files.write(folder.resolve("modulations"), new byte[20]);
+    Path file = folder.resolve("three.plan");
+    assertEquals(
+        List.of(new PlanFile.Part(0, 40), new PlanFile.Part(40, 30), new PlanFile.Part(70, 20)),
+        PlanFile.join(List.of(main, small, modulations), file).parts());
+    byte[] whole = Files.readAllBytes(file);
+    // Without its end it is no file of ours any more, and the manifest's size refuses it.
+    Files.write(file, Arrays.copyOf(whole, whole.length - 1));
+    assertEquals(1, PlanFile.read(file).parts().size());
+    // Cut in the middle and closed with the old trailer.
+    byte[] cut = new byte[whole.length - 10];
+    System.arraycopy(whole, 0, cut, 0, 50);
+    System.arraycopy(whole, 60, cut, 50, whole.length - 60);
+    Files.write(file, cut);
+    String message = assertThrows(IOException.class, () -> PlanFile.read(file)).getMessage();
+    assertTrue(message.contains("three.plan: plan 2: expected 1 to 10 bytes, found 20"), message);
+    // One plan fewer than there are.
+    byte[] fewer = whole.clone();
+    fewer[whole.length - 8] = 2;
+    Files.write(file, fewer);
+    message = assertThrows(IOException.class, () -> PlanFile.read(file)).getMessage();
+    assertTrue(message.contains("three.plan: expected plans of 98 bytes, found 50"), message);
+  }
+
+  @Test
   void trailersThatDoNotFitTheirFileAreRefused() throws IOException {
     for (long[] lengths :
         new long[][] {

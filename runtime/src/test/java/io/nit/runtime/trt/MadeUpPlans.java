@@ -34,9 +34,26 @@ final class MadeUpPlans {
 
   /** Writes engine.plan. */
   static void engine(Path folder, Host host, Traits traits, String command) throws IOException {
-    EngineSubject subject =
-        new EngineSubject.Model(NitConfig.s(), List.of(new EngineManifest.Profile(64, 64)));
-    write(folder, "engine.plan", "model", subject, host, traits, command);
+    engine(
+        folder,
+        host,
+        traits,
+        command,
+        List.of(new EngineManifest.Profile(64, 64)),
+        new byte[BYTES]);
+  }
+
+  /** Writes engine.plan with these profiles and bytes. */
+  static void engine(
+      Path folder,
+      Host host,
+      Traits traits,
+      String command,
+      List<EngineManifest.Profile> profiles,
+      byte[] bytes)
+      throws IOException {
+    EngineSubject subject = new EngineSubject.Model(NitConfig.s(), profiles);
+    write(folder, "engine.plan", "model", subject, host, traits, command, bytes);
   }
 
   /**
@@ -49,7 +66,15 @@ final class MadeUpPlans {
     EngineSubject subject =
         new EngineSubject.Autoencoder(
             part, TinyAutoencoder.CONFIG, List.of(new EngineSubject.PictureProfile(64, 1)));
-    write(folder, part.planPrefix() + "-bf16.plan", hash, subject, host, Traits.NONE, command);
+    write(
+        folder,
+        part.planPrefix() + "-bf16.plan",
+        hash,
+        subject,
+        host,
+        Traits.NONE,
+        command,
+        new byte[BYTES]);
   }
 
   private static void write(
@@ -59,12 +84,13 @@ final class MadeUpPlans {
       EngineSubject subject,
       Host host,
       Traits traits,
-      String command)
+      String command,
+      byte[] bytes)
       throws IOException {
-    Files.write(folder.resolve(name), new byte[BYTES]);
+    Files.write(folder.resolve(name), bytes);
     new EngineManifest(
             name,
-            BYTES,
+            bytes.length,
             "hash",
             model,
             subject,

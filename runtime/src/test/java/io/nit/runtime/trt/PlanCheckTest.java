@@ -9,10 +9,13 @@ import io.nit.core.bundle.EngineManifest;
 import io.nit.core.bundle.EngineManifest.Hardware;
 import io.nit.core.bundle.EngineManifest.Host;
 import io.nit.core.bundle.EngineManifest.Plugins;
+import io.nit.core.bundle.EngineManifest.Profile;
 import io.nit.core.bundle.EngineManifest.Traits;
 import io.nit.core.bundle.EngineManifest.Weights;
 import io.nit.core.bundle.EnginePart;
+import io.nit.core.bundle.PackPlan;
 import io.nit.core.cuda.PluginLibrary;
+import io.nit.core.trt.PlanFile;
 import io.nit.core.trt.TensorRtException;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
@@ -21,6 +24,7 @@ import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
@@ -160,6 +164,33 @@ class PlanCheckTest {
     assertTrue(
         refusal(new Fake(), 0).contains("plan.bytes: expected 10, found 4"),
         refusal(new Fake(), 0));
+  }
+
+  @Test
+  void aFileHoldsThePlansOfItsManifest() throws IOException {
+    Path part = Files.write(folder.resolve("part"), new byte[7]);
+    Profile small = new Profile(64, 64, PackPlan.SMALL);
+    Profile main = new Profile(4096, 1024);
+    for (int count = 1; count <= 4; count++) {
+      Path joined = folder.resolve("joined");
+      PlanFile.join(Collections.nCopies(count, part), joined);
+      byte[] bytes = Files.readAllBytes(joined);
+      for (List<Profile> profiles : List.of(List.of(small, main), List.of(small), List.of(main))) {
+        MadeUpPlans.engine(folder, H100, Traits.NONE, "nit-export engine b", profiles, bytes);
+        int expected = profiles.size() + 1;
+        // A file without small packs is taken as ever.
+        boolean fits = count == expected || !profiles.contains(small);
+        assertEquals(
+            fits
+                ? "none"
+                : "engine.plan does not fit: plans in the file: expected "
+                    + expected
+                    + ", found "
+                    + count
+                    + ". Build it again with: nit-export engine b",
+            refusal(new Fake(), 0));
+      }
+    }
   }
 
   @Test

@@ -1,17 +1,22 @@
 package io.nit.tests.bench;
 
+import io.nit.core.bundle.EngineManifest.Traits;
+import io.nit.core.bundle.PackPlan;
 import io.nit.core.config.NitConfig;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.tensor.DType;
 import io.nit.core.trt.Cuda;
 import io.nit.core.trt.Gpu;
+import io.nit.core.trt.PlanLayers;
 import io.nit.core.trt.TensorRt;
 import io.nit.exporter.trt.BuildOptions;
 import io.nit.exporter.trt.EngineBuilder;
+import io.nit.exporter.trt.SmallPackKernels;
 import io.nit.exporter.trt.TrtModel;
 import io.nit.exporter.verify.VerificationPack;
 import io.nit.runtime.engine.ForwardInputs;
+import io.nit.runtime.engine.VelocityEngine;
 import io.nit.runtime.trt.TensorRtEngine;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -35,10 +40,14 @@ import java.util.Optional;
  *
  * <p>Arguments: preset (xl), precision (bf16), folder for the files (engine-bench), buckets
  * (128,512,2048,8192,16384), rounds (20), optimization level (3), mixes (200; 0 for none): so many
- * packs at random, see {@link EngineMixes}.
+ * packs at random, see {@link EngineMixes}; small-pack kernels (auto, or off). Where small packs
+ * have a plan of their own, they are measured in the main plan too.
  */
 public final class EngineBenchmark {
   private static final int WARM_UP = 5;
+
+  /** Longer than a size takes to be recorded beside its forwards. */
+  private static final long RECORDING_NANOS = 2_000_000_000L;
 
   private EngineBenchmark() {}
 
@@ -59,9 +68,26 @@ public final class EngineBenchmark {
       System.err.println("EngineBenchmark: " + refusal.get());
       System.exit(1);
     }
-    System.out.println(Gpu.open(0));
+    Gpu gpu = Gpu.open(0);
+    System.out.println(gpu);
     PluginLibrary plugins = PluginLibrary.find();
     System.out.println(plugins);
+
+    Optional<String> onePlan =
+        SmallPackKernels.parse(argument(args, 7, "auto")) == SmallPackKernels.OFF
+            ? Optional.of("off")
+            : SmallPackKernels.refusal(config, precision, Traits.NONE, buckets)
+                .or(() -> SmallPackKernels.refusalOn(gpu.computeCapability(), plugins));
+    System.out.println("small-pack kernels: " + onePlan.orElse("on"));
+    BuildOptions options =
+        new BuildOptions(
+                0,
+                buckets,
+                BuildOptions.MAX_IMAGES,
+                BuildOptions.WORKSPACE,
+                level,
+                Optional.of(folder.resolve("timings")))
+            .withSmallPlan(onePlan.isEmpty());
 
     long start = System.nanoTime();
     TrtModel model =
@@ -69,18 +95,11 @@ public final class EngineBenchmark {
             config,
             new RandomWeights(config),
             precision,
+            options.packPlans(),
             folder.resolve("model.onnx"),
             0,
             bytes -> {});
     System.out.printf(Locale.ROOT, "model written in %.1f s%n", seconds(start));
-    BuildOptions options =
-        new BuildOptions(
-            0,
-            buckets,
-            BuildOptions.MAX_IMAGES,
-            BuildOptions.WORKSPACE,
-            level,
-            Optional.of(folder.resolve("timings")));
     EngineBuilder.Built built =
         EngineBuilder.build(
             model,
@@ -88,14 +107,18 @@ public final class EngineBenchmark {
             options,
             folder.resolve("engine.plan"),
             System.out::println);
-    Files.writeString(folder.resolve("layers.json"), built.layers().json());
+    for (int i = 0; i < built.layers().size(); i++) {
+      PlanLayers layers = built.layers().get(i);
+      Files.writeString(folder.resolve("layers-" + (i + 1) + ".json"), layers.json());
+      System.out.printf(
+          "plan %d: %d layers, plugins %s%n", i + 1, layers.layers(), layers.plugins());
+    }
     System.out.printf(
         Locale.ROOT,
-        "built in %.1f s, %d MiB; %d layers, plugins %s%n",
+        "built in %.1f s, %d MiB, opened in %.2f s%n",
         built.buildSeconds(),
         built.bytes() >> 20,
-        built.layers().layers(),
-        built.layers().plugins());
+        built.openSeconds());
 
     long freeBefore = Cuda.freeBytes();
     start = System.nanoTime();
@@ -123,11 +146,14 @@ public final class EngineBenchmark {
       System.out.printf(Locale.ROOT, "%d sizes recorded in %.2f s%n", sizes, seconds(start));
       for (Map.Entry<String, PackLayout> pack : packs().entrySet()) {
         if (pack.getValue().tokens() <= engine.maxTokens()) {
-          row(engine, pack.getKey(), pack.getValue(), rounds);
+          row(engine, engine, pack.getKey(), pack.getValue(), rounds);
         }
       }
       if (mixes > 0) {
         EngineMixes.run(engine, built.plan(), buckets, mixes);
+      }
+      if (engine.variants().size() > 1) {
+        compare(engine, rounds);
       }
       System.out.printf(
           Locale.ROOT, "%d MiB of device memory in the end%n", freeBefore - Cuda.freeBytes() >> 20);
@@ -147,6 +173,8 @@ public final class EngineBenchmark {
     Map<String, PackLayout> packs = new LinkedHashMap<>();
     packs.put("2 x 8x8", pack(2, 8, 8));
     packs.put("2 x 16x16", pack(2, 16, 16));
+    packs.put("4 x 16x16", pack(4, 16, 16));
+    packs.put("8 x 16x16", pack(8, 16, 16));
     packs.put("mixed", pack(64, 8, 8, 16, 16, 16, 4, 32, 32, 6, 24, 14, 6, 10, 30));
     packs.put("256 x 8x8", pack(256, 8, 8));
     packs.put("64 x 16x16", pack(64, 16, 16));
@@ -169,14 +197,38 @@ public final class EngineBenchmark {
     return PackLayout.of(h, w);
   }
 
-  private static void row(TensorRtEngine engine, String name, PackLayout layout, int rounds)
+  /** Small packs in each plan, recorded as graphs in both. */
+  private static void compare(TensorRtEngine engine, int rounds) throws Exception {
+    for (Map.Entry<String, PackLayout> pack : packs().entrySet()) {
+      for (VelocityEngine variant : engine.variants()) {
+        if (pack.getValue().tokens() > PackPlan.SMALL_TOKENS) {
+          continue;
+        }
+        ForwardInputs in = VerificationPack.of(engine.config(), pack.getValue()).inputs();
+        FloatBuffer v = FloatBuffer.allocate(in.x().remaining());
+        long end = System.nanoTime() + RECORDING_NANOS;
+        while (System.nanoTime() < end) {
+          variant.forward(in, v.clear());
+        }
+        row(engine, variant, pack.getKey() + ", " + variant.description(), pack.getValue(), rounds);
+      }
+    }
+  }
+
+  /**
+   * Measures a pack.
+   *
+   * @param runs the engine, or one of its plans
+   */
+  private static void row(
+      TensorRtEngine engine, VelocityEngine runs, String name, PackLayout layout, int rounds)
       throws Exception {
     ForwardInputs in = VerificationPack.of(engine.config(), layout).inputs();
     FloatBuffer v =
         ByteBuffer.allocateDirect(Float.BYTES * in.x().remaining())
             .order(ByteOrder.nativeOrder())
             .asFloatBuffer();
-    engine.forward(in, v.clear());
+    runs.forward(in, v.clear());
     float first = engine.deviceMillis();
     float[] expected = new float[v.capacity()];
     v.clear().get(expected);
@@ -189,7 +241,7 @@ public final class EngineBenchmark {
     double[] whole = new double[rounds];
     for (int i = -WARM_UP; i < rounds; i++) {
       long start = System.nanoTime();
-      engine.forward(in, v.clear());
+      runs.forward(in, v.clear());
       double millis = (System.nanoTime() - start) / 1e6;
       if (i >= 0) {
         device[i] = engine.deviceMillis();
@@ -205,7 +257,7 @@ public final class EngineBenchmark {
       for (int k = 0; k < t.length; k++) {
         t[k] *= 1 - (i + 1) / 1024f;
       }
-      engine.forward(new ForwardInputs(layout, in.x(), t, in.y(), in.rope()), v.clear());
+      runs.forward(new ForwardInputs(layout, in.x(), t, in.y(), in.rope()), v.clear());
       unseen[i] = engine.deviceMillis();
     }
     Arrays.sort(device);

@@ -37,6 +37,9 @@ import java.util.concurrent.CompletableFuture;
  * are made in the folder given, or taken from there if they fit. Every picture is checked to have
  * the same bytes in every round.
  *
+ * <p>On TensorRT once with latents that stay on the device and once with latents that go over the
+ * host, which must give the same bytes.
+ *
  * <p>Then as many pictures again, asked for all at once while each is sampled alone: the time of
  * one, where decoding runs beside the next one's sampling.
  *
@@ -73,7 +76,8 @@ public final class PictureBenchmark {
           false);
       System.out.printf(Locale.ROOT, "bundle made in %.1f s%n", seconds(start));
     }
-    if (backend.equals("tensorrt")) {
+    boolean tensorrt = backend.equals("tensorrt");
+    if (tensorrt) {
       Optional<String> refusal = TensorRt.refusal(0);
       if (refusal.isPresent()) {
         System.err.println("PictureBenchmark: " + refusal.get());
@@ -88,21 +92,30 @@ public final class PictureBenchmark {
       writeLayers(folder);
     }
 
-    long start = System.nanoTime();
-    try (NitPipeline pipeline = NitPipeline.builder(folder).backend(backend).open()) {
-      System.out.printf(Locale.ROOT, "pipeline opened in %.2f s%n", seconds(start));
-      ImageRequest request =
-          pipeline
-              .request()
-              .label(207)
-              .size(size, size)
-              .seed(1)
-              .steps(steps)
-              .guidanceScale(2.05)
-              .guidanceInterval(0, 0.7)
-              .build();
-      oneByOne(pipeline, request, rounds);
-      together(pipeline, request, rounds);
+    byte[] rgb = null;
+    for (boolean onHost : tensorrt ? new boolean[] {false, true} : new boolean[] {true}) {
+      System.out.println("latents between steps: on the " + (onHost ? "host" : "device"));
+      NitPipeline.Builder builder = NitPipeline.builder(folder).backend(backend);
+      long start = System.nanoTime();
+      try (NitPipeline pipeline = (onHost ? builder.latentsOnHost() : builder).open()) {
+        System.out.printf(Locale.ROOT, "pipeline opened in %.2f s%n", seconds(start));
+        ImageRequest request =
+            pipeline
+                .request()
+                .label(207)
+                .size(size, size)
+                .seed(1)
+                .steps(steps)
+                .guidanceScale(2.05)
+                .guidanceInterval(0, 0.7)
+                .build();
+        byte[] found = oneByOne(pipeline, request, rounds);
+        if (rgb != null && !Arrays.equals(rgb, found)) {
+          throw new IllegalStateException("another picture with latents that go over the host");
+        }
+        rgb = found;
+        together(pipeline, request, rounds);
+      }
     }
     decodes(Bundle.open(folder), backend, cells, rounds);
   }
@@ -141,7 +154,7 @@ public final class PictureBenchmark {
     System.out.println("decoder against ONNX Runtime: " + EngineManifest.read(plan).verification());
   }
 
-  private static void oneByOne(NitPipeline pipeline, ImageRequest request, int rounds)
+  private static byte[] oneByOne(NitPipeline pipeline, ImageRequest request, int rounds)
       throws Exception {
     double[] total = new double[rounds];
     double[] sampling = new double[rounds];
@@ -178,6 +191,7 @@ public final class PictureBenchmark {
         "of sampling: %.2f ms the model, %.2f ms our own Java, a picture%n",
         (after.modelSeconds() - before.modelSeconds()) / rounds * 1e3,
         (after.javaSeconds() - before.javaSeconds()) / rounds * 1e3);
+    return expected;
   }
 
   private static void row(String name, double[] millis) {

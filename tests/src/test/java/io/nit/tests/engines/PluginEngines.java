@@ -6,12 +6,16 @@ import io.nit.core.config.NitConfig;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.core.tensor.DType;
+import io.nit.core.trt.Gpu;
 import io.nit.core.trt.TensorRt;
+import io.nit.core.trt.TensorRtException;
 import io.nit.exporter.onnx.NitGraph;
 import io.nit.exporter.onnx.OnnxFile;
+import io.nit.exporter.trt.SmallPackKernels;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Map;
+import java.util.Optional;
 
 /** What the tests of engines share. */
 final class PluginEngines {
@@ -46,6 +50,18 @@ final class PluginEngines {
     PluginLibrary plugins = PluginLibrary.find();
     System.out.println("  " + plugins);
     return plugins;
+  }
+
+  /** Whether packs of few tokens can have a plan of their own here. */
+  static boolean smallPlanHere(PluginLibrary plugins) throws TensorRtException {
+    return SmallPackKernels.refusalOn(Gpu.open(0).computeCapability(), plugins).isEmpty();
+  }
+
+  /** Skips a test where there are no kernels for a plan of small packs, and prints why. */
+  static void requireSmallPlan(PluginLibrary plugins) throws TensorRtException {
+    Optional<String> refusal = SmallPackKernels.refusalOn(Gpu.open(0).computeCapability(), plugins);
+    refusal.ifPresent(reason -> System.out.println("  small plan skipped: " + reason));
+    assumeTrue(refusal.isEmpty(), refusal.orElse(""));
   }
 
   /** Skips a class for a reason that is not empty, and prints it. */

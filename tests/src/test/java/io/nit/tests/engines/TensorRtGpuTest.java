@@ -7,11 +7,13 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
+import io.nit.core.bundle.PackPlan;
 import io.nit.core.config.NitConfig;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.tensor.DType;
 import io.nit.core.trt.Gpu;
+import io.nit.core.trt.PlanLayers;
 import io.nit.exporter.cli.Export;
 import io.nit.exporter.trt.BuildOptions;
 import io.nit.exporter.trt.EngineBuilder;
@@ -35,10 +37,12 @@ import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Random;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -72,12 +76,14 @@ class TensorRtGpuTest {
     plugins = PluginEngines.require(TensorRtGpuTest.class);
   }
 
-  private TrtModel model(NitConfig config, DType precision) throws IOException {
+  private TrtModel model(NitConfig config, DType precision, BuildOptions options)
+      throws IOException {
     Path exported =
         PluginEngines.exported(
             config, new SyntheticWeights(config, false), folder.resolve("bundle"));
     // Weights beside the model, as those of large models are.
-    return TrtModel.write(exported, precision, folder.resolve("trt/model.onnx"), 0, bytes -> {});
+    return TrtModel.write(
+        exported, precision, options.packPlans(), folder.resolve("trt/model.onnx"), 0, bytes -> {});
   }
 
   private static BuildOptions twoBuckets() {
@@ -89,17 +95,18 @@ class TensorRtGpuTest {
       throws Exception {
     EngineBuilder.Built built =
         EngineBuilder.build(
-            model(config, precision),
+            model(config, precision, options),
             Optional.of(plugins),
             options,
             folder.resolve("engine.plan"),
             line -> System.out.println("  " + line));
+    for (PlanLayers layers : built.layers()) {
+      System.out.printf("  a plan of %d layers, plugins %s%n", layers.layers(), layers.plugins());
+    }
     System.out.printf(
         Locale.ROOT,
-        "  %s: %d layers, plugins %s, built in %.1f s, opened in %.2f s, %d KiB%n",
+        "  %s: built in %.1f s, opened in %.2f s, %d KiB%n",
         precision,
-        built.layers().layers(),
-        built.layers().plugins(),
         built.buildSeconds(),
         built.openSeconds(),
         built.bytes() >> 10);
@@ -110,6 +117,23 @@ class TensorRtGpuTest {
       throws IOException, EngineException {
     return TensorRtEngine.open(
         built.plan(), config, Optional.of(plugins), TensorRtEngine.Options.DEFAULT);
+  }
+
+  /** Packs of up to 512 tokens in a plan of their own. */
+  private static BuildOptions twoPlans() {
+    return new BuildOptions(
+            0, List.of(512, 4096), 256, 1L << 30, 3, Optional.of(shared.resolve("timings")))
+        .withSmallPlan(true);
+  }
+
+  /** Packs for both plans, and for the ends of their buckets. */
+  private static List<PackLayout> packsOfBothPlans() {
+    List<PackLayout> all = new ArrayList<>(PACKS);
+    all.add(PackLayout.of(new int[] {16, 16}, new int[] {16, 16})); // 512 tokens
+    all.add(PackLayout.of(new int[] {19, 5}, new int[] {27, 1})); // 518
+    all.add(PackLayout.of(new int[] {40, 7, 1}, new int[] {50, 7, 1})); // 2050
+    all.add(PackLayout.of(new int[] {64}, new int[] {34})); // 2176
+    return all;
   }
 
   private static float[] forward(VelocityEngine engine, PackLayout layout) throws EngineException {
@@ -147,12 +171,13 @@ class TensorRtGpuTest {
         fused,
         built
             .layers()
+            .get(0)
             .plugins()
             .keySet()
             .containsAll(
                 List.of(
                     "NitVarlenAttention", "NitQkNormRope2d", "NitPackedAdaLn", "NitGatedAdaLn")),
-        built.layers().plugins().toString());
+        built.layers().get(0).plugins().toString());
     try (ReferenceEngine reference =
             ReferenceEngine.open(new SyntheticWeights(config, false), config);
         TensorRtEngine engine = open(built, config)) {
@@ -165,6 +190,118 @@ class TensorRtGpuTest {
       }
       assertTrue(worst < bound, variant + " " + precision + ": relative error " + worst);
     }
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "head_dim72, BF16, 3e-2",
+    "head_dim72, F16, 4e-3",
+    "head_dim64, BF16, 3e-2",
+    "no_qk_norm, F16, 4e-3",
+    "patch2_lora, BF16, 3e-2"
+  })
+  void eachOfTwoPlansGivesTheReferencesVelocitiesForEveryPack(
+      String variant, DType precision, double bound) throws Exception {
+    PluginEngines.requireSmallPlan(plugins);
+    NitConfig config =
+        switch (variant) {
+          case "head_dim64" -> TINY.with(Map.of("hidden_size", 128));
+          case "no_qk_norm" -> TINY.with(Map.of("qk_norm", false));
+          case "patch2_lora" ->
+              TINY.with(Map.of("patch_size", 2, "use_adaln_lora", true, "adaln_lora_dim", 8));
+          default -> TINY;
+        };
+    EngineBuilder.Built built = build(config, precision, twoPlans());
+    List<String> wrong = new ArrayList<>();
+    List<PlanLayers> layers = built.layers();
+    assertEquals(3, layers.size());
+    // The inspector may list a layer once for every profile; each plan here has one.
+    int linears = layers.get(1).plugins().getOrDefault("NitLinear", 0);
+    if (layers.get(0).plugins().containsKey("NitLinear")
+        || linears != 4 * config.depth()
+        || !layers.get(2).plugins().isEmpty()) {
+      wrong.add("plugins " + layers.stream().map(PlanLayers::plugins).toList());
+    }
+    try (ReferenceEngine reference =
+            ReferenceEngine.open(new SyntheticWeights(config, false), config);
+        TensorRtEngine engine = open(built, config)) {
+      List<VelocityEngine> runners = new ArrayList<>(engine.variants());
+      assertEquals(
+          List.of("plan of up to 512 tokens", "plan of up to 4096 tokens"),
+          runners.stream().map(VelocityEngine::description).toList());
+      runners.add(engine);
+      for (PackLayout layout : packsOfBothPlans()) {
+        float[] expected = forward(reference, layout);
+        for (VelocityEngine runner : runners) {
+          if (layout.tokens() > runner.maxTokens()) {
+            continue;
+          }
+          String name = runner == engine ? "the engine" : runner.description();
+          float[] found = forward(runner, layout);
+          double error = Errors.relative(found, expected);
+          System.out.printf(
+              Locale.ROOT,
+              "  %s %s %s, %s: relative error %.2e%n",
+              variant,
+              precision,
+              layout,
+              name,
+              error);
+          if (!(error < bound)) {
+            wrong.add(layout + ", " + name + ": relative error " + error);
+          }
+          if (runner == engine
+              && !Arrays.equals(
+                  found, forward(runners.get(layout.tokens() <= 512 ? 0 : 1), layout))) {
+            wrong.add(layout + ": expected the bits of the plan for its tokens");
+          }
+        }
+      }
+    }
+    assertEquals(List.of(), wrong, variant + " " + precision);
+  }
+
+  @Test
+  void mixesThatGoThroughBothPlansGiveTheSameBitsWithAndWithoutGraphs() throws Exception {
+    PluginEngines.requireSmallPlan(plugins);
+    EngineBuilder.Built built = build(TINY, DType.BF16, twoPlans());
+    Random random = new Random(5);
+    List<PackLayout> mixes = packsOfBothPlans();
+    while (mixes.size() < 40) {
+      int images = 1 + random.nextInt(mixes.size() % 2 == 0 ? 4 : 60);
+      int[] h = random.ints(images, 1, mixes.size() % 3 == 0 ? 25 : 8).toArray();
+      int[] w = random.ints(images, 1, 25).toArray();
+      PackLayout layout = PackLayout.of(h, w);
+      if (layout.tokens() <= 4096) {
+        mixes.add(layout);
+      }
+    }
+    try (TensorRtEngine engine = open(built, TINY);
+        TensorRtEngine plain =
+            TensorRtEngine.open(
+                built.plan(), TINY, Optional.of(plugins), new TensorRtEngine.Options(0, false))) {
+      // Multiples of 128 tokens up to 2048, and of 256 for many images, over both plans.
+      assertEquals(16 + 8, engine.warmUp());
+      assertEquals(16 + 8, engine.warmUp());
+      assertEquals(0, plain.warmUp());
+      for (int round = 0; round < 3; round++) {
+        for (PackLayout layout : mixes) {
+          assertArrayEquals(
+              forward(plain, layout), forward(engine, layout), layout + ", round " + round);
+        }
+      }
+      System.out.println("  " + engine.capturedShapes() + " sizes recorded");
+    }
+    // A recording of each plan under way while the engine is closed.
+    TensorRtEngine closed = open(built, TINY);
+    for (int i = 0; i < 2; i++) {
+      forward(closed, mixes.get(0));
+      forward(closed, PACKS.get(2));
+    }
+    closed.close();
+    assertThrows(IllegalStateException.class, () -> forward(closed, mixes.get(0)));
+    assertThrows(
+        IllegalStateException.class, () -> forward(closed.variants().get(0), mixes.get(0)));
   }
 
   @Test
@@ -299,7 +436,7 @@ class TensorRtGpuTest {
     Path exported =
         PluginEngines.exported(TINY, new SyntheticWeights(TINY, false), folder.resolve("served"));
     Path served = PlainBundle.write(exported, TINY, 1024).folder();
-    CapturedRun run = CapturedRun.of(new Export(), "engine", served, "--buckets", "64,1024");
+    CapturedRun run = CapturedRun.of(new Export(), "engine", served, "--buckets", "512,4096");
     System.out.println(run.err());
     assertEquals(0, run.code(), run.err());
     Path plan = served.resolve("engine-bf16.plan");
@@ -314,12 +451,19 @@ class TensorRtGpuTest {
               System.out.println("  verified: " + row);
               verified.add(row.path("against").asText() + (row.has("psnr_db") ? " sampled" : ""));
             });
+    // Two of the three packs fit into the small plan too.
+    boolean small = PluginEngines.smallPlanHere(plugins);
     assertEquals(
-        List.of("reference", "reference", "reference", "reference sampled"),
-        verified.subList(0, 4));
+        small ? List.of(PackPlan.MAIN, PackPlan.SMALL) : List.of(PackPlan.MAIN),
+        manifest.packPlans());
+    List<String> expected = new ArrayList<>(Collections.nCopies(small ? 5 : 3, "reference"));
+    expected.add("reference sampled");
+    int all = expected.size();
+    assertEquals(expected, verified.subList(0, all));
     // Where libtorch's natives are on the class path.
+    List<String> trainer = Collections.nCopies(small ? 2 : 1, "trainer-f32");
     assertTrue(
-        verified.size() == 4 || verified.subList(4, 5).equals(List.of("trainer-f32")),
+        verified.size() == all || verified.subList(all, verified.size()).equals(trainer),
         verified.toString());
     try (VelocityEngine engine =
         Engines.open(Bundle.open(served), Engines.AUTO, EngineOptions.DEFAULT)) {
@@ -327,15 +471,24 @@ class TensorRtGpuTest {
       forward(engine, PACKS.get(2));
     }
     FileTime built = Files.getLastModifiedTime(plan);
-    String[] again = {"engine", served.toString(), "--buckets", "64,1024", "--rebuild-on-mismatch"};
+    String[] again = {
+      "engine", served.toString(), "--buckets", "512,4096", "--rebuild-on-mismatch"
+    };
     run = CapturedRun.of(new Export(), (Object[]) again);
     assertEquals(0, run.code(), run.err());
     assertEquals(built, Files.getLastModifiedTime(plan));
-    again[3] = "64,512";
+    again[3] = "512,1024";
     run = CapturedRun.of(new Export(), (Object[]) again);
     assertEquals(0, run.code(), run.err());
-    assertTrue(run.err().contains("profiles: expected 64 tokens in 64 images, 1024"), run.err());
-    assertEquals(512, EngineManifest.read(plan).profiles().get(1).tokens());
+    assertTrue(run.err().contains("profiles: expected 512 tokens in 512 images"), run.err());
+    assertEquals(1024, EngineManifest.read(plan).profiles().get(1).tokens());
+    again = Arrays.copyOf(again, again.length + 2);
+    again[5] = "--small-pack-kernels";
+    again[6] = "off";
+    run = CapturedRun.of(new Export(), (Object[]) again);
+    assertEquals(0, run.code(), run.err());
+    assertEquals(small, run.err().contains("512 images (small plan)"), run.err());
+    assertEquals(List.of(PackPlan.MAIN), EngineManifest.read(plan).packPlans());
     Path text = EngineManifest.fileOf(plan);
     Files.writeString(text, Files.readString(text).replace(plugins.sha256(), "another"));
     String message =
@@ -346,7 +499,8 @@ class TensorRtGpuTest {
     assertTrue(
         message.contains("plugins.sha256: expected another, found " + plugins.sha256())
             && message.contains("Build it again with: nit-export engine " + served)
-            && message.contains("--buckets 64,512 --overwrite"),
+            && message.contains("--buckets 512,1024")
+            && message.contains(" --overwrite"),
         message);
   }
 

@@ -8,6 +8,7 @@ import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
 import io.nit.core.bundle.EngineManifest.Weights;
 import io.nit.core.bundle.EnginePart;
+import io.nit.core.bundle.PackPlan;
 import io.nit.core.config.NitConfig;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.packing.PackLayout;
@@ -156,13 +157,17 @@ class TensorRtOptionsGpuTest {
   void oneBuildServesEveryCheckpointOfItsShape(String option) throws Exception {
     clear(firstBundle);
     clear(tunedBundle);
-    built("engine", firstBundle, "--buckets", "64,1024", option);
+    // The first pack runs in a plan of small packs where there is one, the second does not fit.
+    built("engine", firstBundle, "--buckets", "64,4096", option);
     boolean stripped = option.equals("--weight-stripped");
     Path plan = firstBundle.resolve(stripped ? "engine-bf16-stripped.plan" : "engine-bf16.plan");
     assertEquals(
         stripped ? Weights.STRIPPED : Weights.REFITTABLE,
         EngineManifest.read(plan).traits().weights());
     System.out.printf("  %s: %d KiB%n", plan.getFileName(), Files.size(plan) >> 10);
+    boolean small = PluginEngines.smallPlanHere(PluginLibrary.find());
+    List<PackPlan> plans = small ? List.of(PackPlan.MAIN, PackPlan.SMALL) : List.of(PackPlan.MAIN);
+    assertEquals(plans, EngineManifest.read(plan).packPlans());
     if (stripped) {
       String message =
           assertThrows(
@@ -178,9 +183,12 @@ class TensorRtOptionsGpuTest {
     System.out.printf(
         "  %s: %d KiB, %s%n",
         refitted, Files.size(refitted) >> 10, EngineManifest.read(refitted).traits());
+    assertEquals(plans, EngineManifest.read(refitted).packPlans());
     float[][] after = served(tunedBundle, tuned);
-    double change = Parity.of(after[1], before[1]).relative();
-    assertTrue(change > 0.1, "the refit changed the velocities by " + change + " only");
+    for (int i = 0; i < after.length; i++) {
+      double change = Parity.of(after[i], before[i]).relative();
+      assertTrue(change > 0.1, "the refit changed the velocities by " + change + " only");
+    }
     if (EngineManifest.read(refitted).traits().weights() == Weights.REFITTABLE) {
       // And back again, from the engine that holds the tuned weights.
       built("refit", refitted, firstBundle);

@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import io.nit.core.cuda.KernelException;
 import io.nit.core.cuda.NitKernels;
 import io.nit.core.cuda.PluginLibrary;
+import io.nit.core.cuda.SamplerKernels;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
@@ -126,6 +127,20 @@ class NativeLibraryTest {
         assertThrows(
                 KernelException.class,
                 () -> kernels.gatedResidual(16, 0, 32, 48, 64, 10, 1152, 1152, 0, 0))
+            .getMessage());
+  }
+
+  @Test
+  void theSamplersKernelsTakeTheTableThatJavaWrites() throws IOException {
+    SamplerKernels.load();
+    assertEquals(
+        "nitSamplerAdvance: expected 1 image or more and a value or more of each, found 3 and 2",
+        assertThrows(
+                KernelException.class, () -> SamplerKernels.advance(16, 32, 48, 64, 0, 80, 2, 3, 0))
+            .getMessage());
+    assertEquals(
+        "nitSamplerGather: expected images, state, velocity and x, found NULL among them",
+        assertThrows(KernelException.class, () -> SamplerKernels.gather(16, 32, 48, 0, 2, 1, 0))
             .getMessage());
   }
 

@@ -1,0 +1,139 @@
+#include "common/launch.h"
+#include "linearPlugin/linearKernel.h"
+#include "linearPlugin/linearPlan.h"
+
+namespace nit
+{
+namespace
+{
+
+bool oneOf(int32_t value, int const* first, int const* end)
+{
+    for (; first != end; ++first)
+    {
+        if (value == *first)
+        {
+            return true;
+        }
+    }
+    return value == 0;
+}
+
+//! Sizes, types and what is forced of the cut; not the pointers.
+int checkLinear(NitLinearParams const& p)
+{
+    if (p.tokens < 0 || p.tokens >= int64_t{1} << 30)
+    {
+        return invalid("nitLinear: expected 0 <= tokens < 2^30, found %lld", static_cast<long long>(p.tokens));
+    }
+    if (p.inFeatures < 8 || p.inFeatures % 8 != 0 || p.outFeatures < 8 || p.outFeatures % 8 != 0)
+    {
+        return invalid(
+            "nitLinear: expected inFeatures and outFeatures multiples of 8, found %d and %d", p.inFeatures,
+            p.outFeatures);
+    }
+    if (p.activation != NIT_ACTIVATION_NONE && p.activation != NIT_ACTIVATION_GELU_TANH)
+    {
+        return invalid("nitLinear: expected activation 0 (none) or 1 (GELU, tanh), found %d", p.activation);
+    }
+    if (p.type != NIT_BF16 && p.type != NIT_FP16)
+    {
+        return invalid("nitLinear: expected type NIT_BF16 (0) or NIT_FP16 (1), found %d", p.type);
+    }
+    static constexpr int kShares[] = {1, 2, 4};
+    if (!oneOf(p.tileTokens, kLinearTileTokens, kLinearTileTokens + 2) ||
+        !oneOf(p.tileColumns, kLinearTileColumns, kLinearTileColumns + 5) ||
+        !oneOf(p.shareWeight, kShares, kShares + 3) || !oneOf(p.shareTokens, kShares, kShares + 3) || p.split < 0 ||
+        p.split > kLinearMaxCluster)
+    {
+        return invalid(
+            "nitLinear: expected tileTokens 64 or 128, tileColumns 72, 96, 112, 128 or 144, split 1 to 8, shareWeight "
+            "and shareTokens 1, 2 or 4, or 0 for any of them, found %d, %d, %d, %d and %d",
+            p.tileTokens, p.tileColumns, p.split, p.shareWeight, p.shareTokens);
+    }
+    return 0;
+}
+
+//! Fills in the cut and checks what was forced of it.
+int planChecked(NitLinearParams& p)
+{
+    int const processors = multiprocessors();
+    if (processors == 0)
+    {
+        return static_cast<int>(cudaErrorNoDevice);
+    }
+    planLinear(p, processors);
+    int64_t const steps = ceilDivide(p.inFeatures, kLinearDepth);
+    if (p.split < 1 || p.split > steps || p.split * p.shareWeight * p.shareTokens > kLinearMaxCluster)
+    {
+        return invalid(
+            "nitLinear: expected split shareWeight shareTokens <= 8 and split <= %lld (inFeatures / 64), found %d, %d "
+            "and %d",
+            static_cast<long long>(steps), p.split, p.shareWeight, p.shareTokens);
+    }
+    int const bytes = linearSharedBytes(p.tileTokens, p.tileColumns, p.stages);
+    if (p.stages < 2 || p.stages > kLinearMaxStages || bytes > kLinearMaxShared)
+    {
+        return invalid(
+            "nitLinear: expected 2 to 8 stages in %d bytes of shared memory, found %d in %d", kLinearMaxShared,
+            p.stages, bytes);
+    }
+    return 0;
+}
+
+} // namespace
+} // namespace nit
+
+int nitLinearSupports(int32_t inFeatures, int32_t outFeatures)
+{
+    bool const sizes = inFeatures >= 8 && inFeatures % 8 == 0 && outFeatures >= 8 && outFeatures % 8 == 0;
+    return sizes && nit::computeCapability() == 90 ? 1 : 0;
+}
+
+int nitLinearPlan(NitLinearParams* params)
+{
+    using namespace nit;
+    if (params == nullptr)
+    {
+        return invalid("nitLinearPlan: expected parameters, found NULL");
+    }
+    int const error = checkLinear(*params);
+    return error != 0 ? error : planChecked(*params);
+}
+
+int nitLinear(NitLinearParams const* params, void* stream)
+{
+    using namespace nit;
+    if (params == nullptr)
+    {
+        return invalid("nitLinear: expected parameters, found NULL");
+    }
+    NitLinearParams p = *params;
+    if (int const error = checkLinear(p))
+    {
+        return error;
+    }
+    int const capability = computeCapability();
+    if (capability == 0)
+    {
+        return static_cast<int>(cudaErrorNoDevice);
+    }
+    if (capability != 90)
+    {
+        return invalid("nitLinear: expected compute capability 9.0, found %d.%d", capability / 10, capability % 10);
+    }
+    if (p.tokens == 0)
+    {
+        return 0;
+    }
+    if (p.x == nullptr || p.weight == nullptr || p.out == nullptr)
+    {
+        return invalid("nitLinear: expected x, weight and out, found NULL among them");
+    }
+    if (!aligned16(p.x) || !aligned16(p.weight) || !aligned16(p.bias) || !aligned16(p.out))
+    {
+        return invalid("nitLinear: expected tensors that begin on 16 bytes, found one that does not");
+    }
+    int const error = planChecked(p);
+    return error != 0 ? error : launchLinear(p, static_cast<cudaStream_t>(stream));
+}

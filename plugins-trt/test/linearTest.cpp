@@ -1,0 +1,292 @@
+// The linear layer on the CPU, against products in double precision: every tile, parts of K, shared operands, ragged
+// sizes; and how layers are cut.
+#include <cstring>
+
+#include "linearPlugin/linear.cuh"
+#include "test/checks.h"
+
+namespace nit
+{
+namespace test
+{
+namespace
+{
+
+TensorMap emulatedMap(void const* base, int64_t rows, int64_t columns, int boxRows)
+{
+    TensorMap map;
+    map.base = base;
+    uint64_t const sizes[5] = {static_cast<uint64_t>(columns), static_cast<uint64_t>(rows), 1, 1, 1};
+    std::copy(sizes, sizes + 5, map.sizes);
+    map.strides[0] = static_cast<uint64_t>(columns) * 2;
+    uint32_t const box[5] = {kLinearDepth, static_cast<uint32_t>(boxRows), 1, 1, 1};
+    std::copy(box, box + 5, map.box);
+    map.swizzle = static_cast<int>(Swizzle::k128Bytes);
+    return map;
+}
+
+template <typename T, int kConsumers, int kColumns>
+void runKernel(NitLinearParams const& p, emulator::Options const& options)
+{
+    LinearLaunch launch;
+    launch.p = p;
+    launch.cut = linearCut(p);
+    launch.x = emulatedMap(p.x, p.tokens, p.inFeatures, p.tileTokens);
+    launch.weight = emulatedMap(p.weight, p.outFeatures, p.inFeatures, p.tileColumns);
+    emulator::launch(
+        static_cast<unsigned>(launch.cut.blocks()), LinearLayout<kConsumers, kColumns>::kThreads,
+        static_cast<size_t>(linearSharedBytes(p.tileTokens, p.tileColumns, p.stages)), options,
+        [&] { linearKernel<T, kConsumers, kColumns>(launch); }, static_cast<unsigned>(launch.cut.clusterBlocks));
+}
+
+template <typename T, int kConsumers>
+void runColumns(NitLinearParams const& p, emulator::Options const& options)
+{
+    switch (p.tileColumns)
+    {
+    case 72:
+        return runKernel<T, kConsumers, 72>(p, options);
+    case 96:
+        return runKernel<T, kConsumers, 96>(p, options);
+    case 112:
+        return runKernel<T, kConsumers, 112>(p, options);
+    case 128:
+        return runKernel<T, kConsumers, 128>(p, options);
+    default:
+        return runKernel<T, kConsumers, 144>(p, options);
+    }
+}
+
+//! A layer of random values, and its result in double precision.
+template <typename T>
+struct Layer
+{
+    int tokens;
+    int inFeatures;
+    int outFeatures;
+    std::vector<T> x;
+    std::vector<T> weight;
+    std::vector<T> bias;
+
+    Layer(int tokens_, int inFeatures_, int outFeatures_)
+        : tokens(tokens_), inFeatures(inFeatures_), outFeatures(outFeatures_),
+          x(normals<T>(static_cast<size_t>(tokens_) * inFeatures_, 1)),
+          weight(normals<T>(static_cast<size_t>(outFeatures_) * inFeatures_, 2, 0.1f)),
+          bias(normals<T>(static_cast<size_t>(outFeatures_), 3))
+    {
+    }
+
+    std::vector<double> expected(bool gelu) const
+    {
+        std::vector<double> out;
+        for (int token = 0; token < tokens; ++token)
+        {
+            for (int column = 0; column < outFeatures; ++column)
+            {
+                double sum = toFloat(bias[static_cast<size_t>(column)]);
+                for (int k = 0; k < inFeatures; ++k)
+                {
+                    sum += static_cast<double>(toFloat(x[static_cast<size_t>(token * inFeatures + k)])) *
+                           toFloat(weight[static_cast<size_t>(column * inFeatures + k)]);
+                }
+                double const root = std::sqrt(2.0 / 3.14159265358979323846);
+                out.push_back(gelu ? 0.5 * sum * (1.0 + std::tanh(root * (sum + 0.044715 * sum * sum * sum))) : sum);
+            }
+        }
+        return out;
+    }
+
+    std::vector<T> run(NitLinearParams p, emulator::Options const& options = {}) const
+    {
+        std::vector<T> out(static_cast<size_t>(tokens) * outFeatures, T{kNaNBits});
+        p.x = x.data();
+        p.weight = weight.data();
+        p.bias = bias.data();
+        p.out = out.data();
+        p.tokens = tokens;
+        p.inFeatures = inFeatures;
+        p.outFeatures = outFeatures;
+        planLinear(p, 132);
+        if (p.tileTokens == 64)
+        {
+            runColumns<T, 1>(p, options);
+        }
+        else
+        {
+            runColumns<T, 2>(p, options);
+        }
+        return out;
+    }
+};
+
+NitLinearParams cut(int tileTokens, int tileColumns, int split, int shareWeight, int shareTokens, int stages = 0)
+{
+    NitLinearParams p{};
+    p.tileTokens = tileTokens;
+    p.tileColumns = tileColumns;
+    p.split = split;
+    p.shareWeight = shareWeight;
+    p.shareTokens = shareTokens;
+    p.stages = stages;
+    return p;
+}
+
+template <typename T>
+constexpr double bound()
+{
+    return isBf16<T>() ? 3e-3 : 4e-4;
+}
+
+template <typename T>
+void agrees(Layer<T> const& layer, NitLinearParams const& p, emulator::Options const& options = {})
+{
+    double const error =
+        relativeError(floats(layer.run(p, options)), layer.expected(p.activation == NIT_ACTIVATION_GELU_TANH));
+    check(
+        error < bound<T>(), std::to_string(layer.tokens) + " tokens, " + std::to_string(layer.inFeatures) + " to " +
+                                std::to_string(layer.outFeatures) + " features, tile " + std::to_string(p.tileTokens) +
+                                " x " + std::to_string(p.tileColumns) + ", split " + std::to_string(p.split) +
+                                ", shares " + std::to_string(p.shareWeight) + " and " + std::to_string(p.shareTokens) +
+                                ": relative error " + std::to_string(error));
+}
+
+void everyTile()
+{
+    Layer<Bf16> const layer(70, 200, 152);
+    for (int const tileTokens : kLinearTileTokens)
+    {
+        for (int const tileColumns : kLinearTileColumns)
+        {
+            agrees(layer, cut(tileTokens, tileColumns, 1, 1, 1));
+        }
+    }
+}
+
+//! Parts of K of different lengths, each with its share of the sums.
+void everySplit()
+{
+    Layer<Fp16> const layer(66, 600, 80);
+    for (int split = 1; split <= kLinearMaxCluster; ++split)
+    {
+        NitLinearParams p = cut(128, 72, split, 1, 1, 2);
+        p.activation = split % 2;
+        agrees(layer, p);
+    }
+}
+
+//! More stages than K has, fewer, and every way to share, in orders that the engine might choose.
+void everyShare(unsigned seed)
+{
+    Layer<Bf16> const layer(150, 460, 160);
+    emulator::Options options;
+    options.seed = seed;
+    options.lateCopies = seed % 3 != 1;
+    for (int shareWeight = 1; shareWeight <= 4; shareWeight *= 2)
+    {
+        for (int shareTokens = 1; shareTokens * shareWeight <= kLinearMaxCluster && shareTokens <= 4; shareTokens *= 2)
+        {
+            for (int split = 1; split * shareTokens * shareWeight <= kLinearMaxCluster && split <= 2; ++split)
+            {
+                agrees(layer, cut(64, 72, split, shareWeight, shareTokens, 2 + split), options);
+            }
+        }
+    }
+}
+
+void ragged()
+{
+    for (int const tokens : {1, 7, 64, 65, 129})
+    {
+        for (int const features : {8, 72, 136})
+        {
+            NitLinearParams p{};
+            p.activation = NIT_ACTIVATION_GELU_TANH;
+            agrees(Layer<Bf16>(tokens, features, 144 - features + 8), p);
+        }
+    }
+}
+
+//! The same bits whatever the order of threads, blocks and copies.
+void deterministic()
+{
+    Layer<Bf16> const layer(130, 520, 144);
+    NitLinearParams const p = cut(64, 72, 4, 2, 1, 2);
+    std::vector<Bf16> const first = layer.run(p);
+    for (unsigned seed = 1; seed <= 4; ++seed)
+    {
+        emulator::Options options;
+        options.seed = seed;
+        options.lateCopies = seed % 2 == 0;
+        std::vector<Bf16> const again = layer.run(p, options);
+        check(
+            std::memcmp(first.data(), again.data(), first.size() * sizeof(Bf16)) == 0,
+            "seed " + std::to_string(seed) + " gave other bits");
+    }
+}
+
+//! Every choice is one that can run, and its tiles cover the layer.
+void choicesCoverTheLayer()
+{
+    for (int const tokens : {1, 64, 65, 128, 200, 512, 1000, 2048, 16384})
+    {
+        for (int const hidden : {384, 768, 1024, 1152, 1536})
+        {
+            int const layers[4][2] = {
+                {hidden, 3 * hidden}, {hidden, hidden}, {hidden, 4 * hidden}, {4 * hidden, hidden}};
+            for (auto const& layer : layers)
+            {
+                NitLinearParams p{};
+                p.tokens = tokens;
+                p.inFeatures = layer[0];
+                p.outFeatures = layer[1];
+                planLinear(p, 132);
+                LinearCut const c = linearCut(p);
+                int64_t const covered =
+                    static_cast<int64_t>(c.clusters) * p.shareWeight * p.shareTokens * p.tileTokens * p.tileColumns;
+                bool const fits = linearSharedBytes(p.tileTokens, p.tileColumns, p.stages) <= kLinearHalfShared &&
+                                  p.stages >= 2 && c.clusterBlocks <= kLinearMaxCluster && p.split <= c.depthSteps;
+                check(
+                    fits && covered >= static_cast<int64_t>(tokens) * layer[1],
+                    "the cut of " + std::to_string(tokens) + " tokens, " + std::to_string(layer[0]) + " to " +
+                        std::to_string(layer[1]));
+            }
+        }
+    }
+}
+
+void whatNoCutFitsIsLeftAsForced()
+{
+    NitLinearParams p = cut(0, 0, 4, 4, 0);
+    p.tokens = 8;
+    p.inFeatures = 1152;
+    p.outFeatures = 1152;
+    planLinear(p, 132);
+    check(
+        p.split == 4 && p.shareWeight == 4 && p.shareTokens == 1 && p.tileTokens == 64 && p.tileColumns == 72,
+        "a cluster of 16 keeps what was forced, and nothing is 0");
+}
+
+} // namespace
+
+int all()
+{
+    run("linear, choices cover the layer", [] { choicesCoverTheLayer(); });
+    run("linear, what no cut fits is left as forced", [] { whatNoCutFitsIsLeftAsForced(); });
+    run("linear, every tile", [] { everyTile(); });
+    run("linear, every split", [] { everySplit(); });
+    for (unsigned seed = 0; seed < 4; ++seed)
+    {
+        run("linear, every share", [seed] { everyShare(seed); });
+    }
+    run("linear, ragged", [] { ragged(); });
+    run("linear, deterministic", [] { deterministic(); });
+    return result();
+}
+
+} // namespace test
+} // namespace nit
+
+int main()
+{
+    return nit::test::all();
+}

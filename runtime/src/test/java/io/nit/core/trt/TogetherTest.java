@@ -1,0 +1,72 @@
+package io.nit.core.trt;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+
+class TogetherTest {
+  @Test
+  void allRunAtOnceAndTheResultsStandInTheOrderOfTheTasks() throws Exception {
+    CountDownLatch begun = new CountDownLatch(3);
+    List<Together.Task<Integer>> tasks = new ArrayList<>();
+    for (int i = 0; i < 3; i++) {
+      int number = i;
+      tasks.add(
+          () -> {
+            begun.countDown();
+            return met(begun) ? number : -1;
+          });
+    }
+    List<Integer> undone = new ArrayList<>();
+    assertEquals(List.of(0, 1, 2), Together.run(tasks, undone::add));
+    assertEquals(List.of(), undone);
+  }
+
+  private static boolean met(CountDownLatch latch) {
+    try {
+      return latch.await(30, TimeUnit.SECONDS);
+    } catch (InterruptedException e) {
+      return false;
+    }
+  }
+
+  @Test
+  void whatWasMadeIsUndoneWhereOnePieceFailsAndTheFirstFailureIsThrown() {
+    CountDownLatch failed = new CountDownLatch(1);
+    TensorRtException first = new TensorRtException("first");
+    List<Together.Task<String>> tasks =
+        List.of(
+            () -> "made",
+            () -> {
+              failed.countDown();
+              throw first;
+            },
+            () -> {
+              met(failed);
+              return "made after the failure";
+            },
+            () -> {
+              throw new IllegalStateException("second");
+            });
+    List<String> undone = new ArrayList<>();
+    assertSame(
+        first, assertThrows(TensorRtException.class, () -> Together.run(tasks, undone::add)));
+    assertEquals(List.of("made", "made after the failure"), undone);
+  }
+
+  @Test
+  void anInterruptIsKeptUntilAllIsDone() throws Exception {
+    Thread.currentThread().interrupt();
+    assertEquals(List.of("made"), Together.run(List.of(() -> "made"), made -> {}));
+    assertTrue(Thread.interrupted());
+    assertFalse(Thread.interrupted());
+  }
+}
