@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.time.Duration;
 import java.util.Collection;
 import java.util.List;
+import java.util.Optional;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.NoGradGuard;
@@ -18,8 +19,30 @@ import org.bytedeco.pytorch.Tensor;
  * current stream, and throws {@link RankLostException} when one of them is gone.
  */
 public interface Collectives extends AutoCloseable {
+  /**
+   * What the sums have cost a GPU.
+   *
+   * @param waited seconds in which its own work stood still for them
+   * @param busy seconds from the begin of each of them on the GPU to its end; it begins when this
+   *     rank has its values, so that the others' delay counts too
+   */
+  record Times(double waited, double busy) {}
+
   /** Who this process is. */
   Ranks ranks();
+
+  /** What is known by now and was not told before; empty where it is not measured. */
+  default Optional<Times> takeTimes() throws IOException {
+    return Optional.empty();
+  }
+
+  /**
+   * Multiprocessors of this rank's GPU that sums beside other work take at most; 0 if that is not
+   * known.
+   */
+  default int multiprocessors() {
+    return 0;
+  }
 
   /** Every tensor becomes the sum of all ranks' ones, in place. */
   default void sum(Collection<Tensor> tensors) throws IOException {
