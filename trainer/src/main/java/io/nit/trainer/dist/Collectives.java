@@ -84,6 +84,26 @@ public interface Collectives extends AutoCloseable {
   }
 
   /**
+   * Begins what {@link #gather} does for one piece of every part; where there is a stream for it,
+   * beside the work that follows. The piece must not be touched until {@link #awaitSums}.
+   *
+   * @param piece 0..pieces-1
+   */
+  default void startGather(Tensor whole, Partition parts, int piece, int pieces)
+      throws IOException {
+    try (PointerScope scope = new PointerScope();
+        NoGradGuard guard = new NoGradGuard()) {
+      for (int rank = 0; rank < parts.parts(); rank++) {
+        long from = parts.piece(rank, piece, pieces);
+        long to = parts.piece(rank, piece + 1, pieces);
+        if (from < to) {
+          from(rank, List.of(whole.narrow(0, from, to - from)));
+        }
+      }
+    }
+  }
+
+  /**
    * Throws if a rank is known to be gone. A GPU's sums are worth nothing then, so whoever writes
    * what came of them asks first.
    */

@@ -359,6 +359,34 @@ public final class NcclCollectives implements Collectives {
     awaitSums();
   }
 
+  @Override
+  public void startGather(Tensor whole, Partition parts, int piece, int pieces) throws IOException {
+    openGathering();
+    group(
+        "a gathering",
+        compute -> {
+          Pointer values = values(whole);
+          int own = ranks().rank();
+          long sent = parts.piece(own, piece, pieces);
+          long count = parts.piece(own, piece + 1, pieces) - sent;
+          // Rank 0 of two sends while it receives; a broadcast each would take turns.
+          for (int peer = 0; peer < parts.parts(); peer++) {
+            long from = parts.piece(peer, piece, pieces);
+            long size = parts.piece(peer, piece + 1, pieces) - from;
+            if (peer != own && count > 0) {
+              checkNccl(
+                  nccl.ncclSend(at(values, sent), count, nccl.ncclFloat32, peer, gathering, stream),
+                  "a gathering");
+            }
+            if (peer != own && size > 0) {
+              checkNccl(
+                  nccl.ncclRecv(at(values, from), size, nccl.ncclFloat32, peer, gathering, stream),
+                  "a gathering");
+            }
+          }
+        });
+  }
+
   private void openGathering() throws IOException {
     requireOpen();
     if (gathering == null) {

@@ -146,7 +146,17 @@ class BucketedAllReduceTest {
                 long from = parts.from(rank);
                 gradient.narrow(0, from, parts.to(rank) - from).fill_(new Scalar((float) rank));
                 group.gather(gradient, parts);
-                return Weights.floats(gradient);
+                float[] gathered = Weights.floats(gradient);
+                gradient.zero_();
+                for (int piece = 0; piece < 7; piece++) {
+                  long begin = parts.piece(rank, piece, 7);
+                  long count = parts.piece(rank, piece + 1, 7) - begin;
+                  gradient.narrow(0, begin, count).fill_(new Scalar((float) rank));
+                  group.startGather(gradient, parts, piece, 7);
+                }
+                group.awaitSums();
+                assertArrayEquals(gathered, Weights.floats(gradient), "by pieces");
+                return gathered;
               }
             });
     float[] expected = new float[ELEMENTS];

@@ -69,6 +69,16 @@ public final class NcclWork {
         what + ": expected " + expected + ", found " + low + " to " + high);
   }
 
+  private static void requireGathered(Tensor whole, Partition parts, String what) {
+    for (int each = 0; each < parts.parts(); each++) {
+      long count = parts.to(each) - parts.from(each);
+      if (count > 0) {
+        Tensor part = whole.narrow(0, parts.from(each), count);
+        requireAll(part, each + 1f, what + " of " + parts.elements() + ", part " + each);
+      }
+    }
+  }
+
   private static void checkSums(NcclCollectives group, Device device) throws IOException {
     int rank = group.ranks().rank();
     int world = group.ranks().worldSize();
@@ -95,13 +105,16 @@ public final class NcclWork {
         long from = parts.from(rank);
         whole.narrow(0, from, parts.to(rank) - from).fill_(new Scalar(rank + 1f));
         group.gather(whole, parts);
-        for (int each = 0; each < world; each++) {
-          long count = parts.to(each) - parts.from(each);
-          if (count > 0) {
-            Tensor part = whole.narrow(0, parts.from(each), count);
-            requireAll(part, each + 1f, "gathering of " + elements + ", part " + each);
-          }
+        requireGathered(whole, parts, "gathering");
+        whole.zero_();
+        for (int piece = 0; piece < 3; piece++) {
+          long begin = parts.piece(rank, piece, 3);
+          long count = parts.piece(rank, piece + 1, 3) - begin;
+          whole.narrow(0, begin, count).fill_(new Scalar(rank + 1f));
+          group.startGather(whole, parts, piece, 3);
         }
+        group.awaitSums();
+        requireGathered(whole, parts, "gathering by pieces");
       }
       float[] odd = new float[1001];
       for (int i = 0; i < odd.length; i++) {
@@ -192,7 +205,7 @@ public final class NcclWork {
         System.out.printf(
             Locale.ROOT,
             "all-reduce of 1 GiB: %.1f ms, %.0f GB/s on the bus; %d products of %d: %.1f ms;"
-                + " both with buckets of 128 MiB: %.1f ms%n",
+                + " both with buckets of 64 MiB: %.1f ms%n",
             sum * 1e3,
             4.0 * GIB_OF_FLOATS * 2 * (world - 1) / world / sum / 1e9,
             PRODUCTS,
