@@ -369,7 +369,7 @@ public final class NcclCollectives implements Collectives {
           int own = ranks().rank();
           long sent = parts.piece(own, piece, pieces);
           long count = parts.piece(own, piece + 1, pieces) - sent;
-          // Rank 0 of two sends while it receives; a broadcast each would take turns.
+          // A rank sends while it receives; broadcasts, one a rank, would take turns.
           for (int peer = 0; peer < parts.parts(); peer++) {
             long from = parts.piece(peer, piece, pieces);
             long size = parts.piece(peer, piece + 1, pieces) - from;

@@ -7,12 +7,14 @@ import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import org.bytedeco.cuda.global.cublas;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch_cuda;
 
 /**
  * One rank of a group over NCCL, as a process: checks every collective and prints how fast they
@@ -172,6 +174,12 @@ public final class NcclWork {
     return (System.nanoTime() - start) / 1e9;
   }
 
+  private static void limitProducts(int multiprocessors) {
+    int status =
+        cublas.cublasSetSmCountTarget(torch_cuda.getCurrentCUDABlasHandle(), multiprocessors);
+    require(status == cublas.CUBLAS_STATUS_SUCCESS, "cublasSetSmCountTarget: status " + status);
+  }
+
   private static void measure(NcclCollectives group, Device device) throws IOException {
     int world = group.ranks().worldSize();
     try (PointerScope scope = new PointerScope()) {
@@ -200,18 +208,36 @@ public final class NcclWork {
           };
       double sum = seconds(device, () -> group.sum(List.of(gradient)));
       double alone = seconds(device, products);
+      group.takeTimes();
       double together = seconds(device, both);
+      Collectives.Times times = group.takeTimes().orElseThrow();
+      require(times.waited() >= 0 && times.busy() >= 0, "times of the sums: " + times);
+      int left = torch_cuda.getCurrentDeviceProperties().multiProcessorCount();
+      left -= group.multiprocessors();
+      limitProducts(left);
+      double fewer = seconds(device, products);
+      double apart = seconds(device, both);
+      limitProducts(0);
       if (group.ranks().leads()) {
         System.out.printf(
             Locale.ROOT,
+            "products on %d multiprocessors: %.1f ms, with the sums beside them %.1f ms%n",
+            left,
+            fewer * 1e3,
+            apart * 1e3);
+        System.out.printf(
+            Locale.ROOT,
             "all-reduce of 1 GiB: %.1f ms, %.0f GB/s on the bus; %d products of %d: %.1f ms;"
-                + " both with buckets of 64 MiB: %.1f ms%n",
+                + " both with buckets of 64 MiB: %.1f ms, of which %.1f ms waiting for sums that"
+                + " took %.1f ms%n",
             sum * 1e3,
             4.0 * GIB_OF_FLOATS * 2 * (world - 1) / world / sum / 1e9,
             PRODUCTS,
             SIDE,
             alone * 1e3,
-            together * 1e3);
+            together * 1e3,
+            times.waited() / 2 * 1e3, // of two runs
+            times.busy() / 2 * 1e3);
       }
     }
   }
