@@ -32,23 +32,84 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.ToDoubleFunction;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.bytedeco.pytorch.Device;
 
 /**
  * Whole training runs, as nit-train makes them, in 1, 2 or more processes that train together: the
  * loader's threads, draws, step, update and metrics, on packs of random latents. One row for each
- * run: tokens a second over the second half of its steps, beside those of the first row; the share
- * of the time that rank 0 waited for data; its GPU's memory; and how long the end took, which
- * writes a checkpoint and the result.
+ * run: tokens a second and milliseconds a step over the second half of its steps, beside the first
+ * row's tokens; the share of the time that a rank waited for data, at most; of every rank, in
+ * milliseconds a step, how long its GPU's own work stood still for the sums over ranks, and how
+ * long those took from begin to end (a rank that is ahead waits, and its sums take as long as the
+ * other one is behind); the GPU's memory; and how long the end took, which writes a checkpoint and
+ * the result.
  *
- * <p>Arguments: preset (xl), runs (1,2,2s: processes, s with a sharded optimizer), steps (60), step
- * (auto, fused, reference), device (cuda), tokens of a pack (16104: the mixed pack; else images of
- * 16x16), folder for the runs, deleted behind (the system's temporary one).
+ * <p>A run is a number of processes, then {@code s} for a sharded optimizer or {@code i} for
+ * processes that know nothing of each other, which is what they could reach at most; then {@code
+ * :N} for NIT_SUM_CTAS=N, multiprocessors that the sums take and products leave free.
+ *
+ * <p>Arguments: preset (xl), runs (1,2,2s), steps (60), step (auto, fused, reference), device
+ * (cuda), tokens of a pack (16104: the mixed pack; else images of 16x16), folder for the runs,
+ * deleted behind (the system's temporary one).
  */
 public final class RanksBenchmark {
   private static final Duration MEETING = Duration.ofMinutes(2);
 
   private RanksBenchmark() {}
+
+  /** How the processes of a run are started. */
+  private record Run(String name, int processes, boolean sharded, boolean apart, String ctas) {
+    static Run parse(String name) {
+      String[] parts = name.split(":", 2);
+      return new Run(
+          name,
+          Integer.parseInt(parts[0].replaceAll("[si]$", "")),
+          parts[0].endsWith("s"),
+          parts[0].endsWith("i"),
+          parts.length > 1 ? parts[1] : "");
+    }
+
+    /** Where a process writes. */
+    Path folder(Path run, int process) {
+      return process == 0 ? run : run.resolve("process-" + process);
+    }
+  }
+
+  /** What a process found over the second half of its steps; times in milliseconds a step. */
+  private record Row(
+      double tokensPerSecond,
+      double step,
+      double dataWait,
+      double sumWait,
+      double sumBusy,
+      double gib,
+      double end) {
+    void write(Path folder) throws IOException {
+      Files.writeString(
+          folder.resolve("row"),
+          String.format(
+              Locale.ROOT,
+              "%f %f %f %f %f %f %f",
+              tokensPerSecond,
+              step,
+              dataWait,
+              sumWait,
+              sumBusy,
+              gib,
+              end));
+    }
+
+    static Row read(Path folder) throws IOException {
+      double[] v =
+          Stream.of(Files.readString(folder.resolve("row")).split(" "))
+              .mapToDouble(Double::parseDouble)
+              .toArray();
+      return new Row(v[0], v[1], v[2], v[3], v[4], v[5], v[6]);
+    }
+  }
 
   /** Runs and prints a table; as a rank, one run. */
   public static void main(String[] args) throws Exception {
@@ -57,87 +118,107 @@ public final class RanksBenchmark {
       System.exit(0);
     }
     System.out.printf(
-        "%-6s %10s %7s %10s %10s %12s%n",
-        "run", "tokens/s", "times", "data wait", "peak GiB", "the end, s");
+        "%-7s %10s %7s %8s %10s %16s %16s %9s %11s%n",
+        "run",
+        "tokens/s",
+        "times",
+        "step, ms",
+        "data wait",
+        "sums' wait, ms",
+        "sums, ms",
+        "peak GiB",
+        "the end, s");
     double first = 0;
-    for (String run : argument(args, 1, "1,2,2s").split(",")) {
+    for (String name : argument(args, 1, "1,2,2s").split(",")) {
+      Run run = Run.parse(name);
       Path folder =
           Files.createTempDirectory(
               Path.of(argument(args, 6, System.getProperty("java.io.tmpdir"))), "nit-ranks-");
       try {
-        Optional<double[]> row = start(args, run, folder);
-        if (row.isEmpty()) {
-          System.out.println(run + ": failed");
+        List<Row> rows = start(args, run, folder);
+        if (rows.isEmpty()) {
+          System.out.println(name + ": failed");
           continue;
         }
-        double[] numbers = row.get();
-        first = first == 0 ? numbers[0] : first;
+        // Ranks that train together count all tokens, each of them.
+        double tokens =
+            run.apart
+                ? rows.stream().mapToDouble(Row::tokensPerSecond).sum()
+                : rows.get(0).tokensPerSecond;
+        first = first == 0 ? tokens : first;
         System.out.printf(
             Locale.ROOT,
-            "%-6s %10.0f %7.2f %9.2f%% %10.2f %12.1f%n",
-            run,
-            numbers[0],
-            numbers[0] / first,
-            100 * numbers[1],
-            numbers[2],
-            numbers[3]);
+            "%-7s %10.0f %7.3f %8s %9.2f%% %16s %16s %9.2f %11.1f%n",
+            name,
+            tokens,
+            tokens / first,
+            list(run.apart ? rows : rows.subList(0, 1), Row::step),
+            100 * rows.stream().mapToDouble(Row::dataWait).max().orElseThrow(),
+            list(rows, Row::sumWait),
+            list(rows, Row::sumBusy),
+            rows.stream().mapToDouble(Row::gib).max().orElseThrow(),
+            rows.get(0).end);
       } finally {
         FileTree.delete(folder);
       }
     }
   }
 
+  private static String list(List<Row> rows, ToDoubleFunction<Row> value) {
+    return rows.stream()
+        .map(row -> String.format(Locale.ROOT, "%.1f", value.applyAsDouble(row)))
+        .collect(Collectors.joining("/"));
+  }
+
   private static String argument(String[] args, int index, String otherwise) {
     return args.length > index ? args[index] : otherwise;
   }
 
-  /** The row of a run; empty if a rank failed. */
-  private static Optional<double[]> start(String[] args, String run, Path folder)
+  /** The processes' rows; empty if one failed. */
+  private static List<Row> start(String[] args, Run run, Path folder)
       throws IOException, InterruptedException {
-    int world = Integer.parseInt(run.replace("s", ""));
     int port;
     try (ServerSocket free = new ServerSocket(0)) {
       port = free.getLocalPort();
     }
-    List<Process> ranks = new ArrayList<>();
-    for (int rank = 0; rank < world; rank++) {
+    List<Process> processes = new ArrayList<>();
+    for (int process = 0; process < run.processes; process++) {
       List<String> command = new ArrayList<>();
       command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
       command.add("-Dorg.bytedeco.javacpp.maxphysicalbytes=0");
       command.add(RanksBenchmark.class.getName());
       for (int i = 0; i < 6; i++) {
         String[] defaults = {"xl", "", "60", "auto", "cuda", "16104"};
-        command.add(i == 1 ? run : argument(args, i, defaults[i]));
+        command.add(i == 1 ? run.name : argument(args, i, defaults[i]));
       }
-      command.add(folder.toString());
+      command.add(Files.createDirectories(run.folder(folder, process)).toString());
       ProcessBuilder builder = new ProcessBuilder(command).inheritIO();
       Map<String, String> environment = builder.environment();
       environment.put("CLASSPATH", System.getProperty("java.class.path"));
-      environment.put("RANK", Integer.toString(rank));
-      environment.put("LOCAL_RANK", Integer.toString(rank));
-      environment.put("WORLD_SIZE", Integer.toString(world));
+      environment.put("RANK", Integer.toString(run.apart ? 0 : process));
+      environment.put("LOCAL_RANK", Integer.toString(process));
+      environment.put("WORLD_SIZE", Integer.toString(run.apart ? 1 : run.processes));
       environment.put("MASTER_ADDR", "127.0.0.1");
       environment.put("MASTER_PORT", Integer.toString(port));
-      ranks.add(builder.start());
+      if (!run.ctas.isEmpty()) {
+        environment.put("NIT_SUM_CTAS", run.ctas);
+      }
+      processes.add(builder.start());
     }
     boolean good = true;
-    for (Process rank : ranks) {
-      good &= rank.waitFor() == 0;
+    for (Process process : processes) {
+      good &= process.waitFor() == 0;
     }
-    if (!good) {
-      return Optional.empty();
+    List<Row> rows = new ArrayList<>();
+    for (int process = 0; good && process < run.processes; process++) {
+      rows.add(Row.read(run.folder(folder, process)));
     }
-    String[] words = Files.readString(folder.resolve("row")).split(" ");
-    double[] row = new double[words.length];
-    for (int i = 0; i < row.length; i++) {
-      row[i] = Double.parseDouble(words[i]);
-    }
-    return Optional.of(row);
+    return rows;
   }
 
   private static void rank(String[] args) throws IOException {
     NitConfig config = NitConfig.preset(args[0]);
-    boolean sharded = args[1].endsWith("s");
+    boolean sharded = Run.parse(args[1]).sharded;
     long steps = Long.parseLong(args[2]);
     StepOptions how = new StepOptions(StepOptions.Path.parse(args[3]), false);
     Path folder = Path.of(args[6]);
@@ -162,23 +243,24 @@ public final class RanksBenchmark {
         Trainer trainer =
             new Trainer(
                 config, options, data, new RunFolder(folder), device, 2, group, sharded, how);
-        MetricsLog metrics = ranks.leads() ? MetricsLog.open(folder, 0) : MetricsLog.none()) {
+        MetricsLog metrics = MetricsLog.open(folder, 0)) {
       trainer.run(metrics, Optional.empty(), StopSignal.none(), true);
       long ended = System.currentTimeMillis();
       group.leave();
-      if (ranks.leads()) {
-        List<String> rows = Files.readAllLines(folder.resolve("metrics.jsonl"));
-        JsonNode last = new ObjectMapper().readTree(rows.get(rows.size() - 1));
-        String row =
-            String.format(
-                Locale.ROOT,
-                "%f %f %f %f",
-                last.get("tokens_per_second").asDouble(),
-                last.get("data_wait").asDouble(),
-                device.is_cuda() ? GpuMemory.peak() / 0x1p30 : 0,
-                ended / 1e3 - last.get("time").asDouble());
-        Files.writeString(folder.resolve("row"), row);
-      }
+      List<String> rows = Files.readAllLines(folder.resolve("metrics.jsonl"));
+      JsonNode last = new ObjectMapper().readTree(rows.get(rows.size() - 1));
+      double tokensPerSecond = last.get("tokens_per_second").asDouble();
+      int tokens = layout(Integer.parseInt(args[5])).tokens() * ranks.worldSize();
+      double step = 1e3 * tokens / tokensPerSecond;
+      new Row(
+              tokensPerSecond,
+              step,
+              last.get("data_wait").asDouble(),
+              step * last.path("sum_wait").asDouble(),
+              step * last.path("sum_busy").asDouble(),
+              device.is_cuda() ? GpuMemory.peak() / 0x1p30 : 0,
+              ended / 1e3 - last.get("time").asDouble())
+          .write(folder);
     }
   }
 

@@ -12,14 +12,22 @@ import org.bytedeco.pytorch.Tensor;
 
 /**
  * Sums a flat gradient over all ranks while the backward is still at work: ranges that are ready
- * are joined into buckets, and a bucket's sum begins when it is full. All ranks announce the same
- * ranges in the same order, as they run the same backward.
+ * are joined into buckets, and a bucket's sum begins when it is full. The last ones are smaller and
+ * smaller, as nothing is left that their sums could hide behind. All ranks announce the same ranges
+ * in the same order, as they run the same backward.
  *
  * <p>A step is {@link #ready} for every range, each element once, and {@link #finish}.
  */
 public final class BucketedAllReduce implements GradientReady {
-  /** Elements of a bucket: large enough for a link's full speed, small enough to begin early. */
-  public static final long BUCKET_ELEMENTS = 32L << 20;
+  /**
+   * Elements of a bucket, 64 MiB: large enough for a link's full speed, else as small as can be.
+   */
+  public static final long BUCKET_ELEMENTS = 16L << 20;
+
+  /**
+   * Near the end a bucket begins before it is full, with at least such a part of what is to come.
+   */
+  private static final int LAST_PARTS = 4;
 
   private final Tensor gradient;
   private final Collectives collectives;
@@ -27,6 +35,7 @@ public final class BucketedAllReduce implements GradientReady {
   private final TreeMap<Long, Long> bucket = new TreeMap<>(); // from -> to, apart from each other
   private final TreeMap<Long, Long> announced = new TreeMap<>(); // likewise, of the whole step
   private long inBucket;
+  private long toCome;
 
   /**
    * Sums of one gradient.
@@ -43,6 +52,7 @@ public final class BucketedAllReduce implements GradientReady {
     this.gradient = gradient;
     this.collectives = collectives;
     this.bucketElements = bucketElements;
+    toCome = gradient.numel();
   }
 
   /**
@@ -68,9 +78,11 @@ public final class BucketedAllReduce implements GradientReady {
     add(announced, fromElement, toElement);
     add(bucket, fromElement, toElement);
     inBucket += toElement - fromElement;
-    if (inBucket >= bucketElements) {
+    toCome -= toElement - fromElement;
+    boolean last = toCome > 0 && toCome < bucketElements && inBucket >= toCome / LAST_PARTS;
+    if (inBucket >= bucketElements || last) {
       try {
-        start();
+        start(List.of());
       } catch (IOException e) {
         throw new UncheckedIOException(e);
       }
@@ -97,10 +109,10 @@ public final class BucketedAllReduce implements GradientReady {
     ranges.put(first, last);
   }
 
-  private void start() throws IOException {
+  private void start(List<Tensor> more) throws IOException {
     try (PointerScope scope = new PointerScope();
         NoGradGuard guard = new NoGradGuard()) {
-      List<Tensor> parts = new ArrayList<>();
+      List<Tensor> parts = new ArrayList<>(more);
       bucket.forEach((from, to) -> parts.add(gradient.narrow(0, from, to - from)));
       bucket.clear();
       inBucket = 0;
@@ -109,10 +121,12 @@ public final class BucketedAllReduce implements GradientReady {
   }
 
   /**
-   * Begins the sums of all that is left, announced or not; what follows on the current stream sees
-   * the whole sum. The next step may begin.
+   * Begins the sums of all that is left, announced or not, and of a few numbers beside it; what
+   * follows on the current stream sees the whole sum. The next step may begin.
+   *
+   * @param more tensors of their own, likewise summed in place
    */
-  public void finish() throws IOException {
+  public void finish(List<Tensor> more) throws IOException {
     long at = 0;
     for (Map.Entry<Long, Long> range : announced.entrySet()) {
       if (at < range.getKey()) {
@@ -124,9 +138,15 @@ public final class BucketedAllReduce implements GradientReady {
       add(bucket, at, gradient.numel());
     }
     announced.clear();
-    if (!bucket.isEmpty()) {
-      start();
+    toCome = gradient.numel();
+    if (!bucket.isEmpty() || !more.isEmpty()) {
+      start(more);
     }
     collectives.awaitSums();
+  }
+
+  /** The same with nothing beside the gradient. */
+  public void finish() throws IOException {
+    finish(List.of());
   }
 }

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.time.Duration;
 import java.util.Collection;
 import java.util.List;
+import java.util.Optional;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.NoGradGuard;
@@ -18,8 +19,30 @@ import org.bytedeco.pytorch.Tensor;
  * current stream, and throws {@link RankLostException} when one of them is gone.
  */
 public interface Collectives extends AutoCloseable {
+  /**
+   * What the sums have cost a GPU.
+   *
+   * @param waited seconds in which its own work stood still for them
+   * @param busy seconds from the begin of each of them on the GPU to its end; it begins when this
+   *     rank has its values, so that the others' delay counts too
+   */
+  record Times(double waited, double busy) {}
+
   /** Who this process is. */
   Ranks ranks();
+
+  /** What is known by now and was not told before; empty where it is not measured. */
+  default Optional<Times> takeTimes() throws IOException {
+    return Optional.empty();
+  }
+
+  /**
+   * Multiprocessors of this rank's GPU that sums beside other work take at most; 0 if that is not
+   * known.
+   */
+  default int multiprocessors() {
+    return 0;
+  }
 
   /** Every tensor becomes the sum of all ranks' ones, in place. */
   default void sum(Collection<Tensor> tensors) throws IOException {
@@ -56,6 +79,26 @@ public interface Collectives extends AutoCloseable {
       for (int rank = 0; rank < parts.parts(); rank++) {
         long from = parts.from(rank);
         from(rank, List.of(whole.narrow(0, from, parts.to(rank) - from)));
+      }
+    }
+  }
+
+  /**
+   * Begins what {@link #gather} does for one piece of every part; where there is a stream for it,
+   * beside the work that follows. The piece must not be touched until {@link #awaitSums}.
+   *
+   * @param piece 0..pieces-1
+   */
+  default void startGather(Tensor whole, Partition parts, int piece, int pieces)
+      throws IOException {
+    try (PointerScope scope = new PointerScope();
+        NoGradGuard guard = new NoGradGuard()) {
+      for (int rank = 0; rank < parts.parts(); rank++) {
+        long from = parts.piece(rank, piece, pieces);
+        long to = parts.piece(rank, piece + 1, pieces);
+        if (from < to) {
+          from(rank, List.of(whole.narrow(0, from, to - from)));
+        }
       }
     }
   }

@@ -3,7 +3,8 @@ package io.nit.trainer.dist;
 /**
  * Told during a backward which part of the flat gradient is final, so that it can be summed over
  * the processes while the rest is computed. Parts come in backward order, from the last block to
- * the embedders, do not overlap and cover all elements once.
+ * the embedders and in each block from the MLP to the modulation, do not overlap and cover all
+ * elements once.
  */
 @FunctionalInterface
 public interface GradientReady {

@@ -3,6 +3,8 @@ package io.nit.trainer.dist;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.Collection;
+import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.ReentrantLock;
 import org.bytedeco.cuda.cudart.CUevent_st;
@@ -10,6 +12,7 @@ import org.bytedeco.cuda.cudart.CUstream_st;
 import org.bytedeco.cuda.global.cudart;
 import org.bytedeco.cuda.global.nccl;
 import org.bytedeco.cuda.nccl.ncclComm;
+import org.bytedeco.cuda.nccl.ncclConfig_t;
 import org.bytedeco.cuda.nccl.ncclUniqueId;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.IntPointer;
@@ -28,6 +31,10 @@ import org.slf4j.LoggerFactory;
  * the work that the current stream has meanwhile, and what follows {@link #awaitSums} waits for it
  * on the GPU. Plain numbers, and the id at which NCCL meets, go over {@link SocketCollectives}.
  *
+ * <p>Sums take few multiprocessors ({@link SumCtas}), which products beside them can leave free.
+ * What nothing runs beside, a gathering, goes over a communicator of its own that takes what NCCL
+ * likes.
+ *
  * <p>A kernel of NCCL waits without end for a rank that is gone. So a {@link Watchdog} looks on;
  * when a rank is lost it names it, aborts NCCL, which lets this process' own threads come to their
  * ends, and ends the process with code 1 if they do not within {@value #GRACE_SECONDS} seconds.
@@ -39,6 +46,8 @@ public final class NcclCollectives implements Collectives {
   private static final int GRACE_SECONDS = 20;
   private static final int LOCK_SECONDS = 5;
   private static final int FAILED = 1;
+  private static final int MAGIC = 0xcafebeef; // of a ncclConfig_t, as NCCL_CONFIG_INITIALIZER has
+  private static final int UNSAID = Integer.MIN_VALUE;
   private static final Duration SIGN_EVERY = Duration.ofSeconds(1);
   private static final Duration SILENCE = Duration.ofSeconds(40);
 
@@ -47,14 +56,19 @@ public final class NcclCollectives implements Collectives {
   private final ReentrantLock lock = new ReentrantLock();
   private Watchdog watchdog;
   private ncclComm comm; // null before and after its life; under the lock
+  private ncclComm gathering; // likewise, from the first gathering on
+  private int ctas; // bound of comm's multiprocessors, 0 for none
   private CUDAStream pooled; // owns the stream
   private CUstream_st stream;
   private CUevent_st before;
   private CUevent_st after;
+  private final StreamTimes waits = new StreamTimes(); // of the current stream, for this one
+  private final StreamTimes busy = new StreamTimes(); // of this one
   private boolean pending;
   private volatile RankLostException lost;
   private volatile boolean leaving;
   private volatile boolean closed;
+  private volatile boolean ended; // closed to the end
 
   private NcclCollectives(SocketCollectives control, Device device) {
     this.control = control;
@@ -96,21 +110,9 @@ public final class NcclCollectives implements Collectives {
 
   private void open(Ranks ranks) throws IOException {
     cuda(cudart.cudaSetDevice(device), "GPU " + device);
-    byte[] bytes = new byte[nccl.NCCL_UNIQUE_ID_BYTES];
+    ctas = agreedCtas(SumCtas.of(System.getenv()));
     try (PointerScope scope = new PointerScope()) {
-      ncclUniqueId id = new ncclUniqueId();
-      BytePointer raw = new BytePointer(id).capacity(bytes.length);
-      if (ranks.leads()) {
-        checkNccl(nccl.ncclGetUniqueId(id), "an id to meet at");
-        raw.get(bytes);
-      }
-      control.fromFirst(bytes);
-      raw.put(bytes);
-      ncclComm made = new ncclComm();
-      int result = nccl.ncclCommInitRank(made, ranks.worldSize(), id, ranks.rank());
-      throwIfLost();
-      checkNccl(result, "rank " + ranks.rank() + " on GPU " + device);
-      comm = made;
+      comm = join(ctas);
       before = event();
       after = event();
       pooled = torch_cuda.getStreamFromPool(true, device);
@@ -119,11 +121,56 @@ public final class NcclCollectives implements Collectives {
       IntPointer version = new IntPointer(1);
       nccl.ncclGetVersion(version);
       LOG.info(
-          "rank {} of {}: NCCL {} on GPU {}",
+          "rank {} of {}: NCCL {} on GPU {}, {} multiprocessors for sums beside a backward",
           ranks.rank(),
           ranks.worldSize(),
           version.get(),
-          device);
+          device,
+          ctas == 0 ? "any" : "at most " + ctas);
+    }
+  }
+
+  /** Rank 0's wish; without one a bound where all ranks are on one host, and none elsewhere. */
+  private int agreedCtas(OptionalInt wish) throws IOException {
+    boolean leads = ranks().leads();
+    double[] votes = {
+      ranks().rank() == ranks().localRank() ? 0 : 1,
+      leads && wish.isPresent() ? 1 : 0,
+      leads ? wish.orElse(0) : 0
+    };
+    control.sum(votes);
+    return votes[1] > 0 ? (int) votes[2] : votes[0] == 0 ? SumCtas.OF_A_HOST : 0;
+  }
+
+  /** Makes a communicator with all other ranks, which do the same. */
+  private ncclComm join(int most) throws IOException {
+    byte[] bytes = new byte[nccl.NCCL_UNIQUE_ID_BYTES];
+    try (PointerScope scope = new PointerScope()) {
+      ncclUniqueId id = new ncclUniqueId();
+      BytePointer raw = new BytePointer(id).capacity(bytes.length);
+      if (ranks().leads()) {
+        checkNccl(nccl.ncclGetUniqueId(id), "an id to meet at");
+        raw.get(bytes);
+      }
+      control.fromFirst(bytes);
+      raw.put(bytes);
+      ncclConfig_t config = new ncclConfig_t();
+      config
+          .size(config.sizeof())
+          .magic(MAGIC)
+          .version(nccl.NCCL_VERSION_CODE)
+          .blocking(UNSAID)
+          .cgaClusterSize(UNSAID)
+          .minCTAs(UNSAID)
+          .maxCTAs(most == 0 ? UNSAID : most)
+          .netName(null)
+          .splitShare(UNSAID);
+      ncclComm made = new ncclComm();
+      int result =
+          nccl.ncclCommInitRankConfig(made, ranks().worldSize(), id, ranks().rank(), config);
+      throwIfLost();
+      checkNccl(result, "rank " + ranks().rank() + " on GPU " + device);
+      return made;
     }
   }
 
@@ -140,6 +187,7 @@ public final class NcclCollectives implements Collectives {
     }
     lost = loss;
     LOG.error("{}", loss.getMessage());
+    endAnyhow(loss.getMessage());
     try {
       // Held for long only by a call that waits for the lost rank.
       if (lock.tryLock(LOCK_SECONDS, TimeUnit.SECONDS)) {
@@ -149,24 +197,50 @@ public final class NcclCollectives implements Collectives {
           lock.unlock();
         }
       }
-      TimeUnit.SECONDS.sleep(GRACE_SECONDS);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
-    if (closed) {
-      return; // it has come to its end by itself
-    }
-    LOG.error("ended, as this rank's work does not end by itself: {}", loss.getMessage());
-    Runtime.getRuntime().halt(FAILED);
   }
 
-  /** With the lock. */
+  /** Ends the process unless this is closed in time; NCCL's own end may not come either. */
+  private void endAnyhow(String why) {
+    Thread last =
+        new Thread(
+            () -> {
+              try {
+                TimeUnit.SECONDS.sleep(GRACE_SECONDS);
+              } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+              }
+              if (!ended) {
+                LOG.error("ended, as this rank's work does not end by itself: {}", why);
+                Runtime.getRuntime().halt(FAILED);
+              }
+            },
+            "rank-end");
+    last.setDaemon(true);
+    last.start();
+  }
+
+  /**
+   * With the lock. Both communicators as one group: each is told before one is waited for, since
+   * freeing what is one's waits for the GPU, and so for the other's kernels.
+   */
   private void abort() {
+    if (comm == null && gathering == null) {
+      return;
+    }
+    cudart.cudaSetDevice(device);
+    nccl.ncclGroupStart();
     if (comm != null) {
-      cudart.cudaSetDevice(device);
       nccl.ncclCommAbort(comm);
       comm = null;
     }
+    if (gathering != null) {
+      nccl.ncclCommAbort(gathering);
+      gathering = null;
+    }
+    nccl.ncclGroupEnd();
   }
 
   @Override
@@ -186,12 +260,14 @@ public final class NcclCollectives implements Collectives {
       CUstream_st compute = torch_cuda.getCurrentCUDAStream(device).stream();
       cuda(cudart.cudaEventRecord(before, compute), what);
       cuda(cudart.cudaStreamWaitEvent(stream, before, 0), what);
+      StreamTimes.Span span = busy.begin(stream);
       checkNccl(nccl.ncclGroupStart(), what);
       try {
         calls.make(compute);
       } finally {
         checkNccl(nccl.ncclGroupEnd(), what);
       }
+      busy.end(span, stream);
       pending = true;
     } finally {
       lock.unlock();
@@ -220,8 +296,10 @@ public final class NcclCollectives implements Collectives {
       requireOpen();
       if (pending) {
         CUstream_st compute = torch_cuda.getCurrentCUDAStream(device).stream();
+        StreamTimes.Span span = waits.begin(compute);
         cuda(cudart.cudaEventRecord(after, stream), "the end of a sum");
         cuda(cudart.cudaStreamWaitEvent(compute, after, 0), "the end of a sum");
+        waits.end(span, compute);
         pending = false;
       }
     } finally {
@@ -241,20 +319,21 @@ public final class NcclCollectives implements Collectives {
         "a broadcast",
         compute -> {
           for (Tensor tensor : tensors) {
-            broadcast(values(tensor), tensor.numel(), root);
+            broadcast(comm, values(tensor), tensor.numel(), root);
           }
         });
     awaitSums();
   }
 
-  private void broadcast(Pointer values, long count, int root) throws IOException {
+  private void broadcast(ncclComm over, Pointer values, long count, int root) throws IOException {
     checkNccl(
-        nccl.ncclBroadcast(values, values, count, nccl.ncclFloat32, root, comm, stream),
+        nccl.ncclBroadcast(values, values, count, nccl.ncclFloat32, root, over, stream),
         "a broadcast");
   }
 
   @Override
   public void gather(Tensor whole, Partition parts) throws IOException {
+    openGathering();
     group(
         "a gathering",
         compute -> {
@@ -267,17 +346,58 @@ public final class NcclCollectives implements Collectives {
                     values,
                     size,
                     nccl.ncclFloat32,
-                    comm,
+                    gathering,
                     stream),
                 "a gathering");
           }
           int last = parts.parts() - 1;
           long rest = parts.from(last) + size;
           if (rest < parts.elements()) {
-            broadcast(at(values, rest), parts.elements() - rest, last);
+            broadcast(gathering, at(values, rest), parts.elements() - rest, last);
           }
         });
     awaitSums();
+  }
+
+  @Override
+  public void startGather(Tensor whole, Partition parts, int piece, int pieces) throws IOException {
+    openGathering();
+    group(
+        "a gathering",
+        compute -> {
+          Pointer values = values(whole);
+          int own = ranks().rank();
+          long sent = parts.piece(own, piece, pieces);
+          long count = parts.piece(own, piece + 1, pieces) - sent;
+          // A rank sends while it receives; broadcasts, one a rank, would take turns.
+          for (int peer = 0; peer < parts.parts(); peer++) {
+            long from = parts.piece(peer, piece, pieces);
+            long size = parts.piece(peer, piece + 1, pieces) - from;
+            if (peer != own && count > 0) {
+              checkNccl(
+                  nccl.ncclSend(at(values, sent), count, nccl.ncclFloat32, peer, gathering, stream),
+                  "a gathering");
+            }
+            if (peer != own && size > 0) {
+              checkNccl(
+                  nccl.ncclRecv(at(values, from), size, nccl.ncclFloat32, peer, gathering, stream),
+                  "a gathering");
+            }
+          }
+        });
+  }
+
+  private void openGathering() throws IOException {
+    requireOpen();
+    if (gathering == null) {
+      ncclComm made = join(0); // without the lock, as it waits for the others
+      lock.lock();
+      try {
+        gathering = made;
+      } finally {
+        lock.unlock();
+      }
+    }
   }
 
   private static Pointer at(Pointer values, long element) {
@@ -293,6 +413,21 @@ public final class NcclCollectives implements Collectives {
           "collectives: expected a contiguous float32 tensor on GPU " + device);
     }
     return tensor.data_ptr();
+  }
+
+  @Override
+  public Optional<Times> takeTimes() throws IOException {
+    lock.lock();
+    try {
+      return Optional.of(new Times(waits.take(), busy.take()));
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  @Override
+  public int multiprocessors() {
+    return ctas;
   }
 
   @Override
@@ -354,13 +489,17 @@ public final class NcclCollectives implements Collectives {
       watchdog.close();
     }
     control.close();
+    if (!leaving) {
+      endAnyhow("NCCL's own end");
+    }
     lock.lock();
     try {
-      if (leaving && comm != null) {
-        nccl.ncclCommDestroy(comm);
-        comm = null;
+      if (leaving) {
+        destroy();
       }
       abort();
+      waits.close();
+      busy.close();
       if (before != null) {
         cudart.cudaEventDestroy(before);
         before = null;
@@ -375,6 +514,19 @@ public final class NcclCollectives implements Collectives {
       }
     } finally {
       lock.unlock();
+      ended = true;
+    }
+  }
+
+  /** With the lock, after all ranks have come to their ends. */
+  private void destroy() {
+    if (gathering != null) {
+      nccl.ncclCommDestroy(gathering);
+      gathering = null;
+    }
+    if (comm != null) {
+      nccl.ncclCommDestroy(comm);
+      comm = null;
     }
   }
 }

@@ -35,4 +35,14 @@ public record Partition(long elements, int parts) {
   public long to(int part) {
     return part == parts - 1 ? elements : (part + 1) * size();
   }
+
+  /**
+   * Where a piece of a part begins. All parts are cut alike, and pieces begin as parts do; behind
+   * the last piece is the part's end.
+   */
+  public long piece(int part, int piece, int pieces) {
+    return piece == pieces
+        ? to(part)
+        : from(part) + (to(part) - from(part)) / ALIGNMENT * piece / pieces * ALIGNMENT;
+  }
 }

@@ -7,6 +7,7 @@ import org.bytedeco.cuda.global.cudart;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch_cuda;
 
 /**
  * Products of bfloat16 with a float32 result, added to what is there or not: what libtorch's own
@@ -65,6 +66,21 @@ final class Cublas implements AutoCloseable {
               cublas.CUBLAS_COMPUTE_32F,
               cublas.CUBLAS_GEMM_DEFAULT),
           "cublasGemmEx");
+    }
+  }
+
+  /**
+   * Has products take so many multiprocessors at most, here and, on the calling thread, in
+   * libtorch's products without a bias.
+   *
+   * @param multiprocessors 0 for all
+   */
+  void limit(int multiprocessors) {
+    try (PointerScope scope = new PointerScope()) {
+      check(cublas.cublasSetSmCountTarget(context, multiprocessors), "cublasSetSmCountTarget");
+      check(
+          cublas.cublasSetSmCountTarget(torch_cuda.getCurrentCUDABlasHandle(), multiprocessors),
+          "cublasSetSmCountTarget of libtorch's");
     }
   }
 

@@ -29,6 +29,8 @@ public final class CudaOps implements FusedOps {
   private final Buffers scratch;
   private final long stream;
   private final boolean hopper; // whether our own attention runs
+  private final int multiprocessors;
+  private int spared;
   private final boolean padded; // whether FlashAttention keeps its sums as [B, H, longest]
   private final List<Tensor> generator; // seed and offset, without dropout of no meaning
   private final PointerScope owned;
@@ -48,6 +50,7 @@ public final class CudaOps implements FusedOps {
       hopper =
           torch_cuda.getCurrentDeviceProperties().major() == 9
               && torch_cuda.getCurrentDeviceProperties().minor() == 0;
+      multiprocessors = torch_cuda.getCurrentDeviceProperties().multiProcessorCount();
       List<Tensor> state = probe(device).state();
       padded = state.get(0).dim() == 3;
       generator = state.subList(1, 3);
@@ -69,6 +72,14 @@ public final class CudaOps implements FusedOps {
 
   private static long ceil(long count, int each) {
     return (count + each - 1) / each;
+  }
+
+  @Override
+  public void spare(int wanted) {
+    if (wanted != spared) {
+      products.limit(wanted == 0 ? 0 : Math.max(1, multiprocessors - wanted));
+      spared = wanted;
+    }
   }
 
   @Override

@@ -77,6 +77,8 @@ public final class FusedNit implements AutoCloseable {
   /** A block's parameters and where they begin in the flat tensor. */
   private record Block(
       long from,
+      long fromAttention,
+      long fromMlp,
       List<Linear> modulation,
       Linear qkv,
       Optional<QkNorm> norm,
@@ -215,6 +217,8 @@ public final class FusedNit implements AutoCloseable {
     boolean normed = config.qkNorm();
     return new Block(
         starts.get(name + "adaLN_modulation.1.weight"),
+        starts.get(name + "attn.qkv.weight"),
+        starts.get(name + "mlp.fc1.weight"),
         modulation,
         linear(name + "attn.qkv"),
         normed ? Optional.of(norm(rounded, name)) : Optional.empty(),
@@ -640,6 +644,8 @@ public final class FusedNit implements AutoCloseable {
           part(dm, 3),
           part(dm, 4));
       ops.weightGradient(wide, h, block.fc1.dWeight, accumulate);
+      long to = index + 1 < blocks.size() ? blocks.get(index + 1).from : finalFrom;
+      listener.ready(block.fromMlp, to);
 
       ops.gatedResidualBackward(
           dx, s.attention, m.part(2), pack, dBranch, part(dm, 2), block.proj.dBias, accumulate);
@@ -653,10 +659,10 @@ public final class FusedNit implements AutoCloseable {
       ops.adaLnBackward(
           s.x, dh, Optional.of(dx), m.part(0), m.part(1), pack, dx, h, part(dm, 0), part(dm, 1));
       ops.weightGradient(dQkv, h, block.qkv.dWeight, accumulate);
+      listener.ready(block.fromAttention, block.fromMlp);
 
       backwardModulation(m, block.modulation, dm);
-      long to = index + 1 < blocks.size() ? blocks.get(index + 1).from : finalFrom;
-      listener.ready(block.from, to);
+      listener.ready(block.from, block.fromAttention);
       s.release();
       saved[index] = null;
     }

@@ -13,6 +13,15 @@ import org.bytedeco.pytorch.Tensor;
  * apart.
  */
 public interface FusedOps extends AutoCloseable {
+  /**
+   * Has the gradients' products leave multiprocessors to work beside them, until told otherwise. A
+   * product is laid out for all that it may take, each with the same share; where others hold one,
+   * its share is computed after all the rest, and the product takes twice as long.
+   *
+   * @param multiprocessors how many; 0 for none
+   */
+  default void spare(int multiprocessors) {}
+
   /** {@code out = x·weightᵀ + bias}: x [N, in], weight [out, in], bias [out], out [N, out]. */
   void linear(Tensor x, Tensor weight, Tensor bias, Tensor out);
 

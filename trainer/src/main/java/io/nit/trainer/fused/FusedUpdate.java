@@ -20,11 +20,13 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * average and the weights' copy. A step whose loss or norm is not finite changes nothing; the
  * device finds that out by itself, and the host reads it when it likes.
  *
- * <p>An optimizer that keeps a part of the moments changes that part of the weights; the ranks then
- * gather the whole, and average and copy follow in passes of their own.
+ * <p>An optimizer that keeps a part of the moments changes that part of the weights, piece by
+ * piece, and a piece goes to the other ranks while the next one is changed. Average and copy of
+ * what comes from them follow in passes of their own.
  */
 public final class FusedUpdate {
   private static final double CLIP_EPS = 1e-6;
+  private static final int PIECES = 4;
 
   private final FlatParameters weights;
   private final Optional<FlatParameters> average;
@@ -103,46 +105,59 @@ public final class FusedUpdate {
       Optional<Tensor> averaged = average.map(a -> a.values().detach());
       try (PointerScope scope = new PointerScope()) {
         if (part.whole()) {
-          update(part, values, weights.gradients(), averaged, copy, scalars);
+          update(part, part.from(), part.to(), averaged, scalars);
         } else {
-          long from = part.from();
-          long count = part.to() - from;
-          update(
-              part,
-              values.narrow(0, from, count),
-              weights.gradients().narrow(0, from, count),
-              Optional.empty(),
-              Optional.empty(),
-              scalars);
-          int world = collectives.ranks().worldSize();
-          gather(values, new Partition(values.numel(), world));
-          averaged.ifPresent(a -> a.lerp_(values, towards.mul(good)));
-          copy.ifPresent(c -> c.copy_(values));
+          updatePart(part, averaged, scalars);
+          Tensor weight = towards.mul(good);
+          follow(0, part.from(), values, averaged, weight);
+          follow(part.to(), values.numel(), values, averaged, weight);
         }
       }
       return torch.stack(new TensorVector(norm, good));
     }
   }
 
-  private void gather(Tensor values, Partition parts) {
+  private void updatePart(AdamW.Part part, Optional<Tensor> averaged, Tensor scalars) {
+    Tensor values = weights.values().detach();
+    int rank = collectives.ranks().rank();
+    Partition parts = new Partition(values.numel(), collectives.ranks().worldSize());
     try {
-      collectives.gather(values, parts);
+      for (int piece = 0; piece < PIECES; piece++) {
+        long from = parts.piece(rank, piece, PIECES);
+        update(part, from, parts.piece(rank, piece + 1, PIECES), averaged, scalars);
+        collectives.startGather(values, parts, piece, PIECES);
+      }
+      collectives.awaitSums();
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
   }
 
+  /** Average and copy of elements {@code [from, to)}, which another rank has changed. */
+  private void follow(long from, long to, Tensor values, Optional<Tensor> averaged, Tensor weight) {
+    if (from < to) {
+      Tensor changed = values.narrow(0, from, to - from);
+      averaged.ifPresent(a -> a.narrow(0, from, to - from).lerp_(changed, weight));
+      copy.ifPresent(c -> c.narrow(0, from, to - from).copy_(changed));
+    }
+  }
+
+  /** Changes elements {@code [from, to)}, within the optimizer's part, with average and copy. */
   private void update(
-      AdamW.Part part,
-      Tensor values,
-      Tensor gradients,
-      Optional<Tensor> averaged,
-      Optional<Tensor> rounded,
-      Tensor scalars) {
+      AdamW.Part part, long from, long to, Optional<Tensor> averaged, Tensor scalars) {
+    if (from == to) {
+      return;
+    }
+    long count = to - from;
     AdamW.Options options = optimizer.options();
     ops.update(
         new FusedOps.UpdateTensors(
-            values, gradients, part.expAvg(), part.expAvgSq(), averaged, rounded),
+            weights.values().detach().narrow(0, from, count),
+            weights.gradients().narrow(0, from, count),
+            part.expAvg().narrow(0, from - part.from(), count),
+            part.expAvgSq().narrow(0, from - part.from(), count),
+            averaged.map(a -> a.narrow(0, from, count)),
+            copy.map(c -> c.narrow(0, from, count))),
         scalars,
         options.beta1(),
         options.beta2(),

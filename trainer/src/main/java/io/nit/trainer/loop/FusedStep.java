@@ -167,12 +167,14 @@ final class FusedStep implements AutoCloseable {
       for (int i = 0; i < packs.size(); i++) {
         StepPack pack = packs.get(i);
         boolean last = i == packs.size() - 1;
-        Tensor ofPack = backward(pack, tokens, i == 0, many && last ? sums : GradientReady.NOBODY);
+        boolean beside = many && last;
+        ops.spare(beside ? collectives.multiprocessors() : 0);
+        Tensor ofPack = backward(pack, tokens, i == 0, beside ? sums : GradientReady.NOBODY);
         losses = losses == null ? ofPack : losses.add_(ofPack);
       }
       if (many) {
-        sums.finish();
-        collectives.sum(List.of(losses));
+        ops.spare(0);
+        sums.finish(List.of(losses));
       }
       Tensor result =
           update.step(rate, options.clip(), options.emaDecay(step), losses.select(0, 0));

@@ -1,5 +1,6 @@
 package io.nit.trainer.loop;
 
+import io.nit.trainer.dist.Collectives;
 import io.nit.trainer.model.TrainingCost;
 import java.util.LinkedHashMap;
 import java.util.Locale;
@@ -18,6 +19,8 @@ final class Meter {
   private double gradNorm;
   private long tokens;
   private long waited;
+  private OptionalDouble sumWait = OptionalDouble.empty();
+  private OptionalDouble sumBusy = OptionalDouble.empty();
   private double flops;
   private final Optional<Gpu> gpu;
   private long since = System.nanoTime();
@@ -50,6 +53,12 @@ final class Meter {
   /** Counts time in which the steps waited for data. */
   void waited(long nanos) {
     waited += nanos;
+  }
+
+  /** Counts what the processes' sums have cost the device. */
+  void summed(Collectives.Times times) {
+    sumWait = OptionalDouble.of(sumWait.orElse(0) + times.waited());
+    sumBusy = OptionalDouble.of(sumBusy.orElse(0) + times.busy());
   }
 
   /** Whether no step was added since the last row. */
@@ -109,6 +118,9 @@ final class Meter {
     row.put("lr", rate);
     row.put("tokens_per_second", tokensPerSecond());
     row.put("data_wait", dataWait());
+    double seconds = (System.nanoTime() - since) / 1e9;
+    sumWait.ifPresent(waited -> row.put("sum_wait", waited / seconds));
+    sumBusy.ifPresent(busy -> row.put("sum_busy", busy / seconds));
     utilisation().ifPresent(share -> row.put("mfu", share));
     gpu.ifPresent(g -> row.put("memory_gib", g.memory.getAsLong() / 0x1p30));
     row.put("epoch", epoch);
@@ -117,6 +129,8 @@ final class Meter {
     loss = flow = projection = gradNorm = 0;
     tokens = 0;
     waited = 0;
+    sumWait = OptionalDouble.empty();
+    sumBusy = OptionalDouble.empty();
     flops = 0;
     since = System.nanoTime();
     return row;

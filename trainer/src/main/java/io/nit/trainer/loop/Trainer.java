@@ -352,6 +352,7 @@ public final class Trainer implements AutoCloseable {
         packs.forEach(StepPack::close);
       }
       meter.waited(loader.takeWaited());
+      collectives.takeTimes().ifPresent(meter::summed);
       for (StepPack pack : packs) {
         meter.computed(
             TrainingCost.flops(model.config(), pack.shard().layout(), model.hasProjector()));

@@ -13,7 +13,11 @@ import io.nit.core.safetensors.TensorSource;
 import io.nit.trainer.data.Pictures;
 import io.nit.trainer.dist.LocalRanks;
 import io.nit.trainer.dist.NcclWork;
+import java.io.File;
 import java.io.IOException;
+import java.net.URI;
+import java.net.URL;
+import java.net.URLClassLoader;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -97,10 +101,22 @@ class RanksGpuTest {
     command.add(main.getName());
     command.addAll(arguments);
     ProcessBuilder builder = new ProcessBuilder(command).directory(folder.toFile());
-    builder.environment().put("CLASSPATH", System.getProperty("java.class.path"));
+    builder.environment().put("CLASSPATH", classPath());
     builder.redirectErrorStream(true);
     builder.redirectOutput(ProcessBuilder.Redirect.appendTo(log.toFile()));
     return builder;
+  }
+
+  /** Also where a launcher's own class loader has the tests, as with {@code junit-console -cp}. */
+  private static String classPath() {
+    List<String> entries = new ArrayList<>();
+    if (RanksGpuTest.class.getClassLoader() instanceof URLClassLoader loader) {
+      for (URL url : loader.getURLs()) {
+        entries.add(Path.of(URI.create(url.toString())).toString());
+      }
+    }
+    entries.add(System.getProperty("java.class.path"));
+    return String.join(File.pathSeparator, entries);
   }
 
   private static ProcessBuilder train(String output, int steps, String... more) {

@@ -85,6 +85,29 @@ class BucketedAllReduceTest {
   }
 
   @Test
+  void theLastBucketsAreSmallerAndNumbersGoWithTheVeryLast() throws Exception {
+    Recorder recorder = new Recorder();
+    try (PointerScope scope = new PointerScope()) {
+      Tensor gradient = Weights.tensor(filled(1), CPU, ELEMENTS);
+      Tensor loss = Weights.tensor(new float[] {1, 2, 3}, CPU, 3);
+      BucketedAllReduce sums = new BucketedAllReduce(gradient, recorder, 400);
+      for (int step = 0; step < 2; step++) {
+        recorder.started.clear();
+        for (int to = ELEMENTS; to > 0; to -= 50) {
+          sums.ready(to - 50, to);
+        }
+        assertEquals(
+            List.of(400, 250, 100, 50, 50, 50, 50),
+            recorder.started.stream().map(sizes -> sizes.get(0)).toList());
+        sums.finish(List.of(loss));
+        assertEquals(List.of(3, 50), recorder.started.get(recorder.started.size() - 1));
+      }
+      assertArrayEquals(filled(4), Weights.floats(gradient), "every element once a step");
+      assertArrayEquals(new float[] {4, 8, 12}, Weights.floats(loss));
+    }
+  }
+
+  @Test
   void aRangeIsRefusedWhereItIsNoneOrComesAgain() {
     try (PointerScope scope = new PointerScope()) {
       Tensor gradient = Weights.tensor(filled(1), CPU, ELEMENTS);
@@ -123,7 +146,17 @@ class BucketedAllReduceTest {
                 long from = parts.from(rank);
                 gradient.narrow(0, from, parts.to(rank) - from).fill_(new Scalar((float) rank));
                 group.gather(gradient, parts);
-                return Weights.floats(gradient);
+                float[] gathered = Weights.floats(gradient);
+                gradient.zero_();
+                for (int piece = 0; piece < 7; piece++) {
+                  long begin = parts.piece(rank, piece, 7);
+                  long count = parts.piece(rank, piece + 1, 7) - begin;
+                  gradient.narrow(0, begin, count).fill_(new Scalar((float) rank));
+                  group.startGather(gradient, parts, piece, 7);
+                }
+                group.awaitSums();
+                assertArrayEquals(gathered, Weights.floats(gradient), "by pieces");
+                return gathered;
               }
             });
     float[] expected = new float[ELEMENTS];

@@ -7,12 +7,14 @@ import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import org.bytedeco.cuda.global.cublas;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch_cuda;
 
 /**
  * One rank of a group over NCCL, as a process: checks every collective and prints how fast they
@@ -69,6 +71,16 @@ public final class NcclWork {
         what + ": expected " + expected + ", found " + low + " to " + high);
   }
 
+  private static void requireGathered(Tensor whole, Partition parts, String what) {
+    for (int each = 0; each < parts.parts(); each++) {
+      long count = parts.to(each) - parts.from(each);
+      if (count > 0) {
+        Tensor part = whole.narrow(0, parts.from(each), count);
+        requireAll(part, each + 1f, what + " of " + parts.elements() + ", part " + each);
+      }
+    }
+  }
+
   private static void checkSums(NcclCollectives group, Device device) throws IOException {
     int rank = group.ranks().rank();
     int world = group.ranks().worldSize();
@@ -95,13 +107,16 @@ public final class NcclWork {
         long from = parts.from(rank);
         whole.narrow(0, from, parts.to(rank) - from).fill_(new Scalar(rank + 1f));
         group.gather(whole, parts);
-        for (int each = 0; each < world; each++) {
-          long count = parts.to(each) - parts.from(each);
-          if (count > 0) {
-            Tensor part = whole.narrow(0, parts.from(each), count);
-            requireAll(part, each + 1f, "gathering of " + elements + ", part " + each);
-          }
+        requireGathered(whole, parts, "gathering");
+        whole.zero_();
+        for (int piece = 0; piece < 3; piece++) {
+          long begin = parts.piece(rank, piece, 3);
+          long count = parts.piece(rank, piece + 1, 3) - begin;
+          whole.narrow(0, begin, count).fill_(new Scalar(rank + 1f));
+          group.startGather(whole, parts, piece, 3);
         }
+        group.awaitSums();
+        requireGathered(whole, parts, "gathering by pieces");
       }
       float[] odd = new float[1001];
       for (int i = 0; i < odd.length; i++) {
@@ -159,6 +174,12 @@ public final class NcclWork {
     return (System.nanoTime() - start) / 1e9;
   }
 
+  private static void limitProducts(int multiprocessors) {
+    int status =
+        cublas.cublasSetSmCountTarget(torch_cuda.getCurrentCUDABlasHandle(), multiprocessors);
+    require(status == cublas.CUBLAS_STATUS_SUCCESS, "cublasSetSmCountTarget: status " + status);
+  }
+
   private static void measure(NcclCollectives group, Device device) throws IOException {
     int world = group.ranks().worldSize();
     try (PointerScope scope = new PointerScope()) {
@@ -187,18 +208,36 @@ public final class NcclWork {
           };
       double sum = seconds(device, () -> group.sum(List.of(gradient)));
       double alone = seconds(device, products);
+      group.takeTimes();
       double together = seconds(device, both);
+      Collectives.Times times = group.takeTimes().orElseThrow();
+      require(times.waited() >= 0 && times.busy() >= 0, "times of the sums: " + times);
+      int left = torch_cuda.getCurrentDeviceProperties().multiProcessorCount();
+      left -= group.multiprocessors();
+      limitProducts(left);
+      double fewer = seconds(device, products);
+      double apart = seconds(device, both);
+      limitProducts(0);
       if (group.ranks().leads()) {
         System.out.printf(
             Locale.ROOT,
+            "products on %d multiprocessors: %.1f ms, with the sums beside them %.1f ms%n",
+            left,
+            fewer * 1e3,
+            apart * 1e3);
+        System.out.printf(
+            Locale.ROOT,
             "all-reduce of 1 GiB: %.1f ms, %.0f GB/s on the bus; %d products of %d: %.1f ms;"
-                + " both with buckets of 128 MiB: %.1f ms%n",
+                + " both with buckets of 64 MiB: %.1f ms, of which %.1f ms waiting for sums that"
+                + " took %.1f ms%n",
             sum * 1e3,
             4.0 * GIB_OF_FLOATS * 2 * (world - 1) / world / sum / 1e9,
             PRODUCTS,
             SIDE,
             alone * 1e3,
-            together * 1e3);
+            together * 1e3,
+            times.waited() / 2 * 1e3, // of two runs
+            times.busy() / 2 * 1e3);
       }
     }
   }

@@ -210,7 +210,7 @@ class FusedNitTest {
             parts.add(new long[] {from, to});
             reported.add(Weights.floats(flat.gradients().narrow(0, from, to - from)));
           });
-      assertEquals(5, parts.size());
+      assertEquals(1 + 3 * 3 + 1, parts.size(), "last norm, three parts of each block, embedders");
       long end = flat.gradients().numel();
       for (int i = 0; i < parts.size(); i++) {
         long[] part = parts.get(i);

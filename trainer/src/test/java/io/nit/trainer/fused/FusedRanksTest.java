@@ -86,8 +86,7 @@ class FusedRanksTest {
                   .total();
           loss = loss == null ? share : loss.add(share);
         }
-        sums.finish();
-        group.sum(List.of(loss));
+        sums.finish(List.of(loss));
         assertEquals(1, Weights.floats(update.step(1e-2, 0.1, 0.9, loss))[1]);
       }
       assertEquals(STEPS, optimizer.steps());

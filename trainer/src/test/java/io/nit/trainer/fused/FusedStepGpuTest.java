@@ -472,6 +472,31 @@ class FusedStepGpuTest {
   }
 
   @Test
+  void productsThatLeaveMultiprocessorsFreeAreAsExact() {
+    NitConfig config = config(1152, 16, 3).with(Map.of("encoder_depth", 2));
+    double[] loss = new double[1];
+    Verdict verdict = new Verdict();
+    try (FusedOps plain = new ReferenceOps()) {
+      Map<String, float[]> expected = stepGradients(config, plain, ScalarType.Float, false, loss);
+      Map<String, float[]> rounded = stepGradients(config, plain, ScalarType.BFloat16, false, loss);
+      for (int spared : new int[] {4, 24, 0}) {
+        ops.spare(spared);
+        Map<String, float[]> found = stepGradients(config, ops, ScalarType.BFloat16, false, loss);
+        expected.forEach(
+            (name, values) -> {
+              double ofPlain = Errors.relative(rounded.get(name), values);
+              double error = Errors.relative(found.get(name), values);
+              String what = name + " with " + spared + " left free";
+              verdict.add(what, error, ofPlain, Math.max(2 * ofPlain, FLOAT_SUMS));
+            });
+      }
+    } finally {
+      ops.spare(0);
+    }
+    verdict.check();
+  }
+
+  @Test
   void aLossCurveIsThatOfThePlainPath() {
     NitConfig config = config(384, 6, 4);
     PackLayout layout = PackLayout.of(new int[] {8, 5, 12, 16}, new int[] {8, 9, 7, 16});
