@@ -439,7 +439,8 @@ if torch.cuda.get_device_capability() == (9, 0):
         weight, bias = layer(1152, 1152, torch.bfloat16)
         x = torch.randn(8, 1152, device=DEVICE).to(torch.bfloat16)
         refused = [({"tileTokens": 32}, "tileTokens"), ({"split": 8, "shareWeight": 2}, "shareTokens <= 8"),
-                   ({"tileColumns": 72, "shareWeight": 2}, "multiple of 16"), ({"shareTokens": 4}, "shareWeight and shareTokens 1 or 2"),
+                   ({"tileColumns": 72, "shareWeight": 2}, "multiple of 16"),
+                   ({"shareTokens": 4}, "shareWeight and shareTokens 1 or 2"),
                    ({"tileTokens": 256, "tileColumns": 144}, "72, 96 or 128"),
                    ({"tileTokens": 128, "tileColumns": 144, "stages": 8}, "shared memory")]
         for cut, message in refused:
