@@ -140,11 +140,11 @@ extern "C"
         int32_t outFeatures;
         int32_t activation;
         int32_t type;
-        int32_t tileTokens;  /* of a block: 64 or 128 */
-        int32_t tileColumns; /* of a block: 72, 96, 112, 128 or 144 */
+        int32_t tileTokens;  /* of a block: 64, 128 or 256 */
+        int32_t tileColumns; /* of a block: 72, 96, 128, and for fewer than 256 tokens 144 or 192 */
         int32_t split;       /* blocks that share inFeatures: 1 .. 8 */
-        int32_t shareWeight; /* blocks of neighbouring tokens that are sent one copy of their weights: 1, 2 or 4 */
-        int32_t shareTokens; /* blocks of neighbouring columns that are sent one copy of their tokens: 1, 2 or 4 */
+        int32_t shareWeight; /* blocks of neighbouring tokens that are sent one copy of their weights: 1 or 2 */
+        int32_t shareTokens; /* blocks of neighbouring columns that are sent one copy of their tokens: 1 or 2 */
         int32_t stages;      /* buffers of 64 inFeatures: 2 .. 8, as many as fit */
     } NitLinearParams;
 

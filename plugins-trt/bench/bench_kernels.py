@@ -1,7 +1,7 @@
 """Times the kernels beside PyTorch's: python3 bench/bench_kernels.py LIBRARY [--only attention|elementwise|linear].
 
-Prints the tables of RESULTS.md. With --cuts FILE (and linear) every cut of the linear layers is timed too, at 128 and
-512 tokens; FILE gets all of them, as tab-separated values.
+Prints the tables of RESULTS.md. With --cuts FILE (and linear) the plausible cuts of the linear layers are timed too, in
+about a minute; FILE gets all of them, as tab-separated values, of which linear_table.py makes the library's table.
 
 Attention: FlashAttention-2 varlen (PyTorch's) and cuDNN (padded batch) in the same run; TFLOP/s counts the useful
 operations, 4 T S H d. Element-wise kernels: GB/s of the bytes that must move, against a copy of the same card. Answers
@@ -195,48 +195,94 @@ def linear_chain_rows():
         print(f"| {tokens} | {cells[0]:.1f} | {cells[1]:.1f} |", flush=True)
 
 
+CUT = ("tileTokens", "tileColumns", "split", "shareWeight", "shareTokens", "stages")
+SHARED = 227 * 1024
+
+
+def plausible_cuts(tokens, columns_in, columns_out):
+    """Cuts with as many stages as let two blocks, and one block, on a multiprocessor; pairs at most share."""
+    for tile_tokens, tile_columns in [(t, c) for t in (64, 128, 256) for c in (72, 96, 128, 144, 192)]:
+        if tile_tokens == 256 and tile_columns > 128 or tile_tokens >= 2 * tokens:
+            continue
+        tiles = -(-tokens // tile_tokens) * -(-columns_out // tile_columns)
+        stage = (tile_tokens + tile_columns) * 128
+        for split in range(1, 7):
+            if not 50 <= tiles * split <= 132 * 8 * (2 if split == 1 else 1):
+                continue
+            for share_weight, share_tokens in ((1, 1), (2, 1), (1, 2), (2, 2)):
+                shared = share_weight * share_tokens
+                if shared > 1 and shared * split > 4 or tile_columns % (8 * share_weight) != 0:
+                    continue
+                if share_weight > 1 and tokens <= tile_tokens:
+                    continue
+                for blocks in (2, 1):
+                    stages = min(8, (SHARED // blocks - 1024 * blocks) // stage)
+                    if stages >= 2:
+                        yield (tile_tokens, tile_columns, split, share_weight, share_tokens, stages)
+
+
 def linear_cuts(path):
-    """Times every cut; prints the best of each layer, and those of other numbers of stages."""
+    """Times the plausible cuts of each layer, then other numbers of stages of the best; prints what is fastest."""
+    rows = []
     with open(path, "w") as file:
-        file.write("tokens\tlayer\ttileTokens\ttileColumns\tsplit\tshareWeight\tshareTokens\tstages\tus\n")
-        for tokens in (128, 512):
+        file.write("tokens\tlayer\tinFeatures\toutFeatures\t" + "\t".join(CUT) + "\tus\n")
+        for tokens in (128, 256, 512, 1024, 2048):
             for name, columns_in, columns_out, gelu in XL_LAYERS:
                 sets = layer_sets(columns_in, columns_out)
                 x = torch.randn(tokens, columns_in, device=DEVICE).to(torch.bfloat16)
                 outs = [torch.empty(tokens, columns_out, device=DEVICE, dtype=torch.bfloat16) for _ in range(2)]
                 times = {}
 
-                def add(**cut):
-                    key = kernels.linear_plan(tokens, columns_in, columns_out, **cut)
+                def add(key, patient=False):
                     if key in times:
                         return
-                    cut = dict(zip(("tileTokens", "tileColumns", "split", "shareWeight", "shareTokens", "stages"), key))
-                    times[key] = 1e3 * milliseconds(
-                        [lambda i=i: kernels.linear(x, *sets[i], gelu, outs[i % 2], **cut) for i in range(BLOCKS)],
-                        BLOCKS)
-                    file.write(f"{tokens}\t{name}\t" + "\t".join(map(str, key)) + f"\t{times[key]:.3f}\n")
+                    cut = dict(zip(CUT, key))
+                    try:
+                        kernels.linear(x, *sets[0], gelu, outs[0], **cut)
+                        graph = torch.cuda.CUDAGraph()
+                        with torch.cuda.graph(graph):
+                            for i in range(BLOCKS):
+                                kernels.linear(x, *sets[i], gelu, outs[i % 2], **cut)
+                        graph.replay()
+                        us = 1e3 * median(graph.replay, 1) / BLOCKS
+                        if patient or not times or us < 2 * min(times.values()):
+                            us = 1e3 * median(graph.replay, 7) / BLOCKS
+                    except RuntimeError as error:
+                        print(f"  {tokens} tokens, {name}, {key}: {error}", file=sys.stderr)
+                        return
+                    times[key] = us
+                    file.write(f"{tokens}\t{name}\t{columns_in}\t{columns_out}\t" + "\t".join(map(str, key))
+                               + f"\t{us:.3f}\n")
 
                 chosen = kernels.linear_plan(tokens, columns_in, columns_out)
-                for tile_tokens in (64, 128):
-                    for tile_columns in (72, 96, 112, 128, 144):
-                        for split in range(1, 9):
-                            for share_weight in (1, 2, 4):
-                                for share_tokens in (1, 2, 4):
-                                    if split * share_weight * share_tokens <= 8:
-                                        add(tileTokens=tile_tokens, tileColumns=tile_columns, split=split,
-                                            shareWeight=share_weight, shareTokens=share_tokens)
-                for key in sorted(times, key=times.get)[:5]:
+                add(chosen, True)
+                for key in plausible_cuts(tokens, columns_in, columns_out):
+                    add(key)
+                best = []
+                for key in sorted(times, key=times.get):
+                    if key[:5] not in best and len(best) < 5:
+                        best.append(key[:5])
+                for key in best:
                     for stages in range(2, 9):
-                        if (key[0] + key[1]) * 128 * stages + 1024 <= 227 * 1024:
-                            add(tileTokens=key[0], tileColumns=key[1], split=key[2], shareWeight=key[3],
-                                shareTokens=key[4], stages=stages)
-                add()
+                        if (key[0] + key[1]) * 128 * stages + 1024 <= SHARED:
+                            add((*key, stages))
                 ranked = sorted(times, key=times.get)
-                print(f"\n{tokens} tokens, {name}: {len(ranked)} cuts (tile tokens, tile columns, split, share weight, "
-                      f"share tokens, stages); the library's choice {chosen}: {times[chosen]:.2f} us, place "
-                      f"{ranked.index(chosen) + 1}")
-                for key in ranked[:12]:
+                plain = 1e3 * milliseconds([lambda s=s: F.linear(x, *s) for s in sets], BLOCKS)
+                both = 1e3 * milliseconds(
+                    [lambda s=s: F.gelu(F.linear(x, *s), approximate="tanh") for s in sets], BLOCKS) if gelu else plain
+                shared = [key for key in ranked if key[3] * key[4] > 1]
+                rows.append(f"| {tokens} | {name} | {' '.join(map(str, ranked[0]))} | {times[ranked[0]]:.2f} "
+                            f"| {' '.join(map(str, shared[0]))}: {times[shared[0]]:.2f} " if shared else
+                            f"| {tokens} | {name} | {' '.join(map(str, ranked[0]))} | {times[ranked[0]]:.2f} | ")
+                rows[-1] += (f"| {' '.join(map(str, chosen))} | {times.get(chosen, float('nan')):.2f} | {plain:.2f} "
+                             f"| {both:.2f} |")
+                print(f"\n{tokens} tokens, {name}: the fastest of {len(ranked)} cuts ({', '.join(CUT)})")
+                for key in ranked[:8]:
                     print(f"  {key}: {times[key]:.2f} us", flush=True)
+                file.flush()
+    print("\n| tokens | layer | best cut | us | best with shares | the library's cut | us | F.linear, us | and GELU |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    print("\n".join(rows))
 
 
 ONLY = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else "attention elementwise linear"

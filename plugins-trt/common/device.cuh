@@ -188,6 +188,12 @@ NIT_DEVICE void storeVector(void* global, Vector16 const& vector)
     *static_cast<Vector16*>(global) = vector;
 }
 
+//! Stores eight bytes at once.
+NIT_DEVICE void storePair(void* global, uint32_t first, uint32_t second)
+{
+    *static_cast<uint2*>(global) = make_uint2(first, second);
+}
+
 //! Hides from the compiler what the vector was made of, so that it keeps these four registers and nothing derived.
 NIT_DEVICE void keepPacked(Vector16& vector)
 {

@@ -109,11 +109,25 @@ NIT_DEVICE void copyBoxToMany(uint32_t shared, TensorMap const* map, uint32_t ba
         : "memory");
 }
 
+//! Brings one box to the second-level cache, so that a later copy of it does not wait for memory.
+NIT_DEVICE void prefetchBox(TensorMap const* map, int c0, int c1)
+{
+    asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global.tile [%0, {%1, %2}];" ::"l"(map), "r"(c0), "r"(c1)
+                 : "memory");
+}
+
 //! Waits for all threads of the cluster; what they wrote to shared memory before is there for all after it.
 NIT_DEVICE void syncCluster()
 {
     __syncwarp(); // the barrier wants whole warps
     asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+//! Waits for all threads of the cluster, and orders no memory: stores to global memory need not have arrived.
+NIT_DEVICE void leaveCluster()
+{
+    __syncwarp();
+    asm volatile("barrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
 }
 
 //! Where a shared address of this block lies in block `rank` of the cluster, in the cluster's window of addresses.
@@ -124,10 +138,11 @@ NIT_DEVICE uint32_t inCluster(uint32_t shared, int rank)
     return address;
 }
 
-//! Arrives at a barrier of any block of the cluster; `barrier` is an address of inCluster.
+//! Arrives at a barrier of any block of the cluster; `barrier` is an address of inCluster. Orders what the matrix units
+//! have read, not ordinary stores of this thread for the other block: that would cost a fence of the cluster.
 NIT_DEVICE void barrierArriveInCluster(uint32_t barrier)
 {
-    asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(barrier) : "memory");
+    asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 
 //! `address` is one of inCluster.

@@ -7,18 +7,6 @@ namespace nit
 namespace
 {
 
-bool oneOf(int32_t value, int const* first, int const* end)
-{
-    for (; first != end; ++first)
-    {
-        if (value == *first)
-        {
-            return true;
-        }
-    }
-    return value == 0;
-}
-
 //! Sizes, types and what is forced of the cut; not the pointers.
 int checkLinear(NitLinearParams const& p)
 {
@@ -40,15 +28,13 @@ int checkLinear(NitLinearParams const& p)
     {
         return invalid("nitLinear: expected type NIT_BF16 (0) or NIT_FP16 (1), found %d", p.type);
     }
-    static constexpr int kShares[] = {1, 2, 4};
-    if (!oneOf(p.tileTokens, kLinearTileTokens, kLinearTileTokens + 2) ||
-        !oneOf(p.tileColumns, kLinearTileColumns, kLinearTileColumns + 5) ||
-        !oneOf(p.shareWeight, kShares, kShares + 3) || !oneOf(p.shareTokens, kShares, kShares + 3) || p.split < 0 ||
-        p.split > kLinearMaxCluster)
+    bool const shares = p.shareWeight >= 0 && p.shareWeight <= kLinearMaxShare && p.shareTokens >= 0 &&
+                        p.shareTokens <= kLinearMaxShare;
+    if (!linearHasTile(p.tileTokens, p.tileColumns) || !shares || p.split < 0 || p.split > kLinearMaxCluster)
     {
         return invalid(
-            "nitLinear: expected tileTokens 64 or 128, tileColumns 72, 96, 112, 128 or 144, split 1 to 8, shareWeight "
-            "and shareTokens 1, 2 or 4, or 0 for any of them, found %d, %d, %d, %d and %d",
+            "nitLinear: expected tileTokens 64 or 128 with tileColumns 72, 96, 128, 144 or 192, or 256 with 72, 96 or "
+            "128, split 1 to 8, shareWeight and shareTokens 1 or 2, or 0 for any of them, found %d, %d, %d, %d and %d",
             p.tileTokens, p.tileColumns, p.split, p.shareWeight, p.shareTokens);
     }
     return 0;
@@ -71,7 +57,12 @@ int planChecked(NitLinearParams& p)
             "and %d",
             static_cast<long long>(steps), p.split, p.shareWeight, p.shareTokens);
     }
-    int const bytes = linearSharedBytes(p.tileTokens, p.tileColumns, p.stages);
+    if (p.tileColumns % (8 * p.shareWeight) != 0)
+    {
+        return invalid(
+            "nitLinear: expected a multiple of 16 tileColumns where two blocks share weights, found %d", p.tileColumns);
+    }
+    int const bytes = linearSharedBytes(p);
     if (p.stages < 2 || p.stages > kLinearMaxStages || bytes > kLinearMaxShared)
     {
         return invalid(

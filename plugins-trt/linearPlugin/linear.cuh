@@ -1,18 +1,18 @@
 // A linear layer for few tokens on sm_90a: out [M, N] = activation(x [M, K] weight [N, K]^T + bias).
 //
-// A block computes a tile of 64 or 128 tokens and tileColumns out features over its part of K: one or two warpgroups of
-// 64 tokens multiply with wgmma, 64 of K a stage; the first thread also gives the bulk tensor copy engine its orders,
-// so that no warp takes registers for that alone. Blocks that belong together are one cluster:
+// A block computes a tile of tileTokens tokens and tileColumns out features over its part of K, 64 of K a stage. One
+// warp does nothing but order bulk tensor copies, as far ahead as the ring of stages lets it; one warpgroup for every
+// 64 tokens multiplies with wgmma and gives stages back. Blocks that belong together are one cluster:
 //  - `split` blocks have the same tile and a part of K each. Their sums meet in shared memory: every block adds up its
 //    share of the tile, always in the order of the parts, so that the result has the same bits in every run.
-//  - `shareWeight` blocks have the same weights and neighbouring tokens: one of them, in turn, copies a stage of
-//  weights
+//  - `shareWeight` blocks have the same weights and neighbouring tokens: each copies its piece of every stage's weights
 //    to all of them. With 512 tokens the second-level cache would otherwise send every weight four times, and what it
 //    can send is what the layer waits for.
 //  - `shareTokens` blocks have the same tokens and neighbouring out features: the same, with the tokens.
 //
-// Weights do not depend on the kernel before this one, so their first stages are under way before the wait for it. Two
-// blocks fit on a multiprocessor, so that this also holds when that kernel is such a layer itself.
+// Weights do not depend on the kernel before this one: those of the first stages are under way before the wait for it,
+// and the rest is on its way to the second-level cache. Where two blocks fit on a multiprocessor this also holds when
+// that kernel is such a layer itself.
 #pragma once
 
 #include "api/nitKernels.h"
@@ -23,7 +23,8 @@ namespace nit
 {
 
 //! Passed by value: the copy engine reads the maps where the parameters are. Boxes are kLinearDepth columns of
-//! tileTokens rows of x and of tileColumns rows of the weight. p has no field that is 0 for "choose".
+//! tileTokens / shareTokens rows of x and of tileColumns / shareWeight rows of the weight. p has no field that is 0 for
+//! "choose".
 struct LinearLaunch
 {
     TensorMap x;
@@ -39,6 +40,7 @@ struct LinearPlace
     int part;   //!< of K
     int row;    //!< among the blocks that share weights
     int column; //!< among the blocks that share tokens
+    int rowCluster;
     int firstToken;
     int firstColumn;
     int firstStep; //!< of K
@@ -57,7 +59,8 @@ NIT_DEVICE LinearPlace linearPlace(LinearLaunch const& launch, int tileTokens, i
     place.row = place.rank / p.split % p.shareWeight;
     place.column = place.rank / p.split / p.shareWeight;
     // Clusters of the same weights follow each other.
-    place.firstToken = (cluster % cut.rowClusters * p.shareWeight + place.row) * tileTokens;
+    place.rowCluster = cluster % cut.rowClusters;
+    place.firstToken = (place.rowCluster * p.shareWeight + place.row) * tileTokens;
     place.firstColumn = (cluster / cut.rowClusters * p.shareTokens + place.column) * tileColumns;
     place.firstStep = cut.depthSteps * place.part / p.split;
     place.steps = cut.depthSteps * (place.part + 1) / p.split - place.firstStep;
@@ -91,11 +94,19 @@ struct LinearLayout
     static constexpr int kRows = kConsumers * 64;
     static constexpr int kTokenBytes = kRows * 128;
     static constexpr int kStage = linearStageBytes(kRows, kColumns);
-    static constexpr int kThreads = kConsumers * 128;
+    static constexpr int kMultiplying = kConsumers * 128; //!< threads; the one that copies comes after them
+    //! With a whole warpgroup after them, which gives its registers to those that multiply: two such blocks would not
+    //! fit on a multiprocessor otherwise.
+    static constexpr bool kReallocates = kConsumers == 2 && kColumns == 144;
+    static constexpr int kThreads = kMultiplying + (kReallocates ? 128 : 32);
+    //! A product of all columns wants more registers than there are before they change hands: it is made in two.
+    static constexpr int kProductColumns = kReallocates ? kColumns / 2 : kColumns;
+    //! What the registers allow, so that the compiler leaves it possible.
+    static constexpr int kBlocks = linearBlocksByRegisters(kRows, kColumns);
     static constexpr int kPitch = linearPitch(kColumns);
 
     static_assert(kStage % 1024 == 0, "swizzle atoms");
-    static_assert(kLinearBiasStart + kColumns * 2 <= kLinearTileStart, "room for the bias");
+    static_assert(16 * kLinearMaxStages <= kLinearTileStart, "room for the barriers");
     static_assert(kColumns % 8 == 0, "whole vectors");
 
     NIT_DEVICE static uint32_t full(uint32_t shared, int stage)
@@ -105,11 +116,6 @@ struct LinearLayout
     NIT_DEVICE static uint32_t empty(uint32_t shared, int stage)
     {
         return shared + 8 * (kLinearMaxStages + stage);
-    }
-    //! Eight values of the bias.
-    NIT_DEVICE static uint32_t bias(uint32_t shared, int chunk)
-    {
-        return shared + kLinearBiasStart + 16 * chunk;
     }
     NIT_DEVICE static uint32_t tokens(uint32_t shared, int stage)
     {
@@ -121,154 +127,153 @@ struct LinearLayout
     }
 };
 
-//! What the block's first thread does: it orders the copies of this block, and of those that share its operands.
-template <int kConsumers, int kColumns>
-class LinearCopies
+//! What one block copies of an operand: its piece of the tile's rows, to all blocks that share them.
+struct LinearPiece
 {
-public:
-    using Layout = LinearLayout<kConsumers, kColumns>;
+    TensorMap const* map;
+    int row;         //!< of the tensor
+    uint32_t offset; //!< of the piece in the tile
+    unsigned blocks; //!< of the cluster, a bit each; 0: this one alone
 
-    NIT_DEVICE LinearCopies(LinearLaunch const& launch, LinearPlace const& place, uint32_t shared)
-        : mLaunch(launch), mPlace(place), mShared(shared)
+    //! The blocks are those of rank first, first + stride, ...
+    NIT_DEVICE LinearPiece(
+        TensorMap const* map_, int tileRow, int tileRows, int mine, int shares, int first, int stride)
+        : map(map_), row(tileRow + mine * (tileRows / shares)),
+          offset(static_cast<uint32_t>(mine * (tileRows / shares) * 128)), blocks(0)
     {
-    }
-
-    //! The stage's barrier waits for both operands, whoever copies them.
-    NIT_DEVICE void expect(int stage) const
-    {
-        barrierArriveExpect(Layout::full(mShared, stage), Layout::kStage);
-    }
-
-    NIT_DEVICE void weights(int step, int stage) const
-    {
-        NitLinearParams const& p = mLaunch.p;
-        copy(
-            &mLaunch.weight, Layout::weights(mShared, stage), step, stage, mPlace.firstColumn, mPlace.row,
-            p.shareWeight, mPlace.part + p.split * p.shareWeight * mPlace.column, p.split);
-    }
-
-    NIT_DEVICE void tokens(int step, int stage) const
-    {
-        NitLinearParams const& p = mLaunch.p;
-        copy(
-            &mLaunch.x, Layout::tokens(mShared, stage), step, stage, mPlace.firstToken, mPlace.column, p.shareTokens,
-            mPlace.part + p.split * mPlace.row, p.split * p.shareWeight);
-    }
-
-private:
-    //! Copies a box if this is the step's block among the `shares` that are sent it: those of rank first, first +
-    //! stride, ...
-    NIT_DEVICE void copy(
-        TensorMap const* map, uint32_t target, int step, int stage, int row, int mine, int shares, int first,
-        int stride) const
-    {
-        int const depth = (mPlace.firstStep + step) * kLinearDepth;
-        uint32_t const barrier = Layout::full(mShared, stage);
-        if (shares == 1)
+        for (int i = 0; shares > 1 && i < shares; ++i)
         {
-            copyBox(target, map, barrier, depth, row);
-        }
-        else if (step % shares == mine)
-        {
-            unsigned blocks = 0;
-            for (int i = 0; i < shares; ++i)
-            {
-                blocks |= 1u << (first + stride * i);
-            }
-            copyBoxToMany(target, map, barrier, depth, row, blocks);
+            blocks |= 1u << (first + stride * i);
         }
     }
 
-    LinearLaunch const& mLaunch;
-    LinearPlace const& mPlace;
-    uint32_t mShared;
+    NIT_DEVICE void copy(uint32_t tile, uint32_t barrier, int step) const
+    {
+        if (blocks == 0)
+        {
+            copyBox(tile + offset, map, barrier, step * kLinearDepth, row);
+        }
+        else
+        {
+            copyBoxToMany(tile + offset, map, barrier, step * kLinearDepth, row, blocks);
+        }
+    }
 };
 
-//! A warpgroup's sums [64, kColumns] over the block's part of K.
+//! One thread orders all of the block's copies.
+template <int kConsumers, int kColumns>
+NIT_DEVICE void copyLinear(LinearLaunch const& launch, LinearPlace const& place, uint32_t shared)
+{
+    using Layout = LinearLayout<kConsumers, kColumns>;
+    NitLinearParams const& p = launch.p;
+    LinearPiece const weights(
+        &launch.weight, place.firstColumn, kColumns, place.row, p.shareWeight,
+        place.part + p.split * p.shareWeight * place.column, p.split);
+    LinearPiece const tokens(
+        &launch.x, place.firstToken, Layout::kRows, place.column, p.shareTokens, place.part + p.split * place.row,
+        p.split * p.shareWeight);
+    int const ready = place.steps < p.stages ? place.steps : p.stages;
+#pragma unroll 1
+    for (int step = 0; step < ready; ++step)
+    {
+        // The stage waits for both operands, whoever copies them. A copy from another block may arrive before it is
+        // expected: the phase does not end without this block's own arrival.
+        barrierArriveExpect(Layout::full(shared, step), Layout::kStage);
+        weights.copy(Layout::weights(shared, step), Layout::full(shared, step), place.firstStep + step);
+    }
+    // The blocks of other tokens bring other steps.
+    int const rows = launch.cut.rowClusters;
+#pragma unroll 1
+    for (int step = ready + (place.rowCluster + rows - ready % rows) % rows; step < place.steps; step += rows)
+    {
+        prefetchBox(weights.map, (place.firstStep + step) * kLinearDepth, weights.row);
+    }
+    waitForPrerequisites(); // x is the result of the kernel before
+#pragma unroll 1
+    for (int step = 0; step < ready; ++step)
+    {
+        tokens.copy(Layout::tokens(shared, step), Layout::full(shared, step), place.firstStep + step);
+    }
+    LinearRing ring(p.stages);
+#pragma unroll 1
+    for (int step = ready; step < place.steps; ++step)
+    {
+        barrierWait(Layout::empty(shared, ring.stage), ring.parity);
+        uint32_t const full = Layout::full(shared, ring.stage);
+        barrierArriveExpect(full, Layout::kStage);
+        weights.copy(Layout::weights(shared, ring.stage), full, place.firstStep + step);
+        tokens.copy(Layout::tokens(shared, ring.stage), full, place.firstStep + step);
+        ring.advance();
+    }
+}
+
+//! Where this lane tells that a stage is free: lanes 0 .. shareWeight + shareTokens - 2 have a block each that copies
+//! to this one. Returns 0 for the others.
+NIT_DEVICE uint32_t linearRelease(LinearLaunch const& launch, LinearPlace const& place, uint32_t firstEmpty, int lane)
+{
+    NitLinearParams const& p = launch.p;
+    if (lane >= p.shareWeight + p.shareTokens - 1)
+    {
+        return 0;
+    }
+    int row = lane;
+    int column = place.column;
+    if (lane >= p.shareWeight)
+    {
+        row = place.row;
+        column = lane - p.shareWeight;
+        column += column >= place.column ? 1 : 0;
+    }
+    return inCluster(firstEmpty, place.part + p.split * (row + p.shareWeight * column));
+}
+
+//! Adds a warpgroup's products [64, kColumns] over the block's part of K to the sums.
 template <typename T, int kConsumers, int kColumns>
 NIT_DEVICE void multiplyLinear(
     LinearLaunch const& launch, LinearPlace const& place, uint32_t shared, int consumer, float (&sums)[kColumns / 2])
 {
     using Layout = LinearLayout<kConsumers, kColumns>;
     NitLinearParams const& p = launch.p;
-    LinearCopies<kConsumers, kColumns> const copies(launch, place, shared);
-    if (threadIndex() == 0)
-    {
-        int const ready = place.steps < p.stages ? place.steps : p.stages;
-#pragma unroll 1
-        for (int step = 0; step < ready; ++step)
-        {
-            copies.expect(step);
-            copies.weights(step, step);
-        }
-        waitForPrerequisites(); // x is the result of the kernel before
-#pragma unroll 1
-        for (int step = 0; step < ready; ++step)
-        {
-            copies.tokens(step, step);
-        }
-    }
-    syncWarp();
-
-    // A lane for each block that may send copies here, and so must know when a buffer is free. With both operands
-    // shared those of other rows and columns must know too: else a block could be a round ahead of one that it hears
-    // nothing of, and be counted in its place.
-    int const lane = static_cast<int>(threadIndex()) % 32;
-    bool const releases = lane < p.shareWeight * p.shareTokens;
     bool const alone = launch.cut.clusterBlocks == p.split;
+    int const lane = static_cast<int>(threadIndex()) % 32;
     uint32_t const firstEmpty = Layout::empty(shared, 0);
-    uint32_t const target = alone || !releases ? firstEmpty : inCluster(firstEmpty, place.part + p.split * lane);
-
-#pragma unroll
-    for (int i = 0; i < kColumns / 2; ++i)
-    {
-        sums[i] = 0.0f;
-    }
+    uint32_t const target = alone ? (lane == 0 ? firstEmpty : 0) : linearRelease(launch, place, firstEmpty, lane);
     LinearRing ring(p.stages);
     LinearRing last = ring;
+    holdRegisters(sums);
 #pragma unroll 1
     for (int step = 0; step < place.steps; ++step)
     {
         barrierWait(Layout::full(shared, ring.stage), ring.parity);
         uint32_t const tokens = Layout::tokens(shared, ring.stage) + consumer * 64 * 128;
         uint32_t const weights = Layout::weights(shared, ring.stage);
-        holdRegisters(sums);
         wgmmaFence();
 #pragma unroll
         for (int k = 0; k < kLinearDepth / 16; ++k)
         {
-            wgmmaShared<T, kColumns>(
-                sums, matrixDescriptor(tokens + k * 32, 16, 1024, Swizzle::k128Bytes),
-                matrixDescriptor(weights + k * 32, 16, 1024, Swizzle::k128Bytes), 1);
+#pragma unroll
+            for (int column = 0; column < kColumns; column += Layout::kProductColumns)
+            {
+                wgmmaShared<T, Layout::kProductColumns>(
+                    reinterpret_cast<float(&)[Layout::kProductColumns / 2]>(sums[column / 2]),
+                    matrixDescriptor(tokens + k * 32, 16, 1024, Swizzle::k128Bytes),
+                    matrixDescriptor(weights + column * 128 + k * 32, 16, 1024, Swizzle::k128Bytes), 1);
+            }
         }
         wgmmaCommit();
         wgmmaWait<1>();
-        holdRegisters(sums);
-        int const next = step - 1 + p.stages; // takes the buffer of the step before, whose products are over
-        if (step > 0 && next < place.steps)
+        // The products of the step before are over. Nobody waits for a stage that is not filled again.
+        if (target != 0 && step > 0 && step - 1 + p.stages < place.steps)
         {
-            if (releases)
+            uint32_t const empty = target + 8 * last.stage;
+            if (alone)
             {
-                uint32_t const empty = target + 8 * last.stage;
-                if (alone)
-                {
-                    barrierArrive(empty);
-                }
-                else
-                {
-                    barrierArriveInCluster(empty);
-                }
+                barrierArrive(empty);
             }
-            if (threadIndex() == 0)
+            else
             {
-                // A copy from another block may arrive before this one expects it: the phase does not end without this
-                // block's own arrival.
-                barrierWait(Layout::empty(shared, last.stage), last.parity);
-                copies.expect(last.stage);
-                copies.weights(next, last.stage);
-                copies.tokens(next, last.stage);
+                barrierArriveInCluster(empty);
             }
-            syncWarp();
         }
         last = ring;
         ring.advance();
@@ -285,9 +290,95 @@ NIT_DEVICE float geluTanh(float x)
     return x * reciprocalFast(1.0f + exp2Fast(kMinusTwoLog2ERoot * u)); // 1 / infinity is 0
 }
 
+//! Begins the sums with the bias, in the first part of K only: it is there long before the first tiles are.
+template <typename T, int kColumns>
+NIT_DEVICE void beginSums(LinearLaunch const& launch, LinearPlace const& place, float (&sums)[kColumns / 2])
+{
+    T const* const bias = static_cast<T const*>(launch.p.bias);
+    int const first = place.firstColumn + static_cast<int>(threadIndex()) % 4 * 2;
+#pragma unroll
+    for (int chunk = 0; chunk < kColumns / 8; ++chunk)
+    {
+        int const column = first + chunk * 8;
+        uint32_t pair = 0;
+        if (bias != nullptr && place.part == 0 && column < launch.p.outFeatures)
+        {
+            pair = *reinterpret_cast<uint32_t const*>(bias + column);
+        }
+        sums[chunk * 4] = sums[chunk * 4 + 2] = lower<T>(pair);
+        sums[chunk * 4 + 1] = sums[chunk * 4 + 3] = upper<T>(pair);
+    }
+}
+
+//! Writes a warpgroup's results from its registers. Neighbouring lanes exchange halves of two groups of 8 columns, so
+//! that each has 8 bytes and four of them a row's 32.
+template <typename T, int kColumns>
+NIT_DEVICE void writeSums(LinearLaunch const& launch, LinearPlace const& place, float (&sums)[kColumns / 2])
+{
+    NitLinearParams const& p = launch.p;
+    constexpr int kChunks = kColumns / 8;
+    if (p.activation == NIT_ACTIVATION_GELU_TANH)
+    {
+#pragma unroll
+        for (int i = 0; i < kColumns / 2; ++i)
+        {
+            sums[i] = geluTanh(sums[i]);
+        }
+    }
+    int const lane = static_cast<int>(threadIndex()) % 32;
+    bool const odd = lane % 2 != 0;
+    int const row = static_cast<int>(threadIndex()) / 32 * 16 + lane / 4;
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+    {
+        int64_t const token = place.firstToken + row + half * 8;
+        bool const inside = token < p.tokens;
+        T* const out = static_cast<T*>(p.out) + token * p.outFeatures;
+#pragma unroll
+        for (int chunk = 0; chunk < kChunks; chunk += 2)
+        {
+            uint32_t const a = pack<T>(sums[chunk * 4 + half * 2], sums[chunk * 4 + half * 2 + 1]);
+            if (chunk + 1 < kChunks)
+            {
+                uint32_t const b = pack<T>(sums[chunk * 4 + 4 + half * 2], sums[chunk * 4 + 4 + half * 2 + 1]);
+                uint32_t const got = shuffleXor(odd ? a : b, 1);
+                int const column = place.firstColumn + (chunk + lane % 2) * 8 + lane % 4 / 2 * 4;
+                if (inside && column < p.outFeatures)
+                {
+                    storePair(out + column, odd ? got : a, odd ? b : got);
+                }
+            }
+            else
+            {
+                int const column = place.firstColumn + chunk * 8 + lane % 4 * 2;
+                if (inside && column < p.outFeatures)
+                {
+                    *reinterpret_cast<uint32_t*>(out + column) = a;
+                }
+            }
+        }
+    }
+}
+
+//! Lays a warpgroup's sums out in shared memory, where the tiles were.
+template <int kConsumers, int kColumns>
+NIT_DEVICE void storeSums(uint32_t shared, float const (&sums)[kColumns / 2])
+{
+    using Layout = LinearLayout<kConsumers, kColumns>;
+    int const lane = static_cast<int>(threadIndex()) % 32;
+    int const row = static_cast<int>(threadIndex()) / 32 * 16 + lane / 4;
+    uint32_t const target = shared + kLinearTileStart + static_cast<uint32_t>(row * Layout::kPitch + lane % 4 * 2) * 4;
+#pragma unroll
+    for (int i = 0; i < kColumns / 2; i += 4)
+    {
+        storeShared8(target + i * 8, floatBits(sums[i]), floatBits(sums[i + 1]));
+        storeShared8(target + i * 8 + Layout::kPitch * 32, floatBits(sums[i + 2]), floatBits(sums[i + 3]));
+    }
+}
+
 //! Adds the parts' sums of this block's share of the tile, in the order of the parts, and writes the result.
 template <typename T, int kConsumers, int kColumns>
-NIT_DEVICE void writeLinear(LinearLaunch const& launch, LinearPlace const& place, uint32_t shared)
+NIT_DEVICE void writeParts(LinearLaunch const& launch, LinearPlace const& place, uint32_t shared)
 {
     using Layout = LinearLayout<kConsumers, kColumns>;
     NitLinearParams const& p = launch.p;
@@ -300,8 +391,8 @@ NIT_DEVICE void writeLinear(LinearLaunch const& launch, LinearPlace const& place
         parts[part] = part < p.split && part != place.part ? inCluster(mine, place.rank - place.part + part) : 0;
     }
 #pragma unroll 1
-    for (int i = place.part * Layout::kThreads + static_cast<int>(threadIndex()); i < Layout::kRows * kChunks;
-         i += p.split * Layout::kThreads)
+    for (int i = place.part * Layout::kMultiplying + static_cast<int>(threadIndex()); i < Layout::kRows * kChunks;
+         i += p.split * Layout::kMultiplying)
     {
         int const row = i / kChunks;
         int const chunk = i % kChunks;
@@ -342,55 +433,17 @@ NIT_DEVICE void writeLinear(LinearLaunch const& launch, LinearPlace const& place
                 values[half * 4 + 3] += bitsToFloat(found[part][half].w);
             }
         }
-        float biases[8];
-        unpack<T>(loadShared16(Layout::bias(shared, chunk)), biases);
 #pragma unroll
         for (int j = 0; j < 8; ++j)
         {
-            values[j] += biases[j];
             values[j] = p.activation == NIT_ACTIVATION_GELU_TANH ? geluTanh(values[j]) : values[j];
         }
         storeVector(static_cast<T*>(p.out) + token * p.outFeatures + column, packVector<T>(values));
     }
 }
 
-//! One warp brings the tile's part of the bias to shared memory, so that nobody waits for it at the end.
 template <typename T, int kConsumers, int kColumns>
-NIT_DEVICE void loadBias(LinearLaunch const& launch, LinearPlace const& place, uint32_t shared)
-{
-    using Layout = LinearLayout<kConsumers, kColumns>;
-    static_assert(kColumns / 8 <= 32, "a lane a vector");
-    int const chunk = static_cast<int>(threadIndex()) % 32;
-    if (chunk < kColumns / 8)
-    {
-        int const column = place.firstColumn + chunk * 8;
-        Vector16 bias{0, 0, 0, 0};
-        if (launch.p.bias != nullptr && column < launch.p.outFeatures)
-        {
-            bias = loadVector(static_cast<T const*>(launch.p.bias) + column);
-        }
-        storeShared16(Layout::bias(shared, chunk), bias);
-    }
-}
-
-//! Lays a warpgroup's sums out in shared memory, where the tiles were.
-template <int kConsumers, int kColumns>
-NIT_DEVICE void storeSums(uint32_t shared, float const (&sums)[kColumns / 2])
-{
-    using Layout = LinearLayout<kConsumers, kColumns>;
-    int const lane = static_cast<int>(threadIndex()) % 32;
-    int const row = static_cast<int>(threadIndex()) / 32 * 16 + lane / 4;
-    uint32_t const target = shared + kLinearTileStart + static_cast<uint32_t>(row * Layout::kPitch + lane % 4 * 2) * 4;
-#pragma unroll
-    for (int i = 0; i < kColumns / 2; i += 4)
-    {
-        storeShared8(target + i * 8, floatBits(sums[i]), floatBits(sums[i + 1]));
-        storeShared8(target + i * 8 + Layout::kPitch * 32, floatBits(sums[i + 2]), floatBits(sums[i + 3]));
-    }
-}
-
-template <typename T, int kConsumers, int kColumns>
-NIT_KERNEL(kConsumers * 128, 2)
+NIT_KERNEL((LinearLayout<kConsumers, kColumns>::kThreads), (LinearLayout<kConsumers, kColumns>::kBlocks))
 linearKernel(NIT_GRID_CONSTANT LinearLaunch launch)
 {
     using Layout = LinearLayout<kConsumers, kColumns>;
@@ -398,17 +451,20 @@ linearKernel(NIT_GRID_CONSTANT LinearLaunch launch)
     uint32_t const shared = sharedAddress(memory);
     NitLinearParams const& p = launch.p;
     LinearPlace const place = linearPlace(launch, Layout::kRows, kColumns);
-    if (threadIndex() == 0)
+    int const warpgroup = shuffleFrom(static_cast<int>(threadIndex()) / 128, 0);
+    bool const copies = static_cast<int>(threadIndex()) == Layout::kMultiplying;
+    if (copies)
     {
-        unsigned const releases = static_cast<unsigned>(p.shareWeight * p.shareTokens * kConsumers * 4);
+        prefetchTensorMap(&launch.weight);
+        prefetchTensorMap(&launch.x);
+        // Every warp that multiplies tells every block that copies to it.
+        unsigned const releases = static_cast<unsigned>((p.shareWeight + p.shareTokens - 1) * kConsumers * 4);
         for (int i = 0; i < p.stages; ++i)
         {
             barrierInit(Layout::full(shared, i), 1);
             barrierInit(Layout::empty(shared, i), releases);
         }
         barrierInitFence();
-        prefetchTensorMap(&launch.weight);
-        prefetchTensorMap(&launch.x);
     }
     allowDependents();
     // Nobody sends copies to a block, or gives a buffer back to it, before its barriers are there.
@@ -421,28 +477,51 @@ linearKernel(NIT_GRID_CONSTANT LinearLaunch launch)
         syncCluster();
     }
 
-    int const warp = shuffleFrom(static_cast<int>(threadIndex()) / 32, 0);
-    if (warp == 1) // not the one that orders the copies
+    if (warpgroup == kConsumers)
     {
-        loadBias<T, kConsumers, kColumns>(launch, place, shared);
-    }
-    float sums[kColumns / 2];
-    multiplyLinear<T, kConsumers, kColumns>(launch, place, shared, warp / 4, sums);
-    syncBlock(); // all of the block's products have read their tiles
-    storeSums<kConsumers, kColumns>(shared, sums);
-    if (p.split > 1)
-    {
-        syncCluster();
+        if constexpr (Layout::kReallocates)
+        {
+            giveRegisters<24>();
+        }
+        if (static_cast<int>(threadIndex()) == Layout::kMultiplying)
+        {
+            copyLinear<kConsumers, kColumns>(launch, place, shared);
+        }
+        syncWarp();
+        if (p.split > 1)
+        {
+            syncCluster();
+        }
+        if (launch.cut.clusterBlocks > 1)
+        {
+            leaveCluster();
+        }
     }
     else
     {
-        syncBlock();
-    }
-    waitForPrerequisites(); // what was written to `out` before, or read from it, is over
-    writeLinear<T, kConsumers, kColumns>(launch, place, shared);
-    if (launch.cut.clusterBlocks > 1)
-    {
-        syncCluster(); // no block leaves while others read its sums or give buffers back to it
+        if constexpr (Layout::kReallocates)
+        {
+            takeRegisters<104>();
+        }
+        float sums[kColumns / 2];
+        beginSums<T, kColumns>(launch, place, sums);
+        multiplyLinear<T, kConsumers, kColumns>(launch, place, shared, warpgroup, sums);
+        waitForPrerequisites(); // what was written to `out` before, or read from it, is over
+        if (p.split == 1)
+        {
+            writeSums<T, kColumns>(launch, place, sums);
+        }
+        else
+        {
+            syncNamed(1, Layout::kMultiplying); // all of the block's products have read their tiles
+            storeSums<kConsumers, kColumns>(shared, sums);
+            syncCluster();
+            writeParts<T, kConsumers, kColumns>(launch, place, shared);
+        }
+        if (launch.cut.clusterBlocks > 1)
+        {
+            leaveCluster(); // others may read this block's sums, or wait for what it copies to them
+        }
     }
 }
 

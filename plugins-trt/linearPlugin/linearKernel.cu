@@ -44,8 +44,10 @@ int launch(NitLinearParams const& p, cudaStream_t stream)
     LinearLaunch params{};
     params.p = p;
     params.cut = linearCut(p);
-    int error = encode(params.x, p.x, p.type, p.tokens, p.inFeatures, p.tileTokens);
-    error = error != 0 ? error : encode(params.weight, p.weight, p.type, p.outFeatures, p.inFeatures, p.tileColumns);
+    int error = encode(params.x, p.x, p.type, p.tokens, p.inFeatures, p.tileTokens / p.shareTokens);
+    error = error != 0
+                ? error
+                : encode(params.weight, p.weight, p.type, p.outFeatures, p.inFeatures, p.tileColumns / p.shareWeight);
     error = error != 0 ? error : grant.request(reinterpret_cast<void const*>(kernel), kLinearMaxShared);
     if (error != 0)
     {
@@ -61,13 +63,14 @@ int launch(NitLinearParams const& p, cudaStream_t stream)
     cudaLaunchConfig_t config{};
     config.gridDim = dim3(static_cast<unsigned>(params.cut.blocks()));
     config.blockDim = dim3(LinearLayout<kConsumers, kColumns>::kThreads);
-    config.dynamicSmemBytes = static_cast<size_t>(linearSharedBytes(p.tileTokens, p.tileColumns, p.stages));
+    config.dynamicSmemBytes = static_cast<size_t>(linearSharedBytes(p));
     config.stream = stream;
     config.attrs = attributes;
     config.numAttrs = 2;
     return check(cudaLaunchKernelEx(&config, kernel, params), "nitLinear");
 }
 
+//! The widest tiles are for few tokens only: more would not fit the registers.
 template <typename T, int kConsumers>
 int launchColumns(NitLinearParams const& p, cudaStream_t stream)
 {
@@ -77,19 +80,30 @@ int launchColumns(NitLinearParams const& p, cudaStream_t stream)
         return launch<T, kConsumers, 72>(p, stream);
     case 96:
         return launch<T, kConsumers, 96>(p, stream);
-    case 112:
-        return launch<T, kConsumers, 112>(p, stream);
     case 128:
         return launch<T, kConsumers, 128>(p, stream);
     default:
-        return launch<T, kConsumers, 144>(p, stream);
+        break;
     }
+    if constexpr (kConsumers < 4)
+    {
+        return p.tileColumns == 144 ? launch<T, kConsumers, 144>(p, stream) : launch<T, kConsumers, 192>(p, stream);
+    }
+    return invalid("nitLinear: no tile of %d tokens and %d columns", p.tileTokens, p.tileColumns);
 }
 
 template <typename T>
 int launchType(NitLinearParams const& p, cudaStream_t stream)
 {
-    return p.tileTokens == 64 ? launchColumns<T, 1>(p, stream) : launchColumns<T, 2>(p, stream);
+    switch (p.tileTokens)
+    {
+    case 64:
+        return launchColumns<T, 1>(p, stream);
+    case 128:
+        return launchColumns<T, 2>(p, stream);
+    default:
+        return launchColumns<T, 4>(p, stream);
+    }
 }
 
 } // namespace

@@ -3,22 +3,42 @@
 // Letters: M tokens, N out features, K in features.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "api/nitKernels.h"
+#include "linearPlugin/linearMeasured.h"
 
 namespace nit
 {
 
-constexpr int kLinearDepth = 64;              //!< of K a stage: rows of 128 bytes
-constexpr int kLinearMaxStages = 8;           //!< barriers there are room for
-constexpr int kLinearBiasStart = 256;         //!< the bias comes after them
-constexpr int kLinearTileStart = 1024;        //!< and then the tiles
-constexpr int kLinearMaxShared = 227 * 1024;  //!< of a block
-constexpr int kLinearHalfShared = 113 * 1024; //!< of a block that leaves room for a second one
-constexpr int kLinearMaxCluster = 8;          //!< what every GPU of the kind takes
-constexpr int kLinearTileTokens[] = {64, 128};
-constexpr int kLinearTileColumns[] = {72, 96, 112, 128, 144};
+constexpr int kLinearDepth = 64;             //!< of K a stage: rows of 128 bytes
+constexpr int kLinearMaxStages = 8;          //!< barriers there are room for
+constexpr int kLinearTileStart = 1024;       //!< the tiles come after them
+constexpr int kLinearMaxShared = 227 * 1024; //!< of a block
+constexpr int kLinearMaxCluster = 8;         //!< what every GPU of the kind takes
+constexpr int kLinearMaxShare = 2;           //!< blocks that are sent one copy
+constexpr int kLinearTileTokens[] = {64, 128, 256};
+constexpr int kLinearTileColumns[] = {72, 96, 128, 144, 192};
+
+//! Whether there is a kernel of this tile; 0 stands for any.
+constexpr bool linearHasTile(int tileTokens, int tileColumns)
+{
+    bool const tokens = tileTokens == 0 || tileTokens == 64 || tileTokens == 128 || tileTokens == 256;
+    bool const narrow = tileColumns == 0 || tileColumns == 72 || tileColumns == 96 || tileColumns == 128;
+    bool const wide = tileColumns == 144 || tileColumns == 192;
+    return tokens && (narrow || (wide && tileTokens != 256));
+}
+
+//! Blocks that fit on a multiprocessor by their registers: sums, and some 40 for all else, and never more than four.
+constexpr int linearBlocksByRegisters(int tileTokens, int tileColumns)
+{
+    if (tileTokens == 64)
+    {
+        return tileColumns <= 96 ? 4 : tileColumns <= 144 ? 3 : 2;
+    }
+    return tileTokens == 128 && tileColumns <= 144 ? 2 : 1;
+}
 
 //! Floats from row to row of a tile of sums in shared memory: an odd multiple of 8, so that four rows of 32 bytes fall
 //! in different banks.
@@ -32,10 +52,10 @@ constexpr int linearStageBytes(int tileTokens, int tileColumns)
     return (tileTokens + tileColumns) * kLinearDepth * 2;
 }
 
-constexpr int linearSharedBytes(int tileTokens, int tileColumns, int stages)
+inline int linearSharedBytes(NitLinearParams const& p)
 {
-    int const tiles = stages * linearStageBytes(tileTokens, tileColumns);
-    int const sums = tileTokens * linearPitch(tileColumns) * 4;
+    int const tiles = p.stages * linearStageBytes(p.tileTokens, p.tileColumns);
+    int const sums = p.split == 1 ? 0 : p.tileTokens * linearPitch(p.tileColumns) * 4;
     return kLinearTileStart + (tiles > sums ? tiles : sums);
 }
 
@@ -69,92 +89,122 @@ inline LinearCut linearCut(NitLinearParams const& p)
     return cut;
 }
 
-//! Clocks that the cut takes, by a simple model of the GPU. Its constants are those of an H100: bytes a clock that the
-//! second-level cache gives all multiprocessors and one of them, bytes a clock of memory, products a clock.
+//! Blocks of the cut that fit on a multiprocessor: by registers, and by shared memory, of which each takes 1 KiB more.
+inline int linearBlocksAtOnce(NitLinearParams const& p)
+{
+    int const byRegisters = linearBlocksByRegisters(p.tileTokens, p.tileColumns);
+    int const byShared = 228 * 1024 / (linearSharedBytes(p) + 1024);
+    int const blocks = byShared < byRegisters ? byShared : byRegisters;
+    return blocks > 0 ? blocks : 1;
+}
+
+//! A number like the larger of two, without an edge between them.
+inline double linearBoth(double a, double b)
+{
+    double const a2 = a * a;
+    double const b2 = b * b;
+    return std::sqrt(std::sqrt(a2 * a2 + b2 * b2));
+}
+
+//! Clocks that the cut takes, by a simple model of an H100 fitted to measured cuts without shared operands: on average
+//! a tenth off. What sharing costs it does not know.
 inline double linearClocks(NitLinearParams const& p, int processors)
 {
     LinearCut const cut = linearCut(p);
-    // A cluster lies in one of eight groups of multiprocessors.
-    int const group = processors / 8;
-    int const room = cut.clusterBlocks <= 2 ? processors : group / cut.clusterBlocks * cut.clusterBlocks * 8;
     int const blocks = cut.blocks();
-    double const waves = static_cast<double>(ceilDivide(blocks, room));
-    double const active = blocks < room ? blocks : room;
+    int const atOnce = linearBlocksAtOnce(p);
+    // A cluster lies in one of eight groups of multiprocessors, of which some are smaller than others.
+    int const places = cut.clusterBlocks <= 2 ? processors : (processors - 12) / cut.clusterBlocks * cut.clusterBlocks;
+    double const waves = static_cast<double>(ceilDivide(blocks, places * atOnce));
+    double const active = blocks < places * atOnce ? blocks : places * atOnce;
+    int const busiest = static_cast<int>(ceilDivide(blocks, processors));
+    double const beside = busiest < atOnce ? busiest : atOnce;
 
-    double const sent = linearStageBytes(p.tileTokens, p.tileColumns);
-    double const read = 128.0 * p.tileTokens / p.shareTokens + 128.0 * p.tileColumns / p.shareWeight;
-    double const products = p.tileTokens * p.tileColumns * kLinearDepth / 2048.0 / 0.9;
-    double const cache = read * active / 3300.0;
-    double const entrance = sent / 60.0;
-    double step = products > cache ? products : cache;
-    step = step > entrance ? step : entrance;
-    double const main = step * static_cast<double>(ceilDivide(cut.depthSteps, p.split)) * waves;
-    double const memory = 2.0 * p.inFeatures * p.outFeatures / 1765.0;
+    double const bytes = linearStageBytes(p.tileTokens, p.tileColumns);
+    double const products = 1.15 * beside * p.tileTokens * p.tileColumns * kLinearDepth / 2048.0;
+    double const entrance = beside * bytes / 60.0; // of a multiprocessor
+    double const cache = active * bytes / 5600.0;  // of the second-level cache, for all of them
+    double const latency = 1470.0 / p.stages + 225.0;
+    double const step = linearBoth(linearBoth(products, entrance), linearBoth(cache, latency));
+    double const main = waves * step * static_cast<double>(ceilDivide(cut.depthSteps, p.split));
+    double const memory = 2.0 * p.inFeatures * p.outFeatures / 1040.0;
     double const sums =
-        p.split == 1 ? 0.0 : 600.0 + 4.0 * p.tileTokens * p.tileColumns * (p.split - 1) / p.split / 24.0;
-    double const start = 2000.0 + (cut.clusterBlocks > 1 ? 200.0 : 0.0);
-    return start + (main > memory ? main : memory) + sums * waves;
+        p.split == 1 ? 0.0 : 800.0 * (p.split - 2) + 0.77 * p.tileTokens * p.tileColumns * (p.split - 1) / p.split;
+    return 2800.0 + linearBoth(main, memory) + sums * waves + 3400.0 * (waves - 1.0);
 }
 
-//! As many stages as fit, leaving room for a second block where it can: the next kernel's, whose weights are then under
-//! way while this one ends.
-inline int linearStages(NitLinearParams const& p)
+//! The measured cut of layers of this size and of so many tokens or up to twice as many; null without one.
+inline LinearMeasured const* linearMeasured(NitLinearParams const& p, int processors)
 {
-    int stages = kLinearMaxStages;
-    while (stages > 2 && linearSharedBytes(p.tileTokens, p.tileColumns, stages) > kLinearHalfShared)
+    LinearMeasured const* best = nullptr;
+    for (LinearMeasured const& m : kLinearMeasured)
     {
-        --stages;
+        bool const fits = m.inFeatures == p.inFeatures && m.outFeatures == p.outFeatures && m.tokens >= p.tokens &&
+                          m.tokens < 2 * p.tokens && processors == kLinearMeasuredProcessors;
+        if (fits && (best == nullptr || m.tokens < best->tokens))
+        {
+            best = &m;
+        }
     }
-    return stages;
+    return best;
 }
 
-//! Fills in what is 0 with the cut of the fewest clocks, or with the least where no cut fits what is forced.
+//! Fills in what is 0: all of it with a measured cut where there is one, else with the cut of the fewest clocks, else
+//! (no cut fits what is forced) with the least.
 inline void planLinear(NitLinearParams& p, int processors)
 {
+    bool const forced = (p.tileTokens | p.tileColumns | p.split | p.shareWeight | p.shareTokens | p.stages) != 0;
+    LinearMeasured const* const measured = forced ? nullptr : linearMeasured(p, processors);
+    if (measured != nullptr)
+    {
+        p.tileTokens = measured->tileTokens;
+        p.tileColumns = measured->tileColumns;
+        p.split = measured->split;
+        p.shareWeight = measured->shareWeight;
+        p.shareTokens = measured->shareTokens;
+        p.stages = measured->stages;
+        return;
+    }
     NitLinearParams best = p;
     best.tileTokens = p.tileTokens != 0 ? p.tileTokens : kLinearTileTokens[0];
     best.tileColumns = p.tileColumns != 0 ? p.tileColumns : kLinearTileColumns[0];
     best.split = p.split != 0 ? p.split : 1;
     best.shareWeight = p.shareWeight != 0 ? p.shareWeight : 1;
     best.shareTokens = p.shareTokens != 0 ? p.shareTokens : 1;
+    best.stages = p.stages != 0 ? p.stages : 2;
     double fewest = 0;
+    constexpr int kMaxSplit = 6; // the sums of more parts take longer than they save
     int const steps = static_cast<int>(ceilDivide(p.inFeatures, kLinearDepth));
     for (int const tileTokens : kLinearTileTokens)
     {
         for (int const tileColumns : kLinearTileColumns)
         {
-            for (int split = 1; split <= kLinearMaxCluster && split <= steps; ++split)
+            for (int split = 1; split <= kMaxSplit && split <= steps; ++split)
             {
-                for (int shareWeight = 1; shareWeight <= 4; shareWeight *= 2)
+                for (int stages = 2; stages <= kLinearMaxStages; ++stages)
                 {
-                    for (int shareTokens = 1; shareTokens <= 4; shareTokens *= 2)
+                    NitLinearParams q = best;
+                    q.tileTokens = p.tileTokens != 0 ? p.tileTokens : tileTokens;
+                    q.tileColumns = p.tileColumns != 0 ? p.tileColumns : tileColumns;
+                    q.split = p.split != 0 ? p.split : split;
+                    q.stages = p.stages != 0 ? p.stages : stages;
+                    if (!linearHasTile(q.tileTokens, q.tileColumns) || linearSharedBytes(q) > kLinearMaxShared ||
+                        q.tileColumns % (8 * q.shareWeight) != 0 ||
+                        q.split * q.shareWeight * q.shareTokens > kLinearMaxCluster)
                     {
-                        NitLinearParams q = p;
-                        q.tileTokens = p.tileTokens != 0 ? p.tileTokens : tileTokens;
-                        q.tileColumns = p.tileColumns != 0 ? p.tileColumns : tileColumns;
-                        q.split = p.split != 0 ? p.split : split;
-                        q.shareWeight = p.shareWeight != 0 ? p.shareWeight : shareWeight;
-                        q.shareTokens = p.shareTokens != 0 ? p.shareTokens : shareTokens;
-                        if (q.split * q.shareWeight * q.shareTokens > kLinearMaxCluster)
-                        {
-                            continue;
-                        }
-                        double const clocks = linearClocks(q, processors);
-                        if (fewest == 0 || clocks < fewest)
-                        {
-                            fewest = clocks;
-                            best = q;
-                        }
+                        continue;
+                    }
+                    double const clocks = linearClocks(q, processors);
+                    if (fewest == 0 || clocks < fewest)
+                    {
+                        fewest = clocks;
+                        best = q;
                     }
                 }
             }
         }
     }
     p = best;
-    if (p.stages == 0)
-    {
-        p.stages = linearStages(p);
-    }
 }
 
 } // namespace nit

@@ -31,12 +31,12 @@ void runKernel(NitLinearParams const& p, emulator::Options const& options)
     LinearLaunch launch;
     launch.p = p;
     launch.cut = linearCut(p);
-    launch.x = emulatedMap(p.x, p.tokens, p.inFeatures, p.tileTokens);
-    launch.weight = emulatedMap(p.weight, p.outFeatures, p.inFeatures, p.tileColumns);
+    launch.x = emulatedMap(p.x, p.tokens, p.inFeatures, p.tileTokens / p.shareTokens);
+    launch.weight = emulatedMap(p.weight, p.outFeatures, p.inFeatures, p.tileColumns / p.shareWeight);
     emulator::launch(
         static_cast<unsigned>(launch.cut.blocks()), LinearLayout<kConsumers, kColumns>::kThreads,
-        static_cast<size_t>(linearSharedBytes(p.tileTokens, p.tileColumns, p.stages)), options,
-        [&] { linearKernel<T, kConsumers, kColumns>(launch); }, static_cast<unsigned>(launch.cut.clusterBlocks));
+        static_cast<size_t>(linearSharedBytes(p)), options, [&] { linearKernel<T, kConsumers, kColumns>(launch); },
+        static_cast<unsigned>(launch.cut.clusterBlocks));
 }
 
 template <typename T, int kConsumers>
@@ -48,13 +48,17 @@ void runColumns(NitLinearParams const& p, emulator::Options const& options)
         return runKernel<T, kConsumers, 72>(p, options);
     case 96:
         return runKernel<T, kConsumers, 96>(p, options);
-    case 112:
-        return runKernel<T, kConsumers, 112>(p, options);
     case 128:
         return runKernel<T, kConsumers, 128>(p, options);
     default:
-        return runKernel<T, kConsumers, 144>(p, options);
+        break;
     }
+    if constexpr (kConsumers < 4)
+    {
+        return p.tileColumns == 144 ? runKernel<T, kConsumers, 144>(p, options)
+                                    : runKernel<T, kConsumers, 192>(p, options);
+    }
+    throw std::runtime_error("no tile of 256 tokens and " + std::to_string(p.tileColumns) + " columns");
 }
 
 //! A layer of random values, and its result in double precision.
@@ -107,13 +111,16 @@ struct Layer
         p.inFeatures = inFeatures;
         p.outFeatures = outFeatures;
         planLinear(p, 132);
-        if (p.tileTokens == 64)
+        switch (p.tileTokens)
         {
+        case 64:
             runColumns<T, 1>(p, options);
-        }
-        else
-        {
+            break;
+        case 128:
             runColumns<T, 2>(p, options);
+            break;
+        default:
+            runColumns<T, 4>(p, options);
         }
         return out;
     }
@@ -157,7 +164,10 @@ void everyTile()
     {
         for (int const tileColumns : kLinearTileColumns)
         {
-            agrees(layer, cut(tileTokens, tileColumns, 1, 1, 1));
+            for (int split = 1; split <= 2 && linearHasTile(tileTokens, tileColumns); ++split)
+            {
+                agrees(layer, cut(tileTokens, tileColumns, split, 1, 1));
+            }
         }
     }
 }
@@ -177,17 +187,19 @@ void everySplit()
 //! More stages than K has, fewer, and every way to share, in orders that the engine might choose.
 void everyShare(unsigned seed)
 {
-    Layer<Bf16> const layer(150, 460, 160);
+    Layer<Bf16> const layer(150, 460, 200);
     emulator::Options options;
     options.seed = seed;
     options.lateCopies = seed % 3 != 1;
-    for (int shareWeight = 1; shareWeight <= 4; shareWeight *= 2)
+    for (int shareWeight = 1; shareWeight <= kLinearMaxShare; ++shareWeight)
     {
-        for (int shareTokens = 1; shareTokens * shareWeight <= kLinearMaxCluster && shareTokens <= 4; shareTokens *= 2)
+        for (int shareTokens = 1; shareTokens <= kLinearMaxShare; ++shareTokens)
         {
-            for (int split = 1; split * shareTokens * shareWeight <= kLinearMaxCluster && split <= 2; ++split)
+            for (int split = 1; split <= 2; ++split)
             {
-                agrees(layer, cut(64, 72, split, shareWeight, shareTokens, 2 + split), options);
+                int const columns = shareWeight == 1 ? 72 : 96;
+                agrees(layer, cut(64, columns, split, shareWeight, shareTokens, 2 + split), options);
+                agrees(layer, cut(128, 144, split, shareWeight, shareTokens, 2), options);
             }
         }
     }
@@ -210,7 +222,7 @@ void ragged()
 void deterministic()
 {
     Layer<Bf16> const layer(130, 520, 144);
-    NitLinearParams const p = cut(64, 72, 4, 2, 1, 2);
+    NitLinearParams const p = cut(64, 96, 4, 2, 1, 2);
     std::vector<Bf16> const first = layer.run(p);
     for (unsigned seed = 1; seed <= 4; ++seed)
     {
@@ -243,8 +255,10 @@ void choicesCoverTheLayer()
                 LinearCut const c = linearCut(p);
                 int64_t const covered =
                     static_cast<int64_t>(c.clusters) * p.shareWeight * p.shareTokens * p.tileTokens * p.tileColumns;
-                bool const fits = linearSharedBytes(p.tileTokens, p.tileColumns, p.stages) <= kLinearHalfShared &&
-                                  p.stages >= 2 && c.clusterBlocks <= kLinearMaxCluster && p.split <= c.depthSteps;
+                bool const fits = linearSharedBytes(p) <= kLinearMaxShared && p.stages >= 2 &&
+                                  p.stages <= kLinearMaxStages && linearHasTile(p.tileTokens, p.tileColumns) &&
+                                  p.tileColumns % (8 * p.shareWeight) == 0 && c.clusterBlocks <= kLinearMaxCluster &&
+                                  p.split <= c.depthSteps;
                 check(
                     fits && covered >= static_cast<int64_t>(tokens) * layer[1],
                     "the cut of " + std::to_string(tokens) + " tokens, " + std::to_string(layer[0]) + " to " +
@@ -256,14 +270,38 @@ void choicesCoverTheLayer()
 
 void whatNoCutFitsIsLeftAsForced()
 {
-    NitLinearParams p = cut(0, 0, 4, 4, 0);
+    NitLinearParams p = cut(0, 0, 8, 2, 0);
     p.tokens = 8;
     p.inFeatures = 1152;
     p.outFeatures = 1152;
     planLinear(p, 132);
     check(
-        p.split == 4 && p.shareWeight == 4 && p.shareTokens == 1 && p.tileTokens == 64 && p.tileColumns == 72,
+        p.split == 8 && p.shareWeight == 2 && p.shareTokens == 1 && p.tileTokens == 64 && p.tileColumns == 72 &&
+            p.stages == 2,
         "a cluster of 16 keeps what was forced, and nothing is 0");
+}
+
+//! A measured cut holds for the GPU it was measured on, for its tokens and down to half of them, unless forced.
+void measuredCutsAreTaken()
+{
+    for (LinearMeasured const& m : kLinearMeasured)
+    {
+        NitLinearParams p{};
+        p.inFeatures = m.inFeatures;
+        p.outFeatures = m.outFeatures;
+        for (int64_t const tokens : {m.tokens, m.tokens / 2 + 1})
+        {
+            p.tokens = tokens;
+            check(linearMeasured(p, kLinearMeasuredProcessors) == &m, "the cut of " + std::to_string(m.tokens));
+        }
+        check(linearMeasured(p, 78) == nullptr, "another GPU has another cut");
+        NitLinearParams q = p;
+        planLinear(q, kLinearMeasuredProcessors);
+        check(q.tileTokens == m.tileTokens && q.split == m.split && q.stages == m.stages, "the measured cut");
+        p.split = m.split == 1 ? 2 : 1;
+        planLinear(p, kLinearMeasuredProcessors);
+        check(p.split != m.split, "what is forced stays");
+    }
 }
 
 } // namespace
@@ -272,6 +310,7 @@ int all()
 {
     run("linear, choices cover the layer", [] { choicesCoverTheLayer(); });
     run("linear, what no cut fits is left as forced", [] { whatNoCutFitsIsLeftAsForced(); });
+    run("linear, measured cuts are taken", [] { measuredCutsAreTaken(); });
     run("linear, every tile", [] { everyTile(); });
     run("linear, every split", [] { everySplit(); });
     for (unsigned seed = 0; seed < 4; ++seed)

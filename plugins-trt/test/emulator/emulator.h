@@ -239,6 +239,12 @@ inline void storeVector(void* global, Vector16 const& vector)
     __builtin_memcpy(global, &vector, 16);
 }
 
+inline void storePair(void* global, uint32_t first, uint32_t second)
+{
+    uint32_t const pair[2] = {first, second};
+    __builtin_memcpy(global, pair, 8);
+}
+
 inline void keepPacked(Vector16&)
 {
 }
@@ -399,7 +405,16 @@ inline void copyBoxToMany(uint32_t shared, TensorMap const* map, uint32_t barrie
     emulator::copyBoxToMany(shared, *map, barrier, {c0, c1, 0, 0, 0}, blocks);
 }
 
+inline void prefetchBox(TensorMap const*, int, int)
+{
+}
+
 inline void syncCluster()
+{
+    emulator::clusterBarrier();
+}
+
+inline void leaveCluster()
 {
     emulator::clusterBarrier();
 }
