@@ -101,7 +101,7 @@ class ExportEngineTest {
         "--small-pack-kernels on --version-compatible | 2 |"
             + " --small-pack-kernels on: expected an engine for one version",
         "--small-pack-kernels on --buckets 4096 | 2 |"
-            + " --small-pack-kernels on: expected a bucket of at most 2048 tokens, found [4096]",
+            + " --small-pack-kernels on: expected a bucket of at most 512 tokens, found [4096]",
         "--colour red | 2 | Unknown option"
       })
   void badUsageIsToldAndNothingIsMade(String options, int code, String message) throws IOException {

@@ -36,10 +36,11 @@ class BuildOptionsTest {
     assertEquals(List.of(PackPlan.MAIN), one.packPlans());
     BuildOptions two = one.withSmallPlan(true);
     assertEquals(List.of(PackPlan.MAIN, PackPlan.SMALL), two.packPlans());
-    assertEquals(PackPlan.SMALL, two.plan(2048));
+    assertEquals(PackPlan.SMALL, two.plan(512));
+    assertEquals(PackPlan.MAIN, two.plan(2048));
     assertEquals(PackPlan.MAIN, two.plan(4096));
     assertEquals(
-        List.of(PackPlan.SMALL), options(List.of(64, 1024)).withSmallPlan(true).packPlans());
+        List.of(PackPlan.SMALL), options(List.of(64, 512)).withSmallPlan(true).packPlans());
     assertEquals(List.of(PackPlan.MAIN), options(List.of(4096)).withSmallPlan(true).packPlans());
     assertEquals(one, two.withSmallPlan(false));
   }

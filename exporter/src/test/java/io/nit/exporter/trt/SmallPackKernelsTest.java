@@ -49,7 +49,7 @@ class SmallPackKernelsTest {
         Optional.of("expected an engine for one version, found --version-compatible"),
         refusal(xl, DType.BF16, new Traits(true, Hardware.SAME, Weights.FIXED)));
     assertEquals(
-        Optional.of("expected a bucket of at most 2048 tokens, found [4096]"),
+        Optional.of("expected a bucket of at most 512 tokens, found [4096]"),
         SmallPackKernels.refusal(xl, DType.BF16, Traits.NONE, List.of(4096)));
     NitConfig odd = xl.with(Map.of("hidden_size", 36, "num_heads", 3));
     assertEquals(

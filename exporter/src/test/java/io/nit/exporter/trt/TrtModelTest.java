@@ -221,7 +221,7 @@ class TrtModelTest {
     Path model = exported(TestModels.TINY, DType.F32, 1L << 30);
     BuildOptions options =
         new BuildOptions(
-                0, List.of(128, 2048, 2049, 8192), 64, BuildOptions.WORKSPACE, 3, Optional.empty())
+                0, List.of(128, 512, 513, 8192), 64, BuildOptions.WORKSPACE, 3, Optional.empty())
             .withSmallPlan(true);
     TrtModel trt =
         TrtModel.write(
@@ -231,8 +231,8 @@ class TrtModelTest {
             folder.resolve("trt/model.onnx"),
             OnnxFile.EXTERNAL_DATA_ABOVE,
             bytes -> {});
-    assertEquals(List.of("2049 tokens", "8192 tokens"), names(trt.profiles(0, options)));
-    assertEquals(List.of("128 tokens", "2048 tokens"), names(trt.profiles(1, options)));
+    assertEquals(List.of("513 tokens", "8192 tokens"), names(trt.profiles(0, options)));
+    assertEquals(List.of("128 tokens", "512 tokens"), names(trt.profiles(1, options)));
     assertEquals(List.of("modulations"), names(trt.profiles(2, options)));
     String message =
         assertThrows(

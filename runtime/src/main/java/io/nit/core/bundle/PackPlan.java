@@ -10,8 +10,11 @@ public enum PackPlan {
   /** Our products, which are the faster ones for packs of few tokens. */
   SMALL;
 
-  /** The most tokens of a pack for which our products are the faster ones. */
-  public static final int SMALL_TOKENS = 2048;
+  /**
+   * The most tokens of a pack for which our products are the faster ones; from about 1024 on they
+   * and cuBLAS' are alike ({@code plugins-trt/bench/README.md}).
+   */
+  public static final int SMALL_TOKENS = 512;
 
   /** The word in manifests. */
   public String key() {
