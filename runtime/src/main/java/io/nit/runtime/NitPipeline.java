@@ -116,6 +116,7 @@ public final class NitPipeline implements AutoCloseable {
     private int device;
     private int maxTokens;
     private boolean latentsOnHost;
+    private boolean warmUp;
     private Path autoGuidance;
     private Tiling decodeTiling = Tiling.STANDARD;
     private long decodeBatchPixels = DecodeOptions.STANDARD.batchPixels();
@@ -154,6 +155,16 @@ public final class NitPipeline implements AutoCloseable {
      */
     public Builder latentsOnHost() {
       latentsOnHost = true;
+      return this;
+    }
+
+    /**
+     * Makes the backend ready for packs of all sizes before {@link #open} returns, as a server
+     * wants it: on TensorRT about half a minute, in which else the first packs of each size would
+     * share.
+     */
+    public Builder warmUp() {
+      warmUp = true;
       return this;
     }
 
@@ -207,6 +218,10 @@ public final class NitPipeline implements AutoCloseable {
         }
         PackedSampler sampler =
             latentsOnHost ? PackedSampler.onHost(engine, guide) : new PackedSampler(engine, guide);
+        if (warmUp) {
+          engine.warmUp();
+          guide.ifPresent(VelocityEngine::warmUp);
+        }
         Optional<LatentCodec> codec = Engines.openCodec(bundle, backend, options);
         return new NitPipeline(bundle, engine, guide, sampler, codec, maxTokens);
       } catch (IOException | EngineException | RuntimeException e) {

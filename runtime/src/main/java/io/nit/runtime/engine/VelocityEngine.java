@@ -63,6 +63,16 @@ public interface VelocityEngine extends AutoCloseable {
     return List.of(this);
   }
 
+  /**
+   * Makes ready at once what else is made beside the first packs of each size, so that those take
+   * no longer than later ones. A backend that has nothing of the kind does nothing.
+   *
+   * @return how many sizes of packs are ready
+   */
+  default int warmUp() {
+    return 0;
+  }
+
   /** Frees the model. */
   @Override
   void close();

@@ -789,9 +789,8 @@ public final class TensorRtEngine implements VelocityEngine {
    * Records the graphs of all sizes that small packs of up to {@value #MANY_IMAGES} images are
    * rounded up to, which otherwise happens beside the work as they come: about half a second each,
    * in which other calls take longer. A server calls it before it takes requests.
-   *
-   * @return how many sizes are replayed
    */
+  @Override
   public int warmUp() {
     List<Future<?>> waited = new ArrayList<>();
     synchronized (this) {

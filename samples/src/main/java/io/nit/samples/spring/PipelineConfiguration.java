@@ -28,6 +28,7 @@ class PipelineConfiguration {
         .backend(properties.backend())
         .device(properties.device())
         .threads(properties.threads())
+        .warmUp()
         .open();
   }
 }

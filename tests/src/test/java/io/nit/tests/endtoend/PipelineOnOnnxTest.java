@@ -32,7 +32,13 @@ class PipelineOnOnnxTest {
   @BeforeAll
   static void open() throws Exception {
     bundle = Bundles.pictures(folder, 1);
-    pipeline = NitPipeline.builder(bundle).backend("ort-cpu").threads(2).maxTokens(1024).open();
+    pipeline =
+        NitPipeline.builder(bundle)
+            .backend("ort-cpu")
+            .threads(2)
+            .maxTokens(1024)
+            .warmUp() // nothing here; TensorRtGpuTest has a backend that does something
+            .open();
   }
 
   @AfterAll
