@@ -18,7 +18,7 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * Makes the training pictures of the bundled model from unpacked packages; started by {@code
+ * Makes pictures to train on from unpacked packages; started by {@code
  * scripts/fetch-sample-data} with {@code EMOJI OPENCLIPART OUTPUT}.
  *
  * <p>{@code OUTPUT/emoji/CLASS} holds every emoji cropped to what is visible, at four scales, on
