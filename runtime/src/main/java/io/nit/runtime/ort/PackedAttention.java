@@ -43,7 +43,7 @@ final class PackedAttention {
   static long[] shape(PackLayout layout) {
     int longest = LEAST_LONGEST;
     for (int i = 0; i < layout.images(); i++) {
-      longest = Math.max(longest, layout.h(i) * layout.w(i));
+      longest = Math.max(longest, layout.tokens(i));
     }
     return new long[] {layout.images(), longest};
   }

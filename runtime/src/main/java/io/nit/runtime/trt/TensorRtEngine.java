@@ -839,11 +839,9 @@ public final class TensorRtEngine implements VelocityEngine {
       return;
     }
     IExecutionContext context = null;
-    CUstream_st aside = null;
     try {
       Cuda.check(cudart.cudaSetDevice(options.device), "device " + options.device);
-      aside = Cuda.stream();
-      context = context(shape.bucket, aside);
+      context = context(shape.bucket);
       synchronized (this) {
         if (open) {
           capture(shape, context);
@@ -857,7 +855,6 @@ public final class TensorRtEngine implements VelocityEngine {
       LOG.warn("{}: CUDA graphs are off from here on: {}", file, e.getMessage());
     } finally {
       TensorRtPlan.close(context);
-      Cuda.destroy(aside);
     }
   }
 
