@@ -472,7 +472,8 @@ public final class NcclCollectives implements Collectives {
             + (more == null || more.getString().isEmpty() ? "" : ", " + more.getString()));
   }
 
-  private static void cuda(int error, String what) throws IOException {
+  /** Throws if a call of CUDA failed. */
+  static void cuda(int error, String what) throws IOException {
     if (error != cudart.cudaSuccess) {
       throw new IOException("CUDA: " + what + ": " + cudart.cudaGetErrorString(error).getString());
     }

@@ -1,5 +1,7 @@
 package io.nit.trainer.dist;
 
+import static io.nit.trainer.dist.NcclCollectives.cuda;
+
 import java.io.IOException;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -15,6 +17,7 @@ import org.bytedeco.cuda.global.cudart;
  */
 final class StreamTimes implements AutoCloseable {
   private static final double MILLIS = 1e-3;
+  private static final String WHAT = "times of the sums";
 
   /** From one point of a stream to another. */
   record Span(CUevent_st from, CUevent_st to) {}
@@ -26,13 +29,13 @@ final class StreamTimes implements AutoCloseable {
   /** Begins a span at what the stream has so far. */
   Span begin(CUstream_st stream) throws IOException {
     Span span = free.isEmpty() ? new Span(event(), event()) : free.remove(free.size() - 1);
-    check(cudart.cudaEventRecord(span.from, stream));
+    cuda(cudart.cudaEventRecord(span.from, stream), WHAT);
     return span;
   }
 
   /** Ends it at what the stream has so far. */
   void end(Span span, CUstream_st stream) throws IOException {
-    check(cudart.cudaEventRecord(span.to, stream));
+    cuda(cudart.cudaEventRecord(span.to, stream), WHAT);
     ended.add(span);
     collect();
   }
@@ -53,9 +56,9 @@ final class StreamTimes implements AutoCloseable {
         cudart.cudaGetLastError(); // else libtorch's next call would report it
         return;
       }
-      check(state);
+      cuda(state, WHAT);
       Span span = ended.remove();
-      check(cudart.cudaEventElapsedTime(millis, span.from, span.to));
+      cuda(cudart.cudaEventElapsedTime(millis, span.from, span.to), WHAT);
       seconds += millis[0] * MILLIS;
       free.add(span);
     }
@@ -63,15 +66,8 @@ final class StreamTimes implements AutoCloseable {
 
   private static CUevent_st event() throws IOException {
     CUevent_st event = new CUevent_st();
-    check(cudart.cudaEventCreate(event));
+    cuda(cudart.cudaEventCreate(event), WHAT);
     return event;
-  }
-
-  private static void check(int error) throws IOException {
-    if (error != cudart.cudaSuccess) {
-      throw new IOException(
-          "CUDA: times of the sums: " + cudart.cudaGetErrorString(error).getString());
-    }
   }
 
   @Override
