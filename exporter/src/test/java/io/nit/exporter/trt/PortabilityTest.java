@@ -7,12 +7,10 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.nit.core.bundle.EngineManifest.Hardware;
 import io.nit.core.bundle.EngineManifest.Traits;
 import io.nit.core.bundle.EngineManifest.Weights;
-import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.trt.TensorRtException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -27,24 +25,14 @@ class PortabilityTest {
     System.clearProperty(LeanRuntime.PROPERTY);
   }
 
-  private static PluginLibrary library(String... architectures) {
-    return new PluginLibrary(
-        Path.of("libnit_plugins.so"),
-        PluginLibrary.Source.PROPERTY,
-        "0.1.0",
-        "13.0",
-        List.of(architectures),
-        "hash");
-  }
-
   @Test
   void aHardwareCompatiblePlanNeedsKernelsForItsOldestGpu() throws Exception {
-    EngineBuilder.requirePortable(library("sm_80", "sm_90a"), AMPERE);
-    EngineBuilder.requirePortable(library("sm_90a"), Traits.NONE);
+    EngineBuilder.requirePortable(MadeUpLibrary.of("sm_80", "sm_90a"), AMPERE);
+    EngineBuilder.requirePortable(MadeUpLibrary.of("sm_90a"), Traits.NONE);
     String message =
         assertThrows(
                 TensorRtException.class,
-                () -> EngineBuilder.requirePortable(library("sm_86", "sm_90a"), AMPERE))
+                () -> EngineBuilder.requirePortable(MadeUpLibrary.of("sm_86", "sm_90a"), AMPERE))
             .getMessage();
     assertTrue(
         message.contains("expected our kernels for sm_80 and newer, found sm_86, sm_90a"), message);

@@ -7,9 +7,7 @@ import io.nit.core.bundle.EngineManifest.Hardware;
 import io.nit.core.bundle.EngineManifest.Traits;
 import io.nit.core.bundle.EngineManifest.Weights;
 import io.nit.core.config.NitConfig;
-import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.tensor.DType;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -61,25 +59,16 @@ class SmallPackKernelsTest {
         refusal(narrow, DType.BF16, Traits.NONE));
   }
 
-  private static PluginLibrary library(String... architectures) {
-    return new PluginLibrary(
-        Path.of("lib.so"),
-        PluginLibrary.Source.PROPERTY,
-        "0.1.0",
-        "13.0",
-        List.of(architectures),
-        "hash");
-  }
-
   @Test
   void onlyHopperHasTheKernels() {
-    assertEquals(Optional.empty(), SmallPackKernels.refusalOn("9.0", library("sm_80", "sm_90a")));
+    assertEquals(
+        Optional.empty(), SmallPackKernels.refusalOn("9.0", MadeUpLibrary.of("sm_80", "sm_90a")));
     assertEquals(
         Optional.of("expected a GPU of compute capability 9.0, found 8.9"),
-        SmallPackKernels.refusalOn("8.9", library("sm_80", "sm_90a")));
+        SmallPackKernels.refusalOn("8.9", MadeUpLibrary.of("sm_80", "sm_90a")));
     assertEquals(
         Optional.of("expected our kernels for sm_90a, found sm_90 in lib.so"),
-        SmallPackKernels.refusalOn("9.0", library("sm_90")));
+        SmallPackKernels.refusalOn("9.0", MadeUpLibrary.of("sm_90")));
   }
 
   @Test

@@ -54,8 +54,6 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
-import org.bytedeco.cuda.global.cudart;
-import org.bytedeco.javacpp.Pointer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
@@ -478,30 +476,6 @@ class OrtCudaGpuTest {
     }
   }
 
-  /** All device memory but for a few MiB. */
-  private static final class Hoard implements AutoCloseable {
-    private final List<Pointer> taken = new ArrayList<>();
-
-    Hoard() {
-      for (long piece = 1L << 32; piece >= MIB; ) {
-        Pointer memory = new Pointer();
-        if (cudart.cudaMalloc(memory, piece) == cudart.cudaSuccess) {
-          taken.add(memory);
-        } else {
-          cudart.cudaGetLastError();
-          piece /= 2;
-        }
-      }
-      System.out.printf("  %d MiB of device memory left free%n", Cuda.freeBytes() / MIB);
-    }
-
-    @Override
-    public void close() {
-      taken.forEach(Cuda::free);
-      taken.clear();
-    }
-  }
-
   @Test
   void withoutMemoryARequestFailsWithAMessageAndThePipelineGoesOn() throws Exception {
     try (NitPipeline pipeline = NitPipeline.builder(bundle.folder()).backend(CUDA).open()) {
@@ -509,7 +483,7 @@ class OrtCudaGpuTest {
       ImageRequest large = pipeline.request().label(0).size(496, 512).seed(1).steps(2).build();
       float[] expected = pipeline.submit(small).get().latent();
       String message;
-      try (Hoard hoard = new Hoard()) {
+      try (Hoard hoard = new Hoard(0)) {
         message =
             assertThrows(ExecutionException.class, () -> pipeline.submit(large).get())
                 .getCause()
@@ -527,7 +501,7 @@ class OrtCudaGpuTest {
   void withoutMemoryADecodeAndAnOpeningFailWithAMessageAndGoOnLater() throws Exception {
     float[] latent = GeneratedDcAe.latent(8, 64, 64);
     try (LatentCodec codec = Engines.openCodec(bundle, CUDA, WHOLE).orElseThrow()) {
-      try (Hoard hoard = new Hoard()) {
+      try (Hoard hoard = new Hoard(0)) {
         String message =
             assertThrows(CodecException.class, () -> codec.decode(latent, 64, 64)).getMessage();
         System.out.println("  " + message);

@@ -1,7 +1,11 @@
 package io.nit.tests.engines;
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import io.nit.core.bundle.Bundle;
+import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.safetensors.TensorSource;
@@ -9,11 +13,15 @@ import io.nit.core.tensor.DType;
 import io.nit.core.trt.Gpu;
 import io.nit.core.trt.TensorRt;
 import io.nit.core.trt.TensorRtException;
+import io.nit.exporter.cli.Export;
 import io.nit.exporter.onnx.NitGraph;
 import io.nit.exporter.onnx.OnnxFile;
 import io.nit.exporter.trt.SmallPackKernels;
+import io.nit.testing.CapturedRun;
+import io.nit.testing.SyntheticWeights;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
@@ -30,6 +38,9 @@ final class PluginEngines {
                   "in_channels", 4,
                   "num_classes", 5,
                   "encoder_depth", 1));
+
+  /** The same for pictures, by {@link SpaceToDepthCodec} of factor 4. */
+  static final NitConfig PICTURES = TINY.with(Map.of("in_channels", 48, "num_classes", 4));
 
   private PluginEngines() {}
 
@@ -81,5 +92,36 @@ final class PluginEngines {
             OnnxFile.EXTERNAL_DATA_ABOVE,
             bytes -> {})
         .model();
+  }
+
+  /**
+   * A bundle that makes pictures, with a bf16 engine for packs of up to {@code maxTokens}.
+   *
+   * @param config as {@link #PICTURES}
+   * @return its folder
+   */
+  static Path served(NitConfig config, int maxTokens, Path folder) throws IOException {
+    Path model = exported(config, new SyntheticWeights(config, false), folder);
+    new Bundle(
+            folder,
+            config,
+            "model.onnx",
+            "F32",
+            NitGraph.OPSET,
+            Optional.of(new SpaceToDepthCodec(4)),
+            Optional.empty(),
+            List.of(),
+            maxTokens,
+            Bundle.SamplingDefaults.STANDARD,
+            List.of(Bundle.describe(model)),
+            JsonNodeFactory.instance.arrayNode(),
+            JsonNodeFactory.instance.objectNode())
+        .write();
+    CapturedRun run =
+        CapturedRun.of(
+            new Export(), "engine", folder, "--no-verify", "--buckets", "256," + maxTokens);
+    System.out.println(run.err());
+    assertEquals(0, run.code(), run.err());
+    return folder;
   }
 }

@@ -6,16 +6,12 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import io.nit.core.bundle.Bundle;
-import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.flow.Guidance;
 import io.nit.core.flow.SamplerKind;
 import io.nit.core.flow.Seeds;
 import io.nit.core.flow.Trajectory;
-import io.nit.exporter.cli.Export;
-import io.nit.exporter.onnx.NitGraph;
 import io.nit.runtime.ImageRequest;
 import io.nit.runtime.ImageResult;
 import io.nit.runtime.NitPipeline;
@@ -27,8 +23,6 @@ import io.nit.runtime.sample.PackStep;
 import io.nit.runtime.sample.PackedSampler;
 import io.nit.runtime.sample.RopeChoice;
 import io.nit.runtime.sample.SampledImage;
-import io.nit.testing.CapturedRun;
-import io.nit.testing.SyntheticWeights;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayDeque;
@@ -37,7 +31,6 @@ import java.util.Arrays;
 import java.util.Deque;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
 import java.util.concurrent.CompletableFuture;
@@ -53,8 +46,7 @@ import org.junit.jupiter.api.io.TempDir;
 @Tag("gpu")
 @Timeout(value = 180, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
 class ResidentSamplingGpuTest {
-  private static final NitConfig TINY =
-      PluginEngines.TINY.with(Map.of("in_channels", 48, "num_classes", 4));
+  private static final NitConfig TINY = PluginEngines.PICTURES;
 
   private static final int MAX_TOKENS = 4096;
 
@@ -65,28 +57,7 @@ class ResidentSamplingGpuTest {
   @BeforeAll
   static void anEngine() throws IOException {
     PluginEngines.require(ResidentSamplingGpuTest.class);
-    bundle = folder.resolve("bundle");
-    Path model = PluginEngines.exported(TINY, new SyntheticWeights(TINY, false), bundle);
-    new Bundle(
-            bundle,
-            TINY,
-            "model.onnx",
-            "F32",
-            NitGraph.OPSET,
-            Optional.of(new SpaceToDepthCodec(4)),
-            Optional.empty(),
-            List.of(),
-            MAX_TOKENS,
-            Bundle.SamplingDefaults.STANDARD,
-            List.of(Bundle.describe(model)),
-            JsonNodeFactory.instance.arrayNode(),
-            JsonNodeFactory.instance.objectNode())
-        .write();
-    CapturedRun run =
-        CapturedRun.of(
-            new Export(), "engine", bundle, "--no-verify", "--buckets", "256," + MAX_TOKENS);
-    System.out.println(run.err());
-    assertEquals(0, run.code(), run.err());
+    bundle = PluginEngines.served(TINY, MAX_TOKENS, folder.resolve("bundle"));
   }
 
   private static VelocityEngine engine() throws Exception {

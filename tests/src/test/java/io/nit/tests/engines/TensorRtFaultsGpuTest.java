@@ -6,16 +6,12 @@ import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import io.nit.core.bundle.Bundle;
-import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.tensor.Parity;
 import io.nit.core.trt.Cuda;
 import io.nit.core.trt.Gpu;
-import io.nit.exporter.cli.Export;
-import io.nit.exporter.onnx.NitGraph;
 import io.nit.exporter.verify.VerificationPack;
 import io.nit.runtime.ImageRequest;
 import io.nit.runtime.ImageResult;
@@ -28,15 +24,12 @@ import io.nit.runtime.engine.Engines;
 import io.nit.runtime.engine.ForwardInputs;
 import io.nit.runtime.engine.VelocityEngine;
 import io.nit.testing.CapturedRun;
-import io.nit.testing.SyntheticWeights;
 import java.io.IOException;
 import java.nio.FloatBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
-import java.util.Optional;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
@@ -44,8 +37,6 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
-import org.bytedeco.cuda.global.cudart;
-import org.bytedeco.javacpp.Pointer;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -56,8 +47,7 @@ import org.junit.jupiter.api.io.TempDir;
 @Tag("gpu")
 @Timeout(value = 180, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
 class TensorRtFaultsGpuTest {
-  private static final NitConfig TINY =
-      PluginEngines.TINY.with(Map.of("in_channels", 48, "num_classes", 4));
+  private static final NitConfig TINY = PluginEngines.PICTURES;
 
   /** Activations of so many tokens are hundreds of times what a small model's weights take. */
   private static final int MAX_TOKENS = 16_384;
@@ -72,28 +62,7 @@ class TensorRtFaultsGpuTest {
   @BeforeAll
   static void anEngine() throws IOException {
     PluginEngines.require(TensorRtFaultsGpuTest.class);
-    bundle = folder.resolve("bundle");
-    Path model = PluginEngines.exported(TINY, new SyntheticWeights(TINY, false), bundle);
-    new Bundle(
-            bundle,
-            TINY,
-            "model.onnx",
-            "F32",
-            NitGraph.OPSET,
-            Optional.of(new SpaceToDepthCodec(4)),
-            Optional.empty(),
-            List.of(),
-            MAX_TOKENS,
-            Bundle.SamplingDefaults.STANDARD,
-            List.of(Bundle.describe(model)),
-            JsonNodeFactory.instance.arrayNode(),
-            JsonNodeFactory.instance.objectNode())
-        .write();
-    CapturedRun run =
-        CapturedRun.of(
-            new Export(), "engine", bundle, "--no-verify", "--buckets", "256," + MAX_TOKENS);
-    System.out.println(run.err());
-    assertEquals(0, run.code(), run.err());
+    bundle = PluginEngines.served(TINY, MAX_TOKENS, folder.resolve("bundle"));
   }
 
   private static NitPipeline open() throws IOException, EngineException {
@@ -102,31 +71,6 @@ class TensorRtFaultsGpuTest {
 
   private static ImageRequest request(NitPipeline pipeline, int side, int seed, int steps) {
     return pipeline.request().label(0).size(side, side).seed(seed).steps(steps).build();
-  }
-
-  /** All device memory but for {@code leave} bytes, down to pieces of a MiB. */
-  private static final class Hoard implements AutoCloseable {
-    private final List<Pointer> taken = new ArrayList<>();
-
-    Hoard(long leave) {
-      for (long piece = 1L << 32; piece >= MIB; ) {
-        Pointer memory = new Pointer();
-        boolean room = Cuda.freeBytes() >= leave + piece;
-        if (room && cudart.cudaMalloc(memory, piece) == cudart.cudaSuccess) {
-          taken.add(memory);
-        } else {
-          cudart.cudaGetLastError();
-          piece /= 2;
-        }
-      }
-      System.out.printf("  %d MiB of device memory left free%n", Cuda.freeBytes() / MIB);
-    }
-
-    @Override
-    public void close() {
-      taken.forEach(Cuda::free);
-      taken.clear();
-    }
   }
 
   @Test
