@@ -68,6 +68,12 @@ public interface Collectives extends AutoCloseable {
   void from(int root, Collection<Tensor> tensors) throws IOException;
 
   /**
+   * Takes the memory that gatherings need, which the first of them does otherwise: before the
+   * steps, while there is some, and not within one. All ranks call it.
+   */
+  default void prepareGathers() throws IOException {}
+
+  /**
    * Every rank's own part of a tensor becomes everyone's.
    *
    * @param whole [parts.elements()]; its part of this rank is what the others get

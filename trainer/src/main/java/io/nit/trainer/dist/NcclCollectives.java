@@ -66,7 +66,8 @@ public final class NcclCollectives implements Collectives {
   private final StreamTimes busy = new StreamTimes(); // of this one
   private boolean pending;
   private volatile RankLostException lost;
-  private volatile boolean leaving;
+  private volatile boolean leaving; // no rank is missed any more
+  private boolean left; // all ranks have come to their ends
   private volatile boolean closed;
   private volatile boolean ended; // closed to the end
 
@@ -333,7 +334,7 @@ public final class NcclCollectives implements Collectives {
 
   @Override
   public void gather(Tensor whole, Partition parts) throws IOException {
-    openGathering();
+    prepareGathers();
     group(
         "a gathering",
         compute -> {
@@ -361,7 +362,7 @@ public final class NcclCollectives implements Collectives {
 
   @Override
   public void startGather(Tensor whole, Partition parts, int piece, int pieces) throws IOException {
-    openGathering();
+    prepareGathers();
     group(
         "a gathering",
         compute -> {
@@ -387,7 +388,8 @@ public final class NcclCollectives implements Collectives {
         });
   }
 
-  private void openGathering() throws IOException {
+  @Override
+  public void prepareGathers() throws IOException {
     requireOpen();
     if (gathering == null) {
       ncclComm made = join(0); // without the lock, as it waits for the others
@@ -455,6 +457,7 @@ public final class NcclCollectives implements Collectives {
     cuda(cudart.cudaStreamSynchronize(stream), "the last sums");
     leaving = true;
     control.sum(new double[1]);
+    left = true;
   }
 
   private void checkNccl(int result, String what) throws IOException {
@@ -490,12 +493,10 @@ public final class NcclCollectives implements Collectives {
       watchdog.close();
     }
     control.close();
-    if (!leaving) {
-      endAnyhow("NCCL's own end");
-    }
+    endAnyhow("NCCL's own end");
     lock.lock();
     try {
-      if (leaving) {
+      if (left) {
         destroy();
       }
       abort();

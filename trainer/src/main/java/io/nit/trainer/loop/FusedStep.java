@@ -164,16 +164,19 @@ final class FusedStep implements AutoCloseable {
           new BucketedAllReduce(
               weights.gradients(), collectives, BucketedAllReduce.BUCKET_ELEMENTS);
       Tensor losses = null;
-      for (int i = 0; i < packs.size(); i++) {
-        StepPack pack = packs.get(i);
-        boolean last = i == packs.size() - 1;
-        boolean beside = many && last;
-        ops.spare(beside ? collectives.multiprocessors() : 0);
-        Tensor ofPack = backward(pack, tokens, i == 0, beside ? sums : GradientReady.NOBODY);
-        losses = losses == null ? ofPack : losses.add_(ofPack);
+      try {
+        for (int i = 0; i < packs.size(); i++) {
+          StepPack pack = packs.get(i);
+          boolean last = i == packs.size() - 1;
+          boolean beside = many && last;
+          ops.spare(beside ? collectives.multiprocessors() : 0);
+          Tensor ofPack = backward(pack, tokens, i == 0, beside ? sums : GradientReady.NOBODY);
+          losses = losses == null ? ofPack : losses.add_(ofPack);
+        }
+      } finally {
+        ops.spare(0);
       }
       if (many) {
-        ops.spare(0);
         sums.finish(List.of(losses));
       }
       Tensor result =
@@ -198,12 +201,13 @@ final class FusedStep implements AutoCloseable {
   }
 
   /**
-   * The steps whose numbers are here, in order. One step may stay under way, unless all are asked
-   * for, which waits.
+   * The steps that are through, in order, and waits for them: all, or all but the one that was
+   * queued last. Never that one if it happens to be through, since what ranks do about a bad step,
+   * they must do after the same step.
    */
   List<Done> done(boolean all) {
     List<Done> done = new ArrayList<>();
-    while (!pending.isEmpty() && (all || pending.size() > 1 || pending.peek().numbers.arrived())) {
+    while (!pending.isEmpty() && (all || pending.size() > 1)) {
       Pending next = pending.remove();
       float[] values;
       try (LateNumbers numbers = next.numbers) {

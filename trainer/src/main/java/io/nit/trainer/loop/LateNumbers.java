@@ -34,11 +34,6 @@ final class LateNumbers implements AutoCloseable {
     }
   }
 
-  /** Whether {@link #get} would not wait. */
-  boolean arrived() {
-    return copied == null || copied.query();
-  }
-
   /** The numbers; waits for them, and for no work that was queued after them. */
   float[] get() {
     if (closed) {

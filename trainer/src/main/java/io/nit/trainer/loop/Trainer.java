@@ -279,6 +279,9 @@ public final class Trainer implements AutoCloseable {
       MetricsLog metrics, Optional<SampleGrid> grid, StopSignal stop, boolean quiet)
       throws IOException {
     shareState();
+    if (sharded) {
+      collectives.prepareGathers();
+    }
     fused.ifPresent(FusedStep::refresh);
     int rank = collectives.ranks().rank();
     PackOrder order = new PackOrder(data.packs(), options.seed(), rank, world());
