@@ -1,4 +1,4 @@
-"""Times the kernels beside PyTorch's: python3 bench/bench_kernels.py LIBRARY [--only attention|elementwise|linear].
+"""Times the kernels beside PyTorch's: python3 bench/bench_kernels.py LIBRARY [--only attention|elementwise|linear|block].
 
 Prints the tables of RESULTS.md. With --cuts FILE (and linear) the plausible cuts of the linear layers are timed too, in
 about a minute; FILE gets all of them, as tab-separated values, of which linear_table.py makes the library's table.
@@ -195,6 +195,53 @@ def linear_chain_rows():
         print(f"| {tokens} | {cells[0]:.1f} | {cells[1]:.1f} |", flush=True)
 
 
+def block_rows():
+    """What the kernels of a block take one after the other, as a plan of small packs runs them."""
+    hidden, heads, head_dim = 1152, 16, 72
+    print(f"\nAll kernels of a block of NiT-XL, {BLOCKS} times, each with its own weights: us a block, and how many less "
+          "without a kind\n")
+    kinds = ["linear", "AdaLN", "rotation", "attention"]
+    print("| pack | a block | " + " | ".join(f"no {kind}" for kind in kinds) + " |")
+    print("|---|---|" + "---|" * len(kinds))
+    sets = [layer_sets(columns_in, columns_out) for _, columns_in, columns_out, _ in XL_LAYERS]
+    norm = [torch.randn(head_dim, device=DEVICE).to(torch.bfloat16) for _ in range(4)]
+    for lengths in ([64] * 2, [128], [256] * 2, [512]):
+        tokens = sum(lengths)
+        cu = torch.tensor([0] + lengths, device=DEVICE).cumsum(0).to(torch.int32)
+        index = torch.repeat_interleave(
+            torch.arange(len(lengths), device=DEVICE), torch.tensor(lengths, device=DEVICE)).to(torch.int32)
+        m = torch.randn(len(lengths), 6 * hidden, device=DEVICE).to(torch.bfloat16)
+        shift, scale, gate, shift2, scale2, gate2 = (m[:, i * hidden:(i + 1) * hidden] for i in range(6))
+        cosine, sine = (torch.randn(tokens, head_dim, device=DEVICE) for _ in range(2))
+        x, y, attended, normed, branch = (
+            torch.randn(tokens, hidden, device=DEVICE).to(torch.bfloat16) for _ in range(5))
+        qkv = torch.randn(tokens, 3, heads, head_dim, device=DEVICE).to(torch.bfloat16)
+        wide = torch.empty(tokens, 4 * hidden, device=DEVICE, dtype=torch.bfloat16)
+
+        def block(i, without):
+            if without != "linear":
+                kernels.linear(normed, *sets[0][i], False, qkv.view(tokens, 3 * hidden))
+            if without != "rotation":
+                kernels.rope(qkv, cosine, sine, norm)
+            if without != "attention":
+                kernels.attention(qkv, cu, attended)
+            if without != "linear":
+                kernels.linear(attended.view(tokens, hidden), *sets[1][i], False, branch)
+            if without != "AdaLN":
+                kernels.gated_ada_ln(x, branch, gate, shift2, scale2, index, y, normed)
+            if without != "linear":
+                kernels.linear(normed, *sets[2][i], True, wide)
+                kernels.linear(wide, *sets[3][i], False, branch)
+            if without != "AdaLN":
+                kernels.gated_ada_ln(y, branch, gate2, shift, scale, index, x, normed)
+
+        attended = attended.view(tokens, heads, head_dim)
+        times = [1e3 * milliseconds([lambda i=i: block(i, without) for i in range(BLOCKS)], BLOCKS)
+                 for without in [None] + kinds]
+        print(f"| {lengths[0]}" + f" × {len(lengths)}" * (len(lengths) > 1) + f" | {times[0]:.1f} | "
+              + " | ".join(f"{times[0] - t:.1f}" for t in times[1:]) + " |", flush=True)
+
+
 CUT = ("tileTokens", "tileColumns", "split", "shareWeight", "shareTokens", "stages")
 SHARED = 227 * 1024
 
@@ -285,7 +332,7 @@ def linear_cuts(path):
     print("\n".join(rows))
 
 
-ONLY = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else "attention elementwise linear"
+ONLY = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else "attention elementwise linear block"
 print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}; {kernels.description}")
 EQUAL = [(f"{16384 // n} × {n}", [n] * (16384 // n)) for n in (64, 256, 1024, 4096, 16384)]
 if "attention" in ONLY:
@@ -293,6 +340,8 @@ if "attention" in ONLY:
     attention_rows(64, 16, EQUAL)
 if "elementwise" in ONLY:
     bandwidth_rows()
+if "block" in ONLY and torch.cuda.get_device_capability() == (9, 0):
+    block_rows()
 if "linear" in ONLY and torch.cuda.get_device_capability() == (9, 0):
     linear_rows()
     linear_chain_rows()

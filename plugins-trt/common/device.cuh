@@ -292,6 +292,15 @@ NIT_DEVICE void multiplyAdd<Fp16>(float (&d)[4], uint32_t const (&a)[4], uint32_
 
 } // namespace nit
 
+//! Lets a kernel that was launched as a dependent of this one begin as soon as all blocks of this one have begun and
+//! there is room for it. What it does before it waits for this one, such as bringing weights, is then hidden.
+NIT_DEVICE void allowDependents()
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
 //! Waits until the kernel that this one depends on is over, where it may have begun before (launchAfter).
 NIT_DEVICE void waitForPrerequisites()
 {

@@ -191,12 +191,6 @@ NIT_DEVICE void holdRegisters(float (&registers)[kCount])
     }
 }
 
-//! Lets a kernel that was launched as a dependent of this one begin as soon as there is room for it.
-NIT_DEVICE void allowDependents()
-{
-    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-}
-
 template <int kRegisters>
 NIT_DEVICE void takeRegisters()
 {

@@ -148,6 +148,7 @@ template <typename T, int kWarps, bool kGated, bool kNormed>
 NIT_KERNEL(kWarps * 32, 1)
 adaLnRowKernel(NitAdaLnParams const p)
 {
+    allowDependents();
     waitForPrerequisites();
     NIT_SHARED_MEMORY(shared);
     float* const scratch = reinterpret_cast<float*>(shared);

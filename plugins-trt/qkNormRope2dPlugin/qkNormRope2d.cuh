@@ -59,6 +59,10 @@ template <typename T, int kLanes, int kVectors, bool kTables, int kTokens, int k
 NIT_KERNEL(kWarps * 32, kRopeThreads / (kWarps * 32))
 qkNormRope2dKernel(NitQkNormRope2dParams const p)
 {
+    if (kTokens == 1)
+    {
+        allowDependents();
+    }
     waitForPrerequisites();
     constexpr int kHeadDim = kLanes * kVectors * 8;
     constexpr int kHeadsAtOnce = 32 / kLanes;

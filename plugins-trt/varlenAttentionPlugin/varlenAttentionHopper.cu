@@ -85,7 +85,11 @@ int launch(NitVarlenAttentionParams const& p, cudaStream_t stream)
         }
         int64_t const tiles = (p.tokens / kLongRows + p.images) * p.heads; // at most
         unsigned const blocks = static_cast<unsigned>(tiles < processors ? tiles : processors);
-        kernel<<<blocks, kLongThreads, kBytes, stream>>>(params);
+        error = launchAfter("varlenAttention", kernel, blocks, kLongThreads, kBytes, stream, params);
+        if (error != 0)
+        {
+            return error;
+        }
     }
     if (mayBeShort)
     {

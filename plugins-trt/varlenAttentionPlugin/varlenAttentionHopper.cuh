@@ -29,7 +29,8 @@
 namespace nit
 {
 
-constexpr int kShortTokens = 64; //!< images up to this length go to the short kernel
+constexpr int kShortTokens = 64;              //!< images up to this length go to the short kernel
+constexpr int64_t kFewAttentionTokens = 2048; //!< at most so many: the next kernel begins early
 
 //! Passed by value: the copy engine reads the maps where the parameters are. Boxes are kLongKeys rows of keys
 //! and values, and kBandRows of queries.
@@ -278,6 +279,10 @@ varlenAttentionShortKernel(NitVarlenAttentionParams const p)
     using Layout = ShortLayout<kHeadDim>;
     NIT_SHARED_MEMORY(shared);
     uint32_t const base = sharedAddress(shared);
+    if (p.tokens <= kFewAttentionTokens)
+    {
+        allowDependents(); // with many, their blocks would take room for longer than they save
+    }
     if (Tiles::kRest)
     {
         // The upper half of Q's and K's rest rows stays 0; which half that is depends on the row, so all of it is set.
@@ -661,7 +666,8 @@ varlenAttentionLongKernel(NIT_GRID_CONSTANT HopperAttentionParams params)
     }
     syncBlock();
 
-    allowDependents(); // the short images' blocks, wherever this kernel leaves room at its end
+    waitForPrerequisites();
+    allowDependents(); // the short images' blocks, wherever this kernel leaves room: they read what was waited for here
     int const warpgroup = shuffleFrom(static_cast<int>(threadIndex()) / 128, 0);
     if (warpgroup == 0)
     {
