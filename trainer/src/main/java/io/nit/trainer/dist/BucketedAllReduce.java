@@ -5,6 +5,7 @@ import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
@@ -32,19 +33,31 @@ public final class BucketedAllReduce implements GradientReady {
   private final Tensor gradient;
   private final Collectives collectives;
   private final long bucketElements;
+  private final Optional<Partition> owners;
   private final TreeMap<Long, Long> bucket = new TreeMap<>(); // from -> to, apart from each other
   private final TreeMap<Long, Long> announced = new TreeMap<>(); // likewise, of the whole step
   private long inBucket;
   private long toCome;
 
   /**
-   * Sums of one gradient.
+   * Sums of one gradient that every rank gets whole.
    *
    * @param gradient [elements], contiguous float32; stays the caller's
    * @param collectives whose device the gradient is on
    * @param bucketElements elements of a bucket, 1 or more; a range is never cut
    */
   public BucketedAllReduce(Tensor gradient, Collectives collectives, long bucketElements) {
+    this(gradient, collectives, bucketElements, Optional.empty());
+  }
+
+  /**
+   * Sums of one gradient.
+   *
+   * @param owners whose part each rank needs, one for every rank; in the others' parts it may keep
+   *     what it gave. Empty where every rank needs all
+   */
+  public BucketedAllReduce(
+      Tensor gradient, Collectives collectives, long bucketElements, Optional<Partition> owners) {
     if (bucketElements < 1) {
       throw new IllegalArgumentException(
           "bucket: expected 1 element or more, found " + bucketElements);
@@ -52,6 +65,7 @@ public final class BucketedAllReduce implements GradientReady {
     this.gradient = gradient;
     this.collectives = collectives;
     this.bucketElements = bucketElements;
+    this.owners = owners;
     toCome = gradient.numel();
   }
 
@@ -112,17 +126,43 @@ public final class BucketedAllReduce implements GradientReady {
   private void start(List<Tensor> more) throws IOException {
     try (PointerScope scope = new PointerScope();
         NoGradGuard guard = new NoGradGuard()) {
-      List<Tensor> parts = new ArrayList<>(more);
-      bucket.forEach((from, to) -> parts.add(gradient.narrow(0, from, to - from)));
+      List<Tensor> all = new ArrayList<>(more);
+      if (owners.isEmpty()) {
+        all.addAll(inBucket(0, gradient.numel()));
+      } else {
+        Partition parts = owners.get();
+        for (int owner = 0; owner < parts.parts(); owner++) {
+          List<Tensor> owned = inBucket(parts.from(owner), parts.to(owner));
+          if (!owned.isEmpty()) {
+            collectives.startSum(owned, owner);
+          }
+        }
+      }
       bucket.clear();
       inBucket = 0;
-      collectives.startSum(parts);
+      if (!all.isEmpty()) {
+        collectives.startSum(all);
+      }
     }
+  }
+
+  /** What the bucket has of elements {@code [first, last)}. */
+  private List<Tensor> inBucket(long first, long last) {
+    List<Tensor> found = new ArrayList<>();
+    bucket.forEach(
+        (from, to) -> {
+          long begin = Math.max(from, first);
+          long end = Math.min(to, last);
+          if (begin < end) {
+            found.add(gradient.narrow(0, begin, end - begin));
+          }
+        });
+    return found;
   }
 
   /**
    * Begins the sums of all that is left, announced or not, and of a few numbers beside it; what
-   * follows on the current stream sees the whole sum. The next step may begin.
+   * follows on the current stream sees the sums. The next step may begin.
    *
    * @param more tensors of their own, likewise summed in place
    */

@@ -56,6 +56,16 @@ public interface Collectives extends AutoCloseable {
    */
   void startSum(Collection<Tensor> tensors) throws IOException;
 
+  /**
+   * Begins what {@link #startSum(Collection)} does for tensors whose sums one rank needs: half the
+   * way of a sum that everyone gets. The other ranks keep what they gave, or get the sum too.
+   *
+   * @param owner the rank that needs them
+   */
+  default void startSum(Collection<Tensor> tensors, int owner) throws IOException {
+    startSum(tensors);
+  }
+
   /** What follows on the current stream sees the sums that were begun. */
   void awaitSums() throws IOException;
 

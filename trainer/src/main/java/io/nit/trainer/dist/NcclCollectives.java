@@ -291,6 +291,28 @@ public final class NcclCollectives implements Collectives {
   }
 
   @Override
+  public void startSum(Collection<Tensor> tensors, int owner) throws IOException {
+    group(
+        "a sum",
+        compute -> {
+          for (Tensor tensor : tensors) {
+            Pointer values = values(tensor);
+            checkNccl(
+                nccl.ncclReduce(
+                    values,
+                    values,
+                    tensor.numel(),
+                    nccl.ncclFloat32,
+                    nccl.ncclSum,
+                    owner,
+                    comm,
+                    stream),
+                "a sum");
+          }
+        });
+  }
+
+  @Override
   public void awaitSums() throws IOException {
     lock.lock();
     try (PointerScope scope = new PointerScope()) {

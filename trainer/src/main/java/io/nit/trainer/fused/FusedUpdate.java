@@ -6,6 +6,7 @@ import io.nit.trainer.optim.AdamW;
 import io.nit.trainer.optim.FlatParameters;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.util.List;
 import java.util.Optional;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
@@ -22,7 +23,8 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  *
  * <p>An optimizer that keeps a part of the moments changes that part of the weights, piece by
  * piece, and a piece goes to the other ranks while the next one is changed. Average and copy of
- * what comes from them follow in passes of their own.
+ * what comes from them follow in passes of their own. Of the gradients it needs that part alone, so
+ * that their sums may have gone to the ranks that own them.
  */
 public final class FusedUpdate {
   private static final double CLIP_EPS = 1e-6;
@@ -84,7 +86,8 @@ public final class FusedUpdate {
    */
   public Tensor step(double rate, double clip, double decay, Tensor loss) {
     try (NoGradGuard guard = new NoGradGuard()) {
-      Tensor norm = weights.gradients().norm();
+      AdamW.Part part = optimizer.part().orElseThrow();
+      Tensor norm = norm(part);
       Tensor good = norm.isfinite().logical_and(loss.isfinite()).to(ScalarType.Float);
       Tensor factor =
           clip > 0
@@ -100,7 +103,6 @@ public final class FusedUpdate {
                   torch.stack(new TensorVector(factor, good)),
                   optimizer.advance(rate, good),
                   towards.view(1)));
-      AdamW.Part part = optimizer.part().orElseThrow();
       Tensor values = weights.values().detach();
       Optional<Tensor> averaged = average.map(a -> a.values().detach());
       try (PointerScope scope = new PointerScope()) {
@@ -115,6 +117,21 @@ public final class FusedUpdate {
       }
       return torch.stack(new TensorVector(norm, good));
     }
+  }
+
+  /** Of all gradients. A rank with a part of the moments has the sums of that part alone. */
+  private Tensor norm(AdamW.Part part) {
+    if (part.whole()) {
+      return weights.gradients().norm();
+    }
+    Tensor own = weights.gradients().narrow(0, part.from(), part.to() - part.from());
+    Tensor squares = own.norm().square();
+    try {
+      collectives.sum(List.of(squares));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+    return squares.sqrt();
   }
 
   private void updatePart(AdamW.Part part, Optional<Tensor> averaged, Tensor scalars) {

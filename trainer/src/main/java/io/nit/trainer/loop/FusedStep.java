@@ -4,6 +4,7 @@ import io.nit.core.rope.Rope2d;
 import io.nit.trainer.dist.BucketedAllReduce;
 import io.nit.trainer.dist.Collectives;
 import io.nit.trainer.dist.GradientReady;
+import io.nit.trainer.dist.Partition;
 import io.nit.trainer.fused.CudaOps;
 import io.nit.trainer.fused.FusedNit;
 import io.nit.trainer.fused.FusedOps;
@@ -55,6 +56,7 @@ final class FusedStep implements AutoCloseable {
   private final FlatParameters average;
   private final FusedNit fused;
   private final FusedUpdate update;
+  private final Optional<Partition> owners; // of the gradients, where each has its own
   private final Rope2d rope = new Rope2d();
   private final Deque<Pending> pending = new ArrayDeque<>();
   private boolean closed;
@@ -128,6 +130,11 @@ final class FusedStep implements AutoCloseable {
     this.ops = ops;
     this.weights = weights;
     average = new FlatParameters(averaged.parameters(), false);
+    owners =
+        optimizer
+            .part()
+            .filter(part -> !part.whole())
+            .map(part -> new Partition(weights.values().numel(), collectives.ranks().worldSize()));
     ScalarType type = model.device().is_cuda() ? ScalarType.BFloat16 : ScalarType.Float;
     fused = new FusedNit(model, weights, ops, type, checkpointing);
     update =
@@ -162,7 +169,7 @@ final class FusedStep implements AutoCloseable {
         NoGradGuard guard = new NoGradGuard()) {
       BucketedAllReduce sums =
           new BucketedAllReduce(
-              weights.gradients(), collectives, BucketedAllReduce.BUCKET_ELEMENTS);
+              weights.gradients(), collectives, BucketedAllReduce.BUCKET_ELEMENTS, owners);
       Tensor losses = null;
       try {
         for (int i = 0; i < packs.size(); i++) {

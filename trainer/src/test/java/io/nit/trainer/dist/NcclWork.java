@@ -92,6 +92,16 @@ public final class NcclWork {
       group.sum(List.of(small, large));
       requireAll(small, all, "sum of 7");
       requireAll(large, all, "sum of 4 Mi");
+      for (int owner = 0; owner < world; owner++) {
+        small.fill_(new Scalar(rank + 1f));
+        large.fill_(new Scalar(rank + 1f));
+        group.startSum(List.of(small, large), owner);
+        group.awaitSums();
+        if (rank == owner) {
+          requireAll(small, all, "sum of 7 for one");
+          requireAll(large, all, "sum of 4 Mi for one");
+        }
+      }
       double[] numbers = {rank, 1};
       group.sum(numbers);
       require(numbers[1] == world, "sum of numbers: " + Arrays.toString(numbers));
