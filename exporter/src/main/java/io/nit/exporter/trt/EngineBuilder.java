@@ -63,6 +63,7 @@ import org.slf4j.LoggerFactory;
 public final class EngineBuilder {
   private static final Logger LOG = LoggerFactory.getLogger(EngineBuilder.class);
   private static final int CHUNK = 1 << 28;
+  private static final String NO_KERNEL = "Could not find any implementation"; // TensorRT's words
 
   private final TrtNetwork model;
   private final Optional<PluginLibrary> plugins;
@@ -424,20 +425,39 @@ public final class EngineBuilder {
         TimeUnit.SECONDS);
     IHostMemory plan;
     try {
-      plan = NativeOwners.owned(builder.buildSerializedNetwork(network, config));
-      if (plan == null && cacheWasRead) {
-        // A cache may name kernels that do not fit this network's types or its hardware level.
-        progress.accept("no engine with the timing cache, once more without: " + logger.errors());
-        setTimingCache(new byte[0]);
-        plan = NativeOwners.owned(builder.buildSerializedNetwork(network, config));
-      }
+      plan = serialized();
     } finally {
       clock.shutdownNow();
     }
-    required(plan, "build of an engine");
     progress.accept(
         String.format(Locale.ROOT, "built in %.1f s, %d MiB", seconds(start), plan.size() >> 20));
     writeTimingCache();
+    return plan;
+  }
+
+  /**
+   * Builds, and builds again where TensorRT stumbles over kernels of its own. A timing cache may
+   * name some that do not fit this network's types or its hardware level; and its generator of
+   * kernels may fail for a node, which a lower level asks less of.
+   */
+  private IHostMemory serialized() throws TensorRtException {
+    IHostMemory plan = NativeOwners.owned(builder.buildSerializedNetwork(network, config));
+    int level = options.optimizationLevel();
+    while (plan == null) {
+      String why = logger.errors();
+      if (cacheWasRead) {
+        progress.accept("no engine with the timing cache, once more without: " + why);
+        setTimingCache(new byte[0]);
+      } else if (why.contains(NO_KERNEL) && level > 0) {
+        level--;
+        progress.accept(
+            "no engine at this optimization level, once more at level " + level + ": " + why);
+        config.setBuilderOptimizationLevel(level);
+      } else {
+        throw new TensorRtException("build of an engine: TensorRT refused: " + why);
+      }
+      plan = NativeOwners.owned(builder.buildSerializedNetwork(network, config));
+    }
     return plan;
   }
 
