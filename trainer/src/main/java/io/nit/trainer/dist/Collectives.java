@@ -101,7 +101,8 @@ public interface Collectives extends AutoCloseable {
 
   /**
    * Begins what {@link #gather} does for one piece of every part; where there is a stream for it,
-   * beside the work that follows. The piece must not be touched until {@link #awaitSums}.
+   * beside the work that follows. The piece must not be touched until {@link #awaitGather} or
+   * {@link #awaitSums}.
    *
    * @param piece 0..pieces-1
    */
@@ -117,6 +118,14 @@ public interface Collectives extends AutoCloseable {
         }
       }
     }
+  }
+
+  /**
+   * What follows on the current stream sees the piece whose gathering was begun last under this
+   * number, and may not see those that were begun later.
+   */
+  default void awaitGather(int piece) throws IOException {
+    awaitSums();
   }
 
   /**

@@ -2,7 +2,9 @@ package io.nit.trainer.dist;
 
 import java.io.IOException;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Collection;
+import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.concurrent.TimeUnit;
@@ -62,6 +64,7 @@ public final class NcclCollectives implements Collectives {
   private CUstream_st stream;
   private CUevent_st before;
   private CUevent_st after;
+  private final List<CUevent_st> gathered = new ArrayList<>(); // the ends of gatherings, by piece
   private final StreamTimes waits = new StreamTimes(); // of the current stream, for this one
   private final StreamTimes busy = new StreamTimes(); // of this one
   private boolean pending;
@@ -408,6 +411,24 @@ public final class NcclCollectives implements Collectives {
             }
           }
         });
+    while (gathered.size() <= piece) {
+      gathered.add(event());
+    }
+    cuda(cudart.cudaEventRecord(gathered.get(piece), stream), "a gathering");
+  }
+
+  @Override
+  public void awaitGather(int piece) throws IOException {
+    lock.lock();
+    try (PointerScope scope = new PointerScope()) {
+      requireOpen();
+      CUstream_st compute = torch_cuda.getCurrentCUDAStream(device).stream();
+      StreamTimes.Span span = waits.begin(compute);
+      cuda(cudart.cudaStreamWaitEvent(compute, gathered.get(piece), 0), "a gathering");
+      waits.end(span, compute);
+    } finally {
+      lock.unlock();
+    }
   }
 
   @Override
@@ -532,6 +553,8 @@ public final class NcclCollectives implements Collectives {
         cudart.cudaEventDestroy(after);
         after = null;
       }
+      gathered.forEach(cudart::cudaEventDestroy);
+      gathered.clear();
       if (pooled != null) {
         pooled.close();
         pooled = null;

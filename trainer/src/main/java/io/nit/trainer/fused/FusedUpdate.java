@@ -103,16 +103,12 @@ public final class FusedUpdate {
                   torch.stack(new TensorVector(factor, good)),
                   optimizer.advance(rate, good),
                   towards.view(1)));
-      Tensor values = weights.values().detach();
       Optional<Tensor> averaged = average.map(a -> a.values().detach());
       try (PointerScope scope = new PointerScope()) {
         if (part.whole()) {
           update(part, part.from(), part.to(), averaged, scalars);
         } else {
-          updatePart(part, averaged, scalars);
-          Tensor weight = towards.mul(good);
-          follow(0, part.from(), values, averaged, weight);
-          follow(part.to(), values.numel(), values, averaged, weight);
+          updatePart(part, averaged, scalars, towards.mul(good));
         }
       }
       return torch.stack(new TensorVector(norm, good));
@@ -134,7 +130,11 @@ public final class FusedUpdate {
     return squares.sqrt();
   }
 
-  private void updatePart(AdamW.Part part, Optional<Tensor> averaged, Tensor scalars) {
+  /**
+   * @param weight of the changed weights in the average
+   */
+  private void updatePart(
+      AdamW.Part part, Optional<Tensor> averaged, Tensor scalars, Tensor weight) {
     Tensor values = weights.values().detach();
     int rank = collectives.ranks().rank();
     Partition parts = new Partition(values.numel(), collectives.ranks().worldSize());
@@ -143,6 +143,15 @@ public final class FusedUpdate {
         long from = parts.piece(rank, piece, PIECES);
         update(part, from, parts.piece(rank, piece + 1, PIECES), averaged, scalars);
         collectives.startGather(values, parts, piece, PIECES);
+      }
+      for (int piece = 0; piece < PIECES; piece++) {
+        collectives.awaitGather(piece);
+        for (int other = 0; other < parts.parts(); other++) {
+          if (other != rank) {
+            long from = parts.piece(other, piece, PIECES);
+            follow(from, parts.piece(other, piece + 1, PIECES), values, averaged, weight);
+          }
+        }
       }
       collectives.awaitSums();
     } catch (IOException e) {

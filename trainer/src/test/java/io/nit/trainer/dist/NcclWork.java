@@ -125,6 +125,16 @@ public final class NcclWork {
           whole.narrow(0, begin, count).fill_(new Scalar(rank + 1f));
           group.startGather(whole, parts, piece, 3);
         }
+        for (int piece = 0; piece < 3; piece++) {
+          group.awaitGather(piece);
+          for (int each = 0; each < world; each++) {
+            long begin = parts.piece(each, piece, 3);
+            long count = parts.piece(each, piece + 1, 3) - begin;
+            if (count > 0) {
+              requireAll(whole.narrow(0, begin, count), each + 1f, "piece " + piece);
+            }
+          }
+        }
         group.awaitSums();
         requireGathered(whole, parts, "gathering by pieces");
       }
