@@ -25,7 +25,8 @@ final class OnnxMessage {
   private static final int FIXED32 = 5;
 
   /**
-   * A field as it stands in a message.
+   * A field as it stands in a message. Its buffers are parts of the outermost message's memory,
+   * with their positions in it.
    *
    * @param whole the field with its number
    * @param value the bytes of a field of type 2; of others what follows the number
@@ -39,7 +40,7 @@ final class OnnxMessage {
   private final ByteArrayOutputStream out = new ByteArrayOutputStream();
 
   /**
-   * The fields of a message, in its order; they share its memory.
+   * The fields of a message, in its order; none of its bytes is copied.
    *
    * @throws IllegalArgumentException if it is none
    */
@@ -72,8 +73,8 @@ final class OnnxMessage {
       fields.add(
           new Field(
               (int) (key >>> 3),
-              in.slice(start, (int) end - start),
-              in.slice(from, (int) end - from)));
+              message.duplicate().limit((int) end).position(start),
+              message.duplicate().limit((int) end).position(from)));
       in.position((int) end);
     }
     return fields;

@@ -12,12 +12,10 @@ import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.ForwardInputs;
 import io.nit.runtime.engine.VelocityEngine;
 import java.io.IOException;
-import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
-import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -77,14 +75,8 @@ public final class OrtEngine implements VelocityEngine {
           device.apply(session, options, OrtDevice.Memory.KEPT);
         };
     if (device == OrtDevice.CUDA && packedAttention(config)) {
-      byte[] packed = rewritten(model, config);
       return new OrtEngine(
-          OrtSessions.open(
-              model,
-              packed,
-              options,
-              settings,
-              opened -> ModelSignature.check(opened, config, true, model)),
+          openPacked(model, config, options, settings),
           config,
           device.backend(),
           device.describe(options) + ", packed attention",
@@ -108,10 +100,15 @@ public final class OrtEngine implements VelocityEngine {
     return attention.equals("packed") && PackedAttention.takes(config);
   }
 
-  private static byte[] rewritten(Path model, NitConfig config)
+  private static OrtSession openPacked(
+      Path model, NitConfig config, EngineOptions options, OrtSessions.Settings settings)
       throws NoSuchFileException, EngineException {
+    Path file;
+    byte[] changed;
     try {
-      return PackedAttention.rewritten(ByteBuffer.wrap(Files.readAllBytes(model)), config);
+      // ONNX Runtime takes no external data through a link that leads out of the graph's folder.
+      file = model.toRealPath();
+      changed = PackedAttention.rewritten(file, config);
     } catch (NoSuchFileException e) {
       throw new NoSuchFileException(model.toString(), null, "no such model file");
     } catch (IOException | IllegalArgumentException e) {
@@ -125,6 +122,12 @@ public final class OrtEngine implements VelocityEngine {
               + "=function leaves the file as it is)",
           e);
     }
+    return OrtSessions.open(
+        file,
+        changed,
+        options,
+        settings,
+        opened -> ModelSignature.check(opened, config, true, model));
   }
 
   @Override

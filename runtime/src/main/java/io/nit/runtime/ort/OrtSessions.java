@@ -8,11 +8,33 @@ import io.nit.runtime.engine.EngineOptions;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.regex.Pattern;
 
 /** Opens and closes sessions, all the same way. */
 final class OrtSessions {
-  /** Where in its sources an error arose; its last one stands before what matters. */
-  private static final String SOURCE = "^.*\\[ONNXRuntimeError\\] : \\d+ : \\w+ : ";
+  /**
+   * What stands around an error's own words: the code that the exception has as well, and what was
+   * around an error that is told a second time.
+   */
+  private static final Pattern AROUND =
+      Pattern.compile(
+          "^(?:.*\\[ONNXRuntimeError\\] : \\d+ : \\w+ : |Error code - \\w+ - message: )");
+
+  /**
+   * Where in ONNX Runtime's sources an error arose: a file with its line and a C++ function with
+   * its types; or, in errors of CUDA's libraries, host, file and line.
+   */
+  private static final Pattern SOURCE =
+      Pattern.compile(
+          "\\S+\\.(?:cc|cpp|cu|cuh|h|hpp):\\d+ [\\w:<>{}*&,~ ]*(?:\\(\\))?"
+              + "\\((?:[^()]|\\([^()]*\\))*\\)(?: const)?(?: \\[with [^\\]]*\\])? ?"
+              + "| ; (?:hostname|file|line)=\\S+");
+
+  /** How CUDA, cuBLAS, cuDNN and ONNX Runtime's arena say that there is not enough memory. */
+  private static final Pattern NO_MEMORY =
+      Pattern.compile(
+          "out of memory|CUBLAS failure 3:|ALLOC_FAILED|ALLOCATION_FAILED"
+              + "|Failed to allocate memory");
 
   /** What a kind of model sets beside the common settings. */
   @FunctionalInterface
@@ -34,16 +56,15 @@ final class OrtSessions {
 
   private OrtSessions() {}
 
-  /** ONNX Runtime's message in one line, and what to do where memory ran out. */
+  /**
+   * ONNX Runtime's message in one line without what only its authors need, and what to do where
+   * memory ran out.
+   */
   static String reason(Throwable error) {
-    String message =
-        String.valueOf(error.getMessage()).strip().replaceAll("\\s+", " ").replaceFirst(SOURCE, "");
-    boolean memory =
-        message.contains("Failed to allocate memory")
-            || message.contains("out of memory")
-            || message.contains("CUBLAS_STATUS_ALLOC_FAILED")
-            || message.contains("CUDNN_STATUS_ALLOC_FAILED");
-    return memory
+    String message = String.valueOf(error.getMessage()).strip().replaceAll("\\s+", " ");
+    message = AROUND.matcher(message).replaceFirst("");
+    message = SOURCE.matcher(message).replaceAll("");
+    return NO_MEMORY.matcher(message).find()
         ? "out of memory: expected more than is free (smaller packs and smaller tiles need less),"
             + " found: "
             + message

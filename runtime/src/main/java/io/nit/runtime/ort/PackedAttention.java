@@ -3,7 +3,9 @@ package io.nit.runtime.ort;
 import io.nit.core.config.NitConfig;
 import io.nit.core.ops.NitOps;
 import io.nit.core.packing.PackLayout;
+import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.file.Path;
 import java.util.List;
 
 /**
@@ -49,17 +51,20 @@ final class PackedAttention {
   }
 
   /**
-   * Puts the kernel in the place of every {@code NitVarlenAttention}.
+   * Puts the kernel in the place of every {@code NitVarlenAttention}. The weights stay where they
+   * are, in the file and in those beside it.
    *
-   * @param model an ONNX file's bytes
-   * @return the bytes of the changed file; weights in files beside it are still looked for there
-   * @throws IllegalArgumentException if the bytes are no ONNX file or hold no such node
+   * @param model an ONNX file
+   * @return the changed graph, to be loaded from the file's folder
+   * @throws java.nio.file.NoSuchFileException if there is no such file
+   * @throws IllegalArgumentException if it is no ONNX file or holds no such node
    */
-  static byte[] rewritten(ByteBuffer model, NitConfig config) {
+  static byte[] rewritten(Path model, NitConfig config) throws IOException {
+    String file = model.getFileName().toString();
     OnnxMessage changed = new OnnxMessage();
-    for (OnnxMessage.Field field : OnnxMessage.fields(model)) {
+    for (OnnxMessage.Field field : OnnxMessage.fields(WeightsInFile.map(model))) {
       if (field.number() == 7) {
-        changed.message(7, graph(field.value(), config));
+        changed.message(7, graph(field.value(), file, config));
       } else {
         changed.field(field);
       }
@@ -67,7 +72,7 @@ final class PackedAttention {
     return changed.message(8, OnnxMessage.opset(MICROSOFT, 1)).toBytes();
   }
 
-  private static OnnxMessage graph(ByteBuffer graph, NitConfig config) {
+  private static OnnxMessage graph(ByteBuffer graph, String file, NitConfig config) {
     OnnxMessage changed = new OnnxMessage();
     changed.message(
         1,
@@ -83,6 +88,8 @@ final class PackedAttention {
       if (field.number() == 1 && isAttention(field.value())) {
         attention(changed, field.value(), config);
         count++;
+      } else if (field.number() == 5) {
+        WeightsInFile.add(changed, field, file);
       } else {
         changed.field(field);
       }

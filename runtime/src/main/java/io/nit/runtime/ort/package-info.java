@@ -3,7 +3,8 @@
  * Runtime itself, from its path, so that weights may lie in an external data file beside it; our
  * own graph nodes run as the local functions that the file brings along, but for attention on CUDA,
  * which is ONNX Runtime's kernel for packed sequences ({@code -Dnit.ort.attention=function} for the
- * local function there too).
+ * local function there too). Where a graph is changed for that, its weights stay in the file, and
+ * ONNX Runtime takes them from there.
  *
  * <p>The native library is looked for in this order:
  *

@@ -13,16 +13,27 @@ import ai.onnxruntime.OrtSession;
 import io.nit.core.config.NitConfig;
 import io.nit.core.ops.NitOps;
 import io.nit.core.packing.PackLayout;
+import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /** What can be told without a GPU: the kernel itself is there only. */
 class PackedAttentionTest {
   private static final NitConfig CONFIG =
       NitConfig.s().with(Map.of("hidden_size", 144, "num_heads", 2, "depth", 4));
+
+  @TempDir Path folder;
+
+  private Path write(byte[] model) throws IOException {
+    return Files.write(folder.resolve("model.onnx"), model);
+  }
 
   /** A graph of one attention, between qkv [6, 432] and out [6, 144]. */
   private static OnnxMessage model(String domain, String op) {
@@ -39,8 +50,9 @@ class PackedAttentionTest {
 
   @Test
   void theChangedFileIsAValidGraphThatOnlyWantsTheKernel() throws Exception {
-    byte[] model = model(NitOps.DOMAIN, NitOps.VARLEN_ATTENTION.name()).toBytes();
-    byte[] changed = PackedAttention.rewritten(ByteBuffer.wrap(model), CONFIG);
+    byte[] changed =
+        PackedAttention.rewritten(
+            write(model(NitOps.DOMAIN, NitOps.VARLEN_ATTENTION.name()).toBytes()), CONFIG);
     try (OrtSession.SessionOptions settings = new OrtSession.SessionOptions()) {
       String message =
           assertThrows(
@@ -55,17 +67,17 @@ class PackedAttentionTest {
   }
 
   @Test
-  void aFileWithoutSuchNodesAndNoFileAtAllAreRefused() {
-    byte[] other = model("", "Gather").toBytes();
+  void aFileWithoutSuchNodesAndNoFileAtAllAreRefused() throws Exception {
+    Path other = write(model("", "Gather").toBytes());
     String message =
-        assertThrows(
-                IllegalArgumentException.class,
-                () -> PackedAttention.rewritten(ByteBuffer.wrap(other), CONFIG))
+        assertThrows(IllegalArgumentException.class, () -> PackedAttention.rewritten(other, CONFIG))
             .getMessage();
     assertTrue(message.contains("NitVarlenAttention"), message);
+    Path none = write(new byte[] {58, 100, 1});
+    assertThrows(IllegalArgumentException.class, () -> PackedAttention.rewritten(none, CONFIG));
     assertThrows(
-        IllegalArgumentException.class,
-        () -> PackedAttention.rewritten(ByteBuffer.wrap(new byte[] {58, 100, 1}), CONFIG));
+        NoSuchFileException.class,
+        () -> PackedAttention.rewritten(folder.resolve("absent.onnx"), CONFIG));
   }
 
   @Test

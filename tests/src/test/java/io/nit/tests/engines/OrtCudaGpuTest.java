@@ -219,6 +219,21 @@ class OrtCudaGpuTest {
     }
   }
 
+  @Test
+  void weightsInTheModelAreFoundThroughALinkToIt() throws Exception {
+    TensorSource weights = new Rounded(new SyntheticWeights(TINY, false), DType.BF16);
+    Path model = model(TINY, weights, DType.BF16, OnnxFile.EXTERNAL_DATA_ABOVE);
+    Path link = Files.createDirectory(folder.resolve("links")).resolve("linked.onnx");
+    Files.createSymbolicLink(link, model);
+    try (ReferenceEngine reference = ReferenceEngine.open(weights, TINY);
+        VelocityEngine engine = open(link, TINY, "packed")) {
+      double error =
+          Errors.relative(forward(engine, PACKS.get(2)), forward(reference, PACKS.get(2)));
+      System.out.printf(Locale.ROOT, "  relative error %.2e%n", error);
+      assertTrue(error < 1e-4, "relative error " + error);
+    }
+  }
+
   private Path model(NitConfig config, TensorSource weights, DType storage, long externalAbove)
       throws IOException {
     return OnnxFile.write(
@@ -480,7 +495,16 @@ class OrtCudaGpuTest {
   void withoutMemoryARequestFailsWithAMessageAndThePipelineGoesOn() throws Exception {
     try (NitPipeline pipeline = NitPipeline.builder(bundle.folder()).backend(CUDA).open()) {
       ImageRequest small = pipeline.request().label(0).size(64, 64).seed(1).steps(2).build();
-      ImageRequest large = pipeline.request().label(0).size(496, 512).seed(1).steps(2).build();
+      // The largest that the token budget of 4096 takes, which is without guidance.
+      ImageRequest large =
+          pipeline
+              .request()
+              .label(0)
+              .size(512, 512)
+              .seed(1)
+              .steps(2)
+              .guidance(Guidance.NONE)
+              .build();
       float[] expected = pipeline.submit(small).get().latent();
       String message;
       try (Hoard hoard = new Hoard(0)) {
@@ -493,7 +517,7 @@ class OrtCudaGpuTest {
       assertTrue(message.contains("out of memory"), message);
       double error = Parity.of(pipeline.submit(small).get().latent(), expected).relative();
       assertTrue(error < 1e-5, "relative difference " + error);
-      assertEquals(8 * 62 * 64, pipeline.submit(large).get().latent().length);
+      assertEquals(8 * 64 * 64, pipeline.submit(large).get().latent().length);
     }
   }
 
@@ -557,8 +581,10 @@ class OrtCudaGpuTest {
             System.out.printf(Locale.ROOT, "  packed against function: %.2e%n", error);
             assertTrue(error < 1e-4, "packed against function: " + error);
           }
-          double[] millis = new double[i == 0 ? 20 : 5];
-          for (int k = -2; k < millis.length; k++) {
+          // The local function of a large model takes seconds, and is timed for its order alone.
+          boolean slow = preset.equals("NiT-XL") && attention.equals("function");
+          double[] millis = new double[slow ? 3 : i == 0 ? 20 : 5];
+          for (int k = slow ? 0 : -2; k < millis.length; k++) {
             start = System.nanoTime();
             forward(engine, in);
             if (k >= 0) {
