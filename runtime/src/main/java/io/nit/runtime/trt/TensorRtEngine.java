@@ -240,7 +240,7 @@ public final class TensorRtEngine implements VelocityEngine {
         engine.close();
       }
       throw new EngineException(message, e);
-    } catch (IOException | EngineException | RuntimeException e) {
+    } catch (IOException | EngineException | RuntimeException | Error e) {
       if (engine != null) {
         engine.close();
       }

@@ -122,7 +122,7 @@ final class TensorRtPlanes implements AutoCloseable {
         planes.close();
       }
       throw new EngineException(e.getMessage(), e);
-    } catch (EngineException | RuntimeException e) {
+    } catch (EngineException | RuntimeException | Error e) {
       if (planes != null) {
         planes.close();
       }
