@@ -860,7 +860,12 @@ public final class TensorRtEngine implements VelocityEngine {
 
   private void capture(Shape shape, IExecutionContext context) throws TensorRtException {
     setShapes(context, shape);
-    enqueue(context); // TensorRT's work of the first run of a shape cannot be recorded
+    // TensorRT's work of the first run of a shape cannot be recorded. The kernels trust where
+    // images
+    // end and which row is a token's: what lies there is another pack's, or nothing was copied yet.
+    clear("cu_seqlens", (shape.images + 1L) * Integer.BYTES);
+    clear(rowOfToken(), (long) shape.tokens * Integer.BYTES);
+    enqueue(context);
     graphs.put(shape, CapturedForward.of(stream, context, FORWARD));
     recording.remove(shape);
     if (graphs.size() > MOST_GRAPHS) {
@@ -868,6 +873,14 @@ public final class TensorRtEngine implements VelocityEngine {
       seen.remove(oldest);
       graphs.remove(oldest).close();
     }
+  }
+
+  /** Fills an input with zeros: tokens of no image, in the first row. */
+  private void clear(String input, long bytes) throws TensorRtException {
+    boundLayout = null; // the next pack brings its own
+    Cuda.check(
+        cudart.cudaMemsetAsync(bindings.get(input).device(), 0, bytes, stream),
+        "clearing of " + input);
   }
 
   private void setShapes(IExecutionContext context, Shape shape) throws TensorRtException {
