@@ -851,6 +851,7 @@ public final class TensorRtEngine implements VelocityEngine {
     } catch (TensorRtException e) {
       synchronized (this) {
         graphsWork = false;
+        cudart.cudaStreamSynchronize(stream); // the context's first run may be under way
       }
       LOG.warn("{}: CUDA graphs are off from here on: {}", file, e.getMessage());
     } finally {
@@ -871,6 +872,7 @@ public final class TensorRtEngine implements VelocityEngine {
     if (graphs.size() > MOST_GRAPHS) {
       Shape oldest = graphs.keySet().iterator().next();
       seen.remove(oldest);
+      cudart.cudaStreamSynchronize(stream); // it may be running; a failure shows in the next call
       graphs.remove(oldest).close();
     }
   }
