@@ -349,6 +349,18 @@ class NitPipelineTest {
   }
 
   @Test
+  void anErrorThatEndsTheDecodingThreadEndsWhatItDecodes() throws Exception {
+    FakeCodec codec = new FakeCodec();
+    codec.failure = new NoClassDefFoundError("a library's, which the thread's handler prints");
+    NitPipeline pipeline = pipeline(codec);
+    ImageRequest request = request().label(0).size(4, 4).steps(2).build();
+    CompletableFuture<ImageResult> ending = pipeline.submit(request);
+    assertThrows(CancellationException.class, ending::get);
+    CompletableFuture<ImageResult> next = pipeline.submit(request);
+    assertThrows(CancellationException.class, next::get);
+  }
+
+  @Test
   void latentsOfOneSizeThatWaitAreDecodedTogetherInTheirOrder() throws Exception {
     FakeCodec codec = new FakeCodec();
     codec.limit = 3;
