@@ -81,10 +81,12 @@ final class DecodingLoop implements Runnable {
 
   @Override
   public void run() {
+    List<Ticket> taken = List.of();
     try {
       Optional<Ticket> oldest = awaitTicket();
       while (oldest.isPresent()) {
-        decode(takeWith(oldest.get()));
+        taken = takeWith(oldest.get());
+        decode(taken);
         oldest = awaitTicket();
       }
     } catch (InterruptedException e) {
@@ -96,6 +98,7 @@ final class DecodingLoop implements Runnable {
         left = new ArrayList<>(waiting);
         waiting.clear();
       }
+      left.addAll(taken); // those that are done stay so
       left.forEach(DecodingLoop::abandon);
     }
   }

@@ -212,6 +212,7 @@ public final class NitPipeline implements AutoCloseable {
       }
       VelocityEngine engine = Engines.open(bundle, backend, options);
       Optional<VelocityEngine> guide = Optional.empty();
+      Optional<LatentCodec> codec = Optional.empty();
       try {
         if (guideBundle.isPresent()) {
           guide = Optional.of(Engines.open(guideBundle.get(), backend, options));
@@ -222,11 +223,12 @@ public final class NitPipeline implements AutoCloseable {
           engine.warmUp();
           guide.ifPresent(VelocityEngine::warmUp);
         }
-        Optional<LatentCodec> codec = Engines.openCodec(bundle, backend, options);
+        codec = Engines.openCodec(bundle, backend, options);
         return new NitPipeline(bundle, engine, guide, sampler, codec, maxTokens);
-      } catch (IOException | EngineException | RuntimeException e) {
+      } catch (IOException | EngineException | RuntimeException | Error e) {
         engine.close();
         guide.ifPresent(VelocityEngine::close);
+        codec.ifPresent(LatentCodec::close);
         throw e;
       }
     }

@@ -104,7 +104,8 @@ final class SamplingLoop implements Runnable {
     admit();
     boolean begun = !active.isEmpty() && begin();
     while (!underWay.isEmpty() && (!begun || underWay.size() > sampler.ahead())) {
-      settle(underWay.remove());
+      settle(underWay.peek());
+      underWay.remove(); // only now: where that throws, its requests are ended with the others
     }
     busyNanos += System.nanoTime() - start;
     publish();
@@ -143,7 +144,6 @@ final class SamplingLoop implements Runnable {
                 && (activeTokens + next.forwardTokens > maxTokens || active.size() >= maxTickets)) {
           return;
         }
-        waiting.remove();
       }
       if (!next.future.isDone()) {
         try {
@@ -151,6 +151,9 @@ final class SamplingLoop implements Runnable {
         } catch (EngineException | RuntimeException | OutOfMemoryError e) {
           next.fail("it could not be started: " + e.getMessage(), e);
         }
+      }
+      synchronized (this) {
+        waiting.remove(); // nobody else takes the first
       }
     }
   }

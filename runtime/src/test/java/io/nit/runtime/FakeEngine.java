@@ -31,6 +31,7 @@ final class FakeEngine implements VelocityEngine {
   volatile Semaphore permits;
   volatile long nanLabel = -1;
   volatile String failure;
+  volatile Error announceError;
   volatile boolean closed;
   TwinSampling twin; // null: latents go over the host
   int mostTokens = Integer.MAX_VALUE;
@@ -70,6 +71,9 @@ final class FakeEngine implements VelocityEngine {
 
   @Override
   public void announce(float[] t, long[] y) {
+    if (announceError != null) {
+      throw announceError;
+    }
     announced.addAll(conditions(t, y));
   }
 

@@ -222,6 +222,33 @@ class NitPipelineTest {
   }
 
   @Test
+  void anErrorThatEndsTheSamplingThreadEndsEveryRequest() throws Exception {
+    NitPipeline pipeline = pipeline(64);
+    CompletableFuture<ImageResult> longer =
+        pipeline.submit(request().label(0).size(4, 4).steps(1000).build());
+    CompletableFuture<ImageResult> ending =
+        pipeline.submit(
+            request().label(0).size(4, 4).steps(3).build(),
+            (request, step, steps) -> {
+              if (step == steps) { // its last: it is no longer among those under way
+                throw new AssertionError("a listener's, which the thread's handler prints");
+              }
+            });
+    assertThrows(CancellationException.class, ending::get);
+    assertThrows(CancellationException.class, longer::get);
+    assertThrows(
+        IllegalStateException.class, () -> pipeline.submit(request().label(0).size(4, 4).build()));
+  }
+
+  @Test
+  void anErrorAtTheStartOfARequestEndsItWithTheOthers() throws Exception {
+    engine.announceError = new NoClassDefFoundError("a library's, which the handler prints");
+    CompletableFuture<ImageResult> ending =
+        pipeline(64).submit(request().label(0).size(4, 4).build());
+    assertThrows(CancellationException.class, ending::get);
+  }
+
+  @Test
   void aCancelledRequestLeavesThePackAndTheOthersGoOn() throws Exception {
     engine.permits = new Semaphore(0);
     NitPipeline pipeline = pipeline(64);
@@ -319,6 +346,18 @@ class NitPipelineTest {
     assertTrue(good.get().image().isPresent());
     String message = assertThrows(ExecutionException.class, bad::get).getMessage();
     assertTrue(message.contains("NaN"), message);
+  }
+
+  @Test
+  void anErrorThatEndsTheDecodingThreadEndsWhatItDecodes() throws Exception {
+    FakeCodec codec = new FakeCodec();
+    codec.failure = new NoClassDefFoundError("a library's, which the thread's handler prints");
+    NitPipeline pipeline = pipeline(codec);
+    ImageRequest request = request().label(0).size(4, 4).steps(2).build();
+    CompletableFuture<ImageResult> ending = pipeline.submit(request);
+    assertThrows(CancellationException.class, ending::get);
+    CompletableFuture<ImageResult> next = pipeline.submit(request);
+    assertThrows(CancellationException.class, next::get);
   }
 
   @Test

@@ -102,7 +102,8 @@ record EngineExport(
       Gpu gpu = Gpu.open(options.device());
       mismatches =
           found.mismatches(gpu.host(plugins), plan.toAbsolutePath().getParent(), source.hash());
-      here = source.optionsOn(options, gpu.computeCapability(), plugins, this::say);
+      // The build says what it chose; where there is none, nothing is chosen.
+      here = source.optionsOn(options, gpu.computeCapability(), plugins, line -> {});
     } catch (TensorRtException e) {
       throw new EngineException(e.getMessage(), e);
     }

@@ -392,14 +392,17 @@ public final class EngineBuilder {
   }
 
   private boolean setTimingCache(byte[] bytes) {
-    ITimingCache before = timings; // the config's until it has another
     try (BytePointer data = new BytePointer(Math.max(1, bytes.length))) {
       data.put(bytes, 0, bytes.length);
-      timings = NativeOwners.owned(config.createTimingCache(data, bytes.length));
+      ITimingCache made = NativeOwners.owned(config.createTimingCache(data, bytes.length));
       cacheWasRead = bytes.length > 0;
-      return timings != null && config.setTimingCache(timings, false);
-    } finally {
-      NativeOwners.close(before);
+      if (made == null || !config.setTimingCache(made, false)) {
+        NativeOwners.close(made); // the config keeps the one before
+        return false;
+      }
+      NativeOwners.close(timings);
+      timings = made;
+      return true;
     }
   }
 

@@ -134,11 +134,14 @@ public final class Cuda {
 
   /**
    * How much device memory is free, as the end of a failure's sentence: where little is, that is
-   * most often the reason, which TensorRT does not always give. Empty where there is plenty.
+   * most often the reason, which TensorRT does not always give. Empty where there is plenty, or
+   * CUDA does not tell, as after a failure that ends its work on the device.
    */
   public static String littleMemory() {
     long free = freeBytes();
-    return free < LITTLE ? "; only " + (free >> 20) + " MiB of device memory are free" : "";
+    return free > 0 && free < LITTLE
+        ? "; only " + (free >> 20) + " MiB of device memory are free"
+        : "";
   }
 
   /** Free bytes of the current device; 0 if CUDA does not tell. */

@@ -111,7 +111,7 @@ public final class TensorRtPlan implements AutoCloseable {
     try {
       plan.load();
       return plan;
-    } catch (IOException | TensorRtException | RuntimeException e) {
+    } catch (IOException | TensorRtException | RuntimeException | Error e) {
       plan.close();
       throw e;
     }

@@ -10,6 +10,9 @@ import java.util.Optional;
  * All plans of a file, opened beside one another: each is read from the disk and copied to the
  * device on a thread of its own. They share one runtime of TensorRT, so that the plugins' library
  * is loaded once. Safe to close twice, after all that uses the plans.
+ *
+ * <p>While they are opened, the bytes of all plans lie in host memory at once, each until TensorRT
+ * has made an engine of it: as much host memory has to be free as the file is long.
  */
 public final class TensorRtPlans implements AutoCloseable {
   private final PlanRuntime runtime;
@@ -60,7 +63,7 @@ public final class TensorRtPlans implements AutoCloseable {
             });
       }
       return new TensorRtPlans(runtime, Together.run(tasks, TensorRtPlan::close));
-    } catch (IOException | TensorRtException | RuntimeException e) {
+    } catch (IOException | TensorRtException | RuntimeException | Error e) {
       runtime.close();
       throw e;
     }

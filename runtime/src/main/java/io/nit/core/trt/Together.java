@@ -7,6 +7,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.ThreadFactory;
 import java.util.function.Consumer;
 
 /** Work on several threads at once. */
@@ -20,30 +21,41 @@ public final class Together {
   }
 
   /**
-   * Does all work, each piece on a thread of its own, and waits for the last.
+   * Does all work, each piece on a thread of its own, and waits for the last. Where there is no
+   * thread for a piece, those before it are still waited for.
    *
    * @param undo takes what was made where another piece fails
    * @return what was made, in the order of the tasks
-   * @throws IOException the first failure
-   * @throws TensorRtException the first failure
+   * @throws IOException the first failure, with the later ones as suppressed
+   * @throws TensorRtException the first failure, with the later ones as suppressed
    */
   public static <T> List<T> run(List<Task<T>> tasks, Consumer<T> undo)
       throws IOException, TensorRtException {
-    ExecutorService threads =
-        Executors.newFixedThreadPool(
-            tasks.size(),
-            task -> {
-              Thread thread = new Thread(task, "tensorrt-open");
-              thread.setDaemon(true);
-              return thread;
-            });
+    return run(
+        tasks,
+        undo,
+        task -> {
+          Thread thread = new Thread(task, "tensorrt-open");
+          thread.setDaemon(true);
+          return thread;
+        });
+  }
+
+  /** The same on threads of another make. */
+  static <T> List<T> run(List<Task<T>> tasks, Consumer<T> undo, ThreadFactory make)
+      throws IOException, TensorRtException {
+    ExecutorService threads = Executors.newFixedThreadPool(tasks.size(), make);
     List<T> made = new ArrayList<>();
     Throwable failure = null;
     boolean interrupted = false;
     try {
       List<Future<T>> running = new ArrayList<>();
-      for (Task<T> task : tasks) {
-        running.add(threads.submit(task::run));
+      try {
+        for (Task<T> task : tasks) {
+          running.add(threads.submit(task::run));
+        }
+      } catch (RuntimeException | Error e) { // no thread left, which is an OutOfMemoryError
+        failure = e;
       }
       for (Future<T> one : running) {
         try {
@@ -56,7 +68,7 @@ public final class Together {
             }
           }
         } catch (ExecutionException e) {
-          failure = failure == null ? e.getCause() : failure;
+          failure = joined(failure, e.getCause());
         }
       }
     } finally {
@@ -79,5 +91,15 @@ public final class Together {
       throw e;
     }
     throw (RuntimeException) failure;
+  }
+
+  private static Throwable joined(Throwable first, Throwable next) {
+    if (first == null) {
+      return next;
+    }
+    if (first != next) { // which Java refuses
+      first.addSuppressed(next);
+    }
+    return first;
   }
 }

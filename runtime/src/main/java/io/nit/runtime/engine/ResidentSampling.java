@@ -19,23 +19,24 @@ public interface ResidentSampling {
   /** A step under way, and then what came of it. */
   interface Step {
     /**
-     * Waits until the step is over; returns at once the second time.
+     * Waits until the step is over; at once the second time.
      *
-     * @throws EngineException if it failed; its images are lost
+     * @throws EngineException if it failed, the second time too; its images are lost
      */
     void await() throws EngineException;
 
     /**
      * Whether an image's values are finite after the step.
      *
-     * @throws IllegalStateException before {@link #await}
+     * @throws IllegalStateException before {@link #await}, or if that failed
      */
     boolean finite(int image);
 
     /**
      * The latent of an image whose last step this was, [elements].
      *
-     * @throws IllegalStateException before {@link #await}, or if it was not its last step
+     * @throws IllegalStateException before {@link #await}, if that failed, or if it was not its
+     *     last step
      */
     double[] latent(int image);
   }

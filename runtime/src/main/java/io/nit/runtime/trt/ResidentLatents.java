@@ -64,6 +64,7 @@ final class ResidentLatents implements AutoCloseable {
     private final boolean[] finite;
     private final double[][] latents; // of those that are done
     private boolean over;
+    private TensorRtException failure;
 
     private UnderWay(Results results, List<Placed> images) {
       this.results = results;
@@ -72,14 +73,31 @@ final class ResidentLatents implements AutoCloseable {
       this.latents = new double[images.size()][];
     }
 
-    /** Waits for it and takes what came of it. */
+    /**
+     * Waits for it and takes what came of it.
+     *
+     * @throws TensorRtException if it failed; the same at the second call
+     */
     void await() throws TensorRtException {
-      if (over) {
-        return;
+      if (!over) {
+        try {
+          Cuda.check(cudart.cudaEventSynchronize(results.ended), "a step of " + images.size());
+        } catch (TensorRtException e) {
+          failure = e;
+          awaitAll();
+        }
+        over = true;
+        idle.add(results);
+        if (failure == null) {
+          take();
+        }
       }
-      over = true;
-      idle.add(results);
-      Cuda.check(cudart.cudaEventSynchronize(results.ended), "a step of " + images.size());
+      if (failure != null) {
+        throw failure;
+      }
+    }
+
+    private void take() {
       for (int i = 0; i < finite.length; i++) {
         Placed image = images.get(i);
         finite[i] = results.failedView.getInt(i * Integer.BYTES) == 0;
@@ -104,8 +122,8 @@ final class ResidentLatents implements AutoCloseable {
     }
 
     private void requireOver() {
-      if (!over) {
-        throw new IllegalStateException("the step was not waited for");
+      if (!over || failure != null) {
+        throw new IllegalStateException("the step was not waited for, or failed");
       }
     }
   }
@@ -236,20 +254,30 @@ final class ResidentLatents implements AutoCloseable {
         elements,
         step.size(),
         stream.address());
-    for (Placed placed : step) {
-      if (placed.move().last()) {
-        copy(
-            at(taken.latents, placed.first()),
-            at(state, placed.to()),
-            placed.image().elements(),
-            cudart.cudaMemcpyDeviceToHost,
-            "a latent");
+    try {
+      for (Placed placed : step) {
+        if (placed.move().last()) {
+          copy(
+              at(taken.latents, placed.first()),
+              at(state, placed.to()),
+              placed.image().elements(),
+              cudart.cudaMemcpyDeviceToHost,
+              "a latent");
+        }
       }
+      Cuda.check(cudart.cudaEventRecord(taken.ended, stream), "CUDA event");
+    } catch (TensorRtException e) {
+      awaitAll(); // the kernel is queued, and the next step takes the same results
+      throw e;
     }
-    Cuda.check(cudart.cudaEventRecord(taken.ended, stream), "CUDA event");
     idle.remove();
     places.moved(step);
     return new UnderWay(taken, step);
+  }
+
+  /** Waits after a failure until nothing writes results any more; what that tells is known. */
+  private void awaitAll() {
+    cudart.cudaStreamSynchronize(stream);
   }
 
   private static Pointer at(Pointer base, long value) {

@@ -164,7 +164,7 @@ public final class TensorRtAutoencoder extends LearnedCodec {
         decoder.get().open();
       }
       return codec;
-    } catch (IOException | EngineException | RuntimeException e) {
+    } catch (IOException | EngineException | RuntimeException | Error e) {
       codec.close();
       throw e;
     }

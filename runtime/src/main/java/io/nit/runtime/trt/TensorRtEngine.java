@@ -240,7 +240,7 @@ public final class TensorRtEngine implements VelocityEngine {
         engine.close();
       }
       throw new EngineException(message, e);
-    } catch (IOException | EngineException | RuntimeException e) {
+    } catch (IOException | EngineException | RuntimeException | Error e) {
       if (engine != null) {
         engine.close();
       }
@@ -851,6 +851,7 @@ public final class TensorRtEngine implements VelocityEngine {
     } catch (TensorRtException e) {
       synchronized (this) {
         graphsWork = false;
+        cudart.cudaStreamSynchronize(stream); // the context's first run may be under way
       }
       LOG.warn("{}: CUDA graphs are off from here on: {}", file, e.getMessage());
     } finally {
@@ -860,14 +861,28 @@ public final class TensorRtEngine implements VelocityEngine {
 
   private void capture(Shape shape, IExecutionContext context) throws TensorRtException {
     setShapes(context, shape);
-    enqueue(context); // TensorRT's work of the first run of a shape cannot be recorded
+    // TensorRT's work of the first run of a shape cannot be recorded. The kernels trust where
+    // images
+    // end and which row is a token's: what lies there is another pack's, or nothing was copied yet.
+    clear("cu_seqlens", (shape.images + 1L) * Integer.BYTES);
+    clear(rowOfToken(), (long) shape.tokens * Integer.BYTES);
+    enqueue(context);
     graphs.put(shape, CapturedForward.of(stream, context, FORWARD));
     recording.remove(shape);
     if (graphs.size() > MOST_GRAPHS) {
       Shape oldest = graphs.keySet().iterator().next();
       seen.remove(oldest);
+      cudart.cudaStreamSynchronize(stream); // it may be running; a failure shows in the next call
       graphs.remove(oldest).close();
     }
+  }
+
+  /** Fills an input with zeros: tokens of no image, in the first row. */
+  private void clear(String input, long bytes) throws TensorRtException {
+    boundLayout = null; // the next pack brings its own
+    Cuda.check(
+        cudart.cudaMemsetAsync(bindings.get(input).device(), 0, bytes, stream),
+        "clearing of " + input);
   }
 
   private void setShapes(IExecutionContext context, Shape shape) throws TensorRtException {

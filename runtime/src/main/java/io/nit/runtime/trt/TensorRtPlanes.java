@@ -122,7 +122,7 @@ final class TensorRtPlanes implements AutoCloseable {
         planes.close();
       }
       throw new EngineException(e.getMessage(), e);
-    } catch (EngineException | RuntimeException e) {
+    } catch (EngineException | RuntimeException | Error e) {
       if (planes != null) {
         planes.close();
       }
@@ -291,6 +291,7 @@ final class TensorRtPlanes implements AutoCloseable {
     }
     boolean again = size.equals(shaped.get(profile));
     if (!again) {
+      shaped.remove(profile); // a size that is refused may have taken the last one's place
       setShape(context, size);
       shaped.put(profile, size);
     }
@@ -319,6 +320,7 @@ final class TensorRtPlanes implements AutoCloseable {
         graphs.remove(graphs.keySet().iterator().next()).close();
       }
     } catch (TensorRtException e) {
+      cudart.cudaStreamSynchronize(stream); // the context's first run may be under way
       TensorRtPlan.close(context);
       graphsWork = false;
       LOG.warn("{}: CUDA graphs are off from here on: {}", plan.file(), e.getMessage());

@@ -1,5 +1,6 @@
 package io.nit.core.trt;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertSame;
@@ -10,6 +11,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
 
 class TogetherTest {
@@ -60,6 +62,56 @@ class TogetherTest {
     assertSame(
         first, assertThrows(TensorRtException.class, () -> Together.run(tasks, undone::add)));
     assertEquals(List.of("made", "made after the failure"), undone);
+  }
+
+  @Test
+  void laterFailuresAreKeptBesideTheFirst() {
+    TensorRtException first = new TensorRtException("first");
+    IllegalStateException second = new IllegalStateException("second");
+    List<Together.Task<String>> tasks =
+        List.of(
+            () -> {
+              throw first;
+            },
+            () -> {
+              throw second;
+            },
+            () -> {
+              throw first;
+            });
+    TensorRtException thrown =
+        assertThrows(TensorRtException.class, () -> Together.run(tasks, made -> {}));
+    assertSame(first, thrown);
+    assertArrayEquals(new Throwable[] {second}, first.getSuppressed());
+  }
+
+  @Test
+  void whereThereIsNoThreadForAPieceThoseThatRunAreWaitedForAndUndone() {
+    OutOfMemoryError none = new OutOfMemoryError("no native thread");
+    CountDownLatch refused = new CountDownLatch(1);
+    AtomicInteger threads = new AtomicInteger();
+    List<String> undone = new ArrayList<>();
+    List<Together.Task<String>> tasks =
+        List.of(() -> met(refused) ? "made after the refusal" : "not met", () -> "never begun");
+    assertSame(
+        none,
+        assertThrows(
+            OutOfMemoryError.class,
+            () ->
+                Together.run(
+                    tasks,
+                    undone::add,
+                    task ->
+                        threads.getAndIncrement() == 0
+                            ? new Thread(task)
+                            : new Thread(task) {
+                              @Override
+                              public void start() {
+                                refused.countDown();
+                                throw none;
+                              }
+                            })));
+    assertEquals(List.of("made after the refusal"), undone);
   }
 
   @Test

@@ -12,8 +12,10 @@ import io.nit.core.config.NitConfig;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.tensor.DType;
+import io.nit.core.trt.Cuda;
 import io.nit.core.trt.Gpu;
 import io.nit.core.trt.PlanLayers;
+import io.nit.core.trt.TensorRtException;
 import io.nit.exporter.cli.Export;
 import io.nit.exporter.trt.BuildOptions;
 import io.nit.exporter.trt.EngineBuilder;
@@ -43,6 +45,8 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
+import org.bytedeco.cuda.global.cudart;
+import org.bytedeco.javacpp.Pointer;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -321,6 +325,37 @@ class TensorRtGpuTest {
         assertArrayEquals(first[i], forward(engine, PACKS.get(i)), PACKS.get(i) + " " + round);
       }
       assertTrue(engine.deviceMillis() > 0);
+    }
+  }
+
+  @Test
+  void anEngineIsWarmedUpBeforeItsFirstForwardWhateverItsMemoryHeldBefore() throws Exception {
+    EngineBuilder.Built built = build(TINY, DType.BF16, twoBuckets());
+    try (TensorRtEngine plain =
+        TensorRtEngine.open(
+            built.plan(), TINY, Optional.of(plugins), new TensorRtEngine.Options(0, false))) {
+      leaveGarbage();
+      try (TensorRtEngine engine = open(built, TINY)) {
+        assertEquals(9 + 5, engine.warmUp());
+        for (PackLayout layout : PACKS) {
+          assertArrayEquals(forward(plain, layout), forward(engine, layout), layout.toString());
+        }
+      }
+    }
+  }
+
+  /** Free memory that holds what is far outside as a row or an image's end. */
+  private static void leaveGarbage() throws TensorRtException {
+    List<Pointer> pieces = new ArrayList<>();
+    try {
+      for (long bytes : new long[] {1L << 30, 1L << 26, 1L << 22, 1L << 18, 1L << 14}) {
+        for (int i = 0; i < 4; i++) {
+          pieces.add(Cuda.allocate(bytes, "garbage"));
+          Cuda.check(cudart.cudaMemset(pieces.get(pieces.size() - 1), 0x5a, bytes), "garbage");
+        }
+      }
+    } finally {
+      pieces.forEach(Cuda::free);
     }
   }
 
