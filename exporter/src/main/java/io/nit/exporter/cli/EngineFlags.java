@@ -16,7 +16,7 @@ import picocli.CommandLine.Option;
 
 /** How TensorRT builds (a picocli mixin). */
 final class EngineFlags {
-  private static final List<Integer> STANDARD = List.of(128, 512, 2048, 8192, 16384);
+  private static final List<Integer> STANDARD = List.of(128, 512, 1024, 2048, 4096, 8192, 16384);
 
   /** Attention on all pairs of tokens: 16 heads of 2048² scores in f32 take 256 MiB. */
   private static final int MOST_PAIRED_TOKENS = 2048;
@@ -27,7 +27,7 @@ final class EngineFlags {
       split = ",",
       description =
           "The most tokens of each profile, rising; a pack runs in the smallest that holds it."
-              + " Default: 128,512,2048,8192,16384, up to the bundle's own limit; in f32,"
+              + " Default: 128,512,1024,2048,4096,8192,16384, up to the bundle's own limit; in f32,"
               + " whose memory grows with the square, up to 2048.")
   private List<Integer> buckets;
 

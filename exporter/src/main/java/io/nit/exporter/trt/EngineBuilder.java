@@ -61,6 +61,10 @@ import org.slf4j.LoggerFactory;
  * progress tell the time that has passed and no share of the work.
  */
 public final class EngineBuilder {
+  /** What to do where TensorRT has no engine for other GPUs; its 10.6 at times has none in bf16. */
+  public static final String OTHER_THAN_HARDWARE_COMPATIBLE =
+      "--hardware-compatible: another --precision, or an engine for each GPU without it, may do";
+
   private static final Logger LOG = LoggerFactory.getLogger(EngineBuilder.class);
   private static final int CHUNK = 1 << 28;
   private static final String NO_KERNEL = "Could not find any implementation"; // TensorRT's words
@@ -457,11 +461,17 @@ public final class EngineBuilder {
             "no engine at this optimization level, once more at level " + level + ": " + why);
         config.setBuilderOptimizationLevel(level);
       } else {
-        throw new TensorRtException("build of an engine: TensorRT refused: " + why);
+        throw new TensorRtException("build of an engine: TensorRT refused: " + why + elsewise());
       }
       plan = NativeOwners.owned(builder.buildSerializedNetwork(network, config));
     }
     return plan;
+  }
+
+  private String elsewise() {
+    return options.traits().hardware() == Hardware.AMPERE_PLUS
+        ? " (" + OTHER_THAN_HARDWARE_COMPATIBLE + ")"
+        : "";
   }
 
   private void writeTimingCache() throws IOException {

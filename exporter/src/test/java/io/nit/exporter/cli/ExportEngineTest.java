@@ -294,8 +294,8 @@ class ExportEngineTest {
 
   @Test
   void bucketsEndAtTheBundlesLimit() {
-    assertEquals(List.of(128, 512, 2048, 3000), EngineFlags.standard(3000));
-    assertEquals(List.of(128, 512, 2048, 8192, 16384), EngineFlags.standard(16384));
+    assertEquals(List.of(128, 512, 1024, 2048, 3000), EngineFlags.standard(3000));
+    assertEquals(List.of(128, 512, 1024, 2048, 4096, 8192, 16384), EngineFlags.standard(16384));
     assertEquals(List.of(100), EngineFlags.standard(100));
   }
 

@@ -39,9 +39,9 @@ import java.util.Optional;
  * round.
  *
  * <p>Arguments: preset (xl), precision (bf16), folder for the files (engine-bench), buckets
- * (128,512,2048,8192,16384), rounds (20), optimization level (3), mixes (200; 0 for none): so many
- * packs at random, see {@link EngineMixes}; small-pack kernels (auto, or off). Where small packs
- * have a plan of their own, they are measured in the main plan too.
+ * (128,512,1024,2048,4096,8192,16384), rounds (20), optimization level (3), mixes (200; 0 for
+ * none): so many packs at random, see {@link EngineMixes}; small-pack kernels (auto, or off). Where
+ * small packs have a plan of their own, they are measured in the main plan too.
  */
 public final class EngineBenchmark {
   private static final int WARM_UP = 5;
@@ -57,7 +57,7 @@ public final class EngineBenchmark {
     DType precision = DType.valueOf(argument(args, 1, "bf16").toUpperCase(Locale.ROOT));
     Path folder = Path.of(argument(args, 2, "engine-bench"));
     List<Integer> buckets =
-        Arrays.stream(argument(args, 3, "128,512,2048,8192,16384").split(","))
+        Arrays.stream(argument(args, 3, "128,512,1024,2048,4096,8192,16384").split(","))
             .map(Integer::parseInt)
             .toList();
     int rounds = Integer.parseInt(argument(args, 4, "20"));

@@ -1,6 +1,7 @@
 package io.nit.tests.engines;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -18,6 +19,7 @@ import io.nit.core.tensor.HostTensor;
 import io.nit.core.tensor.Parity;
 import io.nit.core.trt.Gpu;
 import io.nit.exporter.cli.Export;
+import io.nit.exporter.trt.EngineBuilder;
 import io.nit.exporter.verify.VerificationPack;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
@@ -216,7 +218,14 @@ class TensorRtOptionsGpuTest {
       assertTrue(run.err().contains("expected our kernels for sm_80 and newer"), run.err());
       return;
     }
-    assertEquals(0, run.code(), run.err());
+    if (run.code() != 0) {
+      // TensorRT 10.6's own generator of kernels fails on some machines; nothing is left then.
+      System.out.println("  " + precision + ": no engine for other GPUs: " + run.err());
+      assertEquals("bf16", precision, run.err());
+      assertTrue(run.err().contains(EngineBuilder.OTHER_THAN_HARDWARE_COMPATIBLE), run.err());
+      assertFalse(Files.exists(firstBundle.resolve("engine-bf16.plan")));
+      return;
+    }
     served(firstBundle, first);
     Path plan = firstBundle.resolve("engine-" + precision + ".plan");
     Path manifest = EngineManifest.fileOf(plan);
