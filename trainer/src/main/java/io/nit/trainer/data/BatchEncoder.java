@@ -28,8 +28,9 @@ import org.slf4j.LoggerFactory;
  * do not depend on who made them and when, batches follow from the data set and the settings alone:
  * the pictures are cut in chunks by their place in the set ({@link PrepareOptions#chunk}), those of
  * a chunk are grouped by type and size, and a group is cut in batches ({@link
- * PrepareOptions#batch}), each picture plain and mirrored. Processes share out whole chunks. A
- * batch of which a file is missing is encoded again as a whole; files that are there are kept.
+ * PrepareOptions#batch}, what is left in powers of two), each picture plain and mirrored. Processes
+ * share out whole chunks. A batch of which a file is missing is encoded again as a whole; files
+ * that are there are kept.
  *
  * <p>At most two chunks' pictures are in memory, resized.
  */
@@ -252,11 +253,21 @@ final class BatchEncoder implements LatentMaker {
     bySize.forEach(
         (size, items) -> {
           int n = options.batch(size);
-          for (int i = 0; i < items.size(); i += n) {
-            batches.add(new ArrayList<>(items.subList(i, Math.min(items.size(), i + n))));
+          for (int i = 0; i < items.size(); ) {
+            int count = together(items.size() - i, n);
+            batches.add(new ArrayList<>(items.subList(i, i + count)));
+            i += count;
           }
         });
     return batches;
+  }
+
+  /**
+   * Pictures of the next batch: as many as go, and of what is left a power of two. cuDNN takes
+   * about a second to find its kernels for a shape that it has not seen; by this there are few.
+   */
+  static int together(int left, int most) {
+    return left >= most ? most : Integer.highestOneBit(left);
   }
 
   /** A batch's pictures, plain and mirrored; those whose file is there already are read again. */

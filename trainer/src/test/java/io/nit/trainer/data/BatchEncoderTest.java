@@ -24,6 +24,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Stream;
@@ -138,6 +139,28 @@ class BatchEncoderTest {
     BatchCodec codec = new BatchCodec();
     prepare(options("few", 0, 1, DataType.FIXED_512), codec);
     assertEquals(Collections.nCopies(10, 2), codec.batches);
+  }
+
+  @Test
+  void fewShapesAreEncodedWhateverTheSizesOfTheGroups() throws IOException {
+    Set<Integer> counts = new TreeSet<>();
+    for (int pictures = 1; pictures <= 200; pictures++) {
+      int left = pictures;
+      while (left > 0) {
+        int count = BatchEncoder.together(left, 20);
+        assertTrue(count >= 1 && count <= left, count + " of " + left);
+        counts.add(count);
+        left -= count;
+      }
+    }
+    assertEquals(Set.of(1, 2, 4, 8, 16, 20), counts);
+
+    Files.delete(pictures.resolve("ant/0.png"));
+    BatchCodec codec = new BatchCodec();
+    prepare(options("set", 0, 1, NATIVE), codec);
+    assertEquals(2 * (PICTURES - 1), codec.batches.stream().mapToInt(i -> i).sum());
+    assertTrue(codec.batches.stream().allMatch(rows -> Integer.bitCount(rows) == 1));
+    assertTrue(codec.batches.contains(2), codec.batches.toString());
   }
 
   @Test
