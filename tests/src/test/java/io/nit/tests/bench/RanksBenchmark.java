@@ -19,7 +19,6 @@ import io.nit.trainer.loop.Trainer;
 import io.nit.trainer.loss.FlowMatchingLoss;
 import io.nit.trainer.metrics.MetricsLog;
 import io.nit.trainer.model.Devices;
-import io.nit.trainer.model.GpuMemory;
 import io.nit.trainer.optim.AdamW;
 import io.nit.trainer.optim.LearningRate;
 import java.io.IOException;
@@ -44,8 +43,8 @@ import org.bytedeco.pytorch.Device;
  * row's tokens; the share of the time that a rank waited for data, at most; of every rank, in
  * milliseconds a step, how long its GPU's own work stood still for the sums over ranks, and how
  * long those took from begin to end (a rank that is ahead waits, and its sums take as long as the
- * other one is behind); the GPU's memory; and how long the end took, which writes a checkpoint and
- * the result.
+ * other one is behind); the most of the GPU's memory that was in tensors in either half of the
+ * steps; and how long the end took, which writes a checkpoint and the result.
  *
  * <p>A run is a number of processes, then {@code s} for a sharded optimizer or {@code i} for
  * processes that know nothing of each other, which is what they could reach at most; then {@code
@@ -85,6 +84,7 @@ public final class RanksBenchmark {
       double dataWait,
       double sumWait,
       double sumBusy,
+      double firstGib,
       double gib,
       double end) {
     void write(Path folder) throws IOException {
@@ -92,12 +92,13 @@ public final class RanksBenchmark {
           folder.resolve("row"),
           String.format(
               Locale.ROOT,
-              "%f %f %f %f %f %f %f",
+              "%f %f %f %f %f %f %f %f",
               tokensPerSecond,
               step,
               dataWait,
               sumWait,
               sumBusy,
+              firstGib,
               gib,
               end));
     }
@@ -107,7 +108,7 @@ public final class RanksBenchmark {
           Stream.of(Files.readString(folder.resolve("row")).split(" "))
               .mapToDouble(Double::parseDouble)
               .toArray();
-      return new Row(v[0], v[1], v[2], v[3], v[4], v[5], v[6]);
+      return new Row(v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]);
     }
   }
 
@@ -118,7 +119,7 @@ public final class RanksBenchmark {
       System.exit(0);
     }
     System.out.printf(
-        "%-7s %10s %7s %8s %10s %16s %16s %9s %11s%n",
+        "%-7s %10s %7s %8s %10s %16s %16s %13s %11s%n",
         "run",
         "tokens/s",
         "times",
@@ -148,20 +149,25 @@ public final class RanksBenchmark {
         first = first == 0 ? tokens : first;
         System.out.printf(
             Locale.ROOT,
-            "%-7s %10.0f %7.3f %8s %9.2f%% %16s %16s %9.2f %11.1f%n",
+            "%-7s %10.0f %7.3f %8s %9.2f%% %16s %16s %13s %11.1f%n",
             name,
             tokens,
             tokens / first,
             list(run.apart ? rows : rows.subList(0, 1), Row::step),
-            100 * rows.stream().mapToDouble(Row::dataWait).max().orElseThrow(),
+            100 * most(rows, Row::dataWait),
             list(rows, Row::sumWait),
             list(rows, Row::sumBusy),
-            rows.stream().mapToDouble(Row::gib).max().orElseThrow(),
+            String.format(
+                Locale.ROOT, "%.2f, %.2f", most(rows, Row::firstGib), most(rows, Row::gib)),
             rows.get(0).end);
       } finally {
         FileTree.delete(folder);
       }
     }
+  }
+
+  private static double most(List<Row> rows, ToDoubleFunction<Row> value) {
+    return rows.stream().mapToDouble(value).max().orElseThrow();
   }
 
   private static String list(List<Row> rows, ToDoubleFunction<Row> value) {
@@ -248,6 +254,7 @@ public final class RanksBenchmark {
       long ended = System.currentTimeMillis();
       group.leave();
       List<String> rows = Files.readAllLines(folder.resolve("metrics.jsonl"));
+      JsonNode first = new ObjectMapper().readTree(rows.get(0));
       JsonNode last = new ObjectMapper().readTree(rows.get(rows.size() - 1));
       double tokensPerSecond = last.get("tokens_per_second").asDouble();
       int tokens = layout(Integer.parseInt(args[5])).tokens() * ranks.worldSize();
@@ -258,7 +265,8 @@ public final class RanksBenchmark {
               last.get("data_wait").asDouble(),
               step * last.path("sum_wait").asDouble(),
               step * last.path("sum_busy").asDouble(),
-              device.is_cuda() ? GpuMemory.peak() / 0x1p30 : 0,
+              first.path("memory_gib").asDouble(),
+              last.path("memory_gib").asDouble(),
               ended / 1e3 - last.get("time").asDouble())
           .write(folder);
     }
