@@ -861,9 +861,8 @@ public final class TensorRtEngine implements VelocityEngine {
 
   private void capture(Shape shape, IExecutionContext context) throws TensorRtException {
     setShapes(context, shape);
-    // TensorRT's work of the first run of a shape cannot be recorded. The kernels trust where
-    // images
-    // end and which row is a token's: what lies there is another pack's, or nothing was copied yet.
+    // TensorRT's work of the first run of a shape cannot be recorded. The kernels trust what tells
+    // where images end and which row is a token's: there lies another pack's, or nothing yet.
     clear("cu_seqlens", (shape.images + 1L) * Integer.BYTES);
     clear(rowOfToken(), (long) shape.tokens * Integer.BYTES);
     enqueue(context);

@@ -131,6 +131,8 @@ public final class FusedUpdate {
   }
 
   /**
+   * Changes this rank's part and takes over what the others have changed, piece by piece.
+   *
    * @param weight of the changed weights in the average
    */
   private void updatePart(
