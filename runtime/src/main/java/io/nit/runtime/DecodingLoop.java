@@ -5,13 +5,13 @@ import io.nit.core.codec.LatentCodec;
 import io.nit.core.codec.Tokens;
 import io.nit.core.config.NitConfig;
 import io.nit.core.image.RgbImage;
+import io.nit.core.io.Closing;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.CancellationException;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -29,6 +29,7 @@ final class DecodingLoop implements Runnable {
   private final NitConfig config;
   private final Deque<Ticket> waiting = new ArrayDeque<>(); // guarded by this
   private boolean closing; // guarded by this
+  private Throwable failure; // guarded by this; what ended the pipeline, if it was not closed
   private long retried; // guarded by this
   private long nanos; // guarded by this
 
@@ -58,6 +59,16 @@ final class DecodingLoop implements Runnable {
       notifyAll();
     }
     return !closing;
+  }
+
+  /** {@link #close} after a failure, which ends what is not decoded. */
+  void end(Throwable why) {
+    synchronized (this) {
+      if (!closing) {
+        failure = why;
+      }
+    }
+    close();
   }
 
   /** Ends what waits and what is being decoded, and makes {@link #run} end; frees the codec. */
@@ -91,16 +102,22 @@ final class DecodingLoop implements Runnable {
       }
     } catch (InterruptedException e) {
       LOG.debug("the decoding thread was interrupted", e);
+    } catch (RuntimeException | Error e) {
+      Closing.after(e, () -> end(e));
+      throw e;
     } finally {
-      close();
-      List<Ticket> left;
-      synchronized (this) {
-        left = new ArrayList<>(waiting);
-        waiting.clear();
-      }
-      left.addAll(taken); // those that are done stay so
-      left.forEach(DecodingLoop::abandon);
+      List<Ticket> ending = taken; // those that are done stay so
+      Closing.all(this::close, () -> ending.forEach(this::abandon), this::abandonWaiting);
     }
+  }
+
+  private void abandonWaiting() {
+    List<Ticket> left;
+    synchronized (this) {
+      left = new ArrayList<>(waiting);
+      waiting.clear();
+    }
+    left.forEach(this::abandon);
   }
 
   /** The ticket that waits longest, left where it is; empty when closing. */
@@ -219,9 +236,11 @@ final class DecodingLoop implements Runnable {
     }
   }
 
-  private static void abandon(Ticket ticket) {
-    ticket.future.completeExceptionally(
-        new CancellationException(
-            ticket.request.describe() + ": the pipeline was closed before it was decoded"));
+  private void abandon(Ticket ticket) {
+    Throwable why;
+    synchronized (this) {
+      why = failure;
+    }
+    ticket.abandon("decoded", why);
   }
 }

@@ -5,6 +5,7 @@ import io.nit.core.bundle.Bundle.SamplingDefaults;
 import io.nit.core.codec.LatentCodec;
 import io.nit.core.codec.Tiling;
 import io.nit.core.config.NitConfig;
+import io.nit.core.io.Closing;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.EngineOptions.DecodeOptions;
@@ -226,9 +227,13 @@ public final class NitPipeline implements AutoCloseable {
         codec = Engines.openCodec(bundle, backend, options);
         return new NitPipeline(bundle, engine, guide, sampler, codec, maxTokens);
       } catch (IOException | EngineException | RuntimeException | Error e) {
-        engine.close();
-        guide.ifPresent(VelocityEngine::close);
-        codec.ifPresent(LatentCodec::close);
+        Optional<VelocityEngine> openedGuide = guide;
+        Optional<LatentCodec> openedCodec = codec;
+        Closing.after(
+            e,
+            engine::close,
+            () -> openedGuide.ifPresent(VelocityEngine::close),
+            () -> openedCodec.ifPresent(LatentCodec::close));
         throw e;
       }
     }
@@ -275,8 +280,9 @@ public final class NitPipeline implements AutoCloseable {
    * Queues a request.
    *
    * @return completes on the decoding thread with the result, or exceptionally with a {@link
-   *     SamplingException} if the request failed, or a {@link CancellationException} if the
-   *     pipeline was closed; cancelling it takes the request out
+   *     SamplingException} if the request failed, also with an error that ended the pipeline, or a
+   *     {@link CancellationException} if the pipeline was closed; cancelling it takes the request
+   *     out
    * @throws IllegalArgumentException if the request does not fit the model; names what does not
    * @throws IllegalStateException after {@link #close}
    */
@@ -355,10 +361,11 @@ public final class NitPipeline implements AutoCloseable {
   private void sample() {
     try {
       loop.run();
+    } catch (RuntimeException | Error e) {
+      Closing.after(e, () -> decoding.end(e));
+      throw e;
     } finally {
-      engine.close();
-      guide.ifPresent(VelocityEngine::close);
-      decoding.close();
+      Closing.all(engine::close, () -> guide.ifPresent(VelocityEngine::close), decoding::close);
     }
   }
 

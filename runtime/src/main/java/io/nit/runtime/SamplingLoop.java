@@ -12,7 +12,6 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
-import java.util.concurrent.CancellationException;
 import java.util.function.Consumer;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -37,6 +36,7 @@ final class SamplingLoop implements Runnable {
   private final List<Ticket> active = new ArrayList<>();
   private final Deque<Step> underWay = new ArrayDeque<>(); // begun, not yet waited for
   private boolean closing; // guarded by this
+  private Throwable failure; // guarded by this; what ended the loop, if it was not closed
   private PipelineStats stats = PipelineStats.NONE; // guarded by this
   private long images;
   private long busyNanos;
@@ -69,7 +69,9 @@ final class SamplingLoop implements Runnable {
   /** Queues a ticket. */
   synchronized void add(Ticket ticket) {
     if (closing) {
-      throw new IllegalStateException("NitPipeline: used after close");
+      throw failure == null
+          ? new IllegalStateException("NitPipeline: used after close")
+          : new IllegalStateException("NitPipeline: sampling ended with " + failure, failure);
     }
     waiting.add(ticket);
     notifyAll();
@@ -93,6 +95,11 @@ final class SamplingLoop implements Runnable {
       }
     } catch (InterruptedException e) {
       LOG.debug("the sampling thread was interrupted", e);
+    } catch (RuntimeException | Error e) {
+      synchronized (this) {
+        failure = e;
+      }
+      throw e;
     } finally {
       abandon();
     }
@@ -257,16 +264,16 @@ final class SamplingLoop implements Runnable {
     underWay.forEach(
         step -> left.addAll(step.tickets)); // those that are active twice, which is fine
     underWay.clear();
+    Throwable why;
     synchronized (this) {
       closing = true;
+      why = failure;
       left.addAll(waiting);
       waiting.clear();
     }
     active.clear();
     for (Ticket ticket : left) {
-      ticket.future.completeExceptionally(
-          new CancellationException(
-              ticket.request.describe() + ": the pipeline was closed before it was done"));
+      ticket.abandon("done", why);
     }
   }
 }

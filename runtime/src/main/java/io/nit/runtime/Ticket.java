@@ -1,6 +1,7 @@
 package io.nit.runtime;
 
 import io.nit.runtime.sample.SampledImage;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 
 /** A request on its way through the pipeline. Its mutable part belongs to the sampling thread. */
@@ -31,5 +32,21 @@ final class Ticket {
   /** Ends the request with a {@link SamplingException}. */
   void fail(String reason, Throwable cause) {
     future.completeExceptionally(new SamplingException(request.describe() + ": " + reason, cause));
+  }
+
+  /**
+   * Ends the request as its loop ended.
+   *
+   * @param wanted what it was to be: sampled or decoded
+   * @param failure what ended the loop; null if the pipeline was closed
+   */
+  void abandon(String wanted, Throwable failure) {
+    if (failure == null) {
+      future.completeExceptionally(
+          new CancellationException(
+              request.describe() + ": the pipeline was closed before it was " + wanted));
+    } else {
+      fail("the pipeline ended before it was " + wanted + ": " + failure, failure);
+    }
   }
 }

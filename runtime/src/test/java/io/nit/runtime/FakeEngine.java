@@ -32,6 +32,7 @@ final class FakeEngine implements VelocityEngine {
   volatile long nanLabel = -1;
   volatile String failure;
   volatile Error announceError;
+  volatile RuntimeException closeError;
   volatile boolean closed;
   TwinSampling twin; // null: latents go over the host
   int mostTokens = Integer.MAX_VALUE;
@@ -125,5 +126,8 @@ final class FakeEngine implements VelocityEngine {
   @Override
   public void close() {
     closed = true;
+    if (closeError != null) {
+      throw closeError;
+    }
   }
 }

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -223,6 +224,7 @@ class NitPipelineTest {
 
   @Test
   void anErrorThatEndsTheSamplingThreadEndsEveryRequest() throws Exception {
+    Error error = new AssertionError("a listener's, which the thread's handler prints");
     NitPipeline pipeline = pipeline(64);
     CompletableFuture<ImageResult> longer =
         pipeline.submit(request().label(0).size(4, 4).steps(1000).build());
@@ -231,13 +233,47 @@ class NitPipelineTest {
             request().label(0).size(4, 4).steps(3).build(),
             (request, step, steps) -> {
               if (step == steps) { // its last: it is no longer among those under way
-                throw new AssertionError("a listener's, which the thread's handler prints");
+                throw error;
               }
             });
-    assertThrows(CancellationException.class, ending::get);
-    assertThrows(CancellationException.class, longer::get);
-    assertThrows(
-        IllegalStateException.class, () -> pipeline.submit(request().label(0).size(4, 4).build()));
+    assertEndedWith(error, ending);
+    assertEndedWith(error, longer);
+    IllegalStateException late =
+        assertThrows(
+            IllegalStateException.class,
+            () -> pipeline.submit(request().label(0).size(4, 4).build()));
+    assertSame(error, late.getCause());
+  }
+
+  private static void assertEndedWith(Error error, CompletableFuture<ImageResult> future) {
+    Throwable told = assertThrows(ExecutionException.class, future::get).getCause();
+    assertInstanceOf(SamplingException.class, told);
+    assertSame(error, told.getCause());
+    assertTrue(told.getMessage().contains(error.toString()), told.getMessage());
+  }
+
+  @Test
+  void anEngineThatDoesNotCloseKeepsNothingElseOpen() throws Exception {
+    FakeEngine weak = new FakeEngine(CONFIG, 0.5f);
+    engine.closeError = new IllegalStateException("an engine's, which the thread's handler prints");
+    FakeCodec codec = new FakeCodec();
+    new NitPipeline(bundle(64, CONFIG), engine, Optional.of(weak), Optional.of(codec), 0).close();
+    assertTrue(weak.closed);
+    assertTrue(codec.closed);
+  }
+
+  @Test
+  void anErrorOfSamplingEndsWhatIsNotDecodedToo() throws Exception {
+    FakeCodec codec = new FakeCodec();
+    codec.permits = new Semaphore(0);
+    NitPipeline pipeline = pipeline(codec);
+    CompletableFuture<ImageResult> decoding =
+        pipeline.submit(request().label(0).size(4, 4).steps(1).build());
+    codec.awaitRuns(1);
+    Error error = new NoClassDefFoundError("a library's, which the handler prints");
+    engine.announceError = error;
+    assertEndedWith(error, pipeline.submit(request().label(0).size(4, 4).build()));
+    assertEndedWith(error, decoding);
   }
 
   @Test
@@ -245,7 +281,7 @@ class NitPipelineTest {
     engine.announceError = new NoClassDefFoundError("a library's, which the handler prints");
     CompletableFuture<ImageResult> ending =
         pipeline(64).submit(request().label(0).size(4, 4).build());
-    assertThrows(CancellationException.class, ending::get);
+    assertEndedWith(engine.announceError, ending);
   }
 
   @Test
@@ -351,13 +387,13 @@ class NitPipelineTest {
   @Test
   void anErrorThatEndsTheDecodingThreadEndsWhatItDecodes() throws Exception {
     FakeCodec codec = new FakeCodec();
-    codec.failure = new NoClassDefFoundError("a library's, which the thread's handler prints");
+    Error error = new NoClassDefFoundError("a library's, which the thread's handler prints");
+    codec.failure = error;
     NitPipeline pipeline = pipeline(codec);
     ImageRequest request = request().label(0).size(4, 4).steps(2).build();
     CompletableFuture<ImageResult> ending = pipeline.submit(request);
-    assertThrows(CancellationException.class, ending::get);
-    CompletableFuture<ImageResult> next = pipeline.submit(request);
-    assertThrows(CancellationException.class, next::get);
+    assertEndedWith(error, ending);
+    assertEndedWith(error, pipeline.submit(request));
   }
 
   @Test

@@ -7,7 +7,6 @@ import io.nit.core.bundle.EngineManifest;
 import io.nit.core.bundle.EngineSubject;
 import io.nit.core.cli.Cli;
 import io.nit.core.cuda.PluginLibrary;
-import io.nit.core.io.FileTree;
 import io.nit.core.io.Sha256;
 import io.nit.core.trt.Gpu;
 import io.nit.core.trt.PlanLayers;
@@ -54,21 +53,20 @@ record EngineExport(
   /**
    * Builds.
    *
+   * @param temporary where to make it
    * @throws EngineException if there is no GPU, TensorRT or plugin library, which says what was
    *     looked for; or if TensorRT does not take the model
    * @throws IOException if a file cannot be read or written, or the verification fails
    */
-  void run() throws IOException, EngineException {
+  void run(EngineFolder temporary) throws IOException, EngineException {
     requireTensorRt(options.device());
-    Path folder = plan.toAbsolutePath().getParent();
-    Files.createDirectories(folder);
-    Path staging = Files.createTempDirectory(folder, "." + plan.getFileName() + ".tmp-");
+    Path staging = temporary.begin(plan);
     try {
-      build(folder, staging);
+      build(temporary, staging);
     } catch (TensorRtException e) {
       throw new EngineException(e.getMessage(), e);
     } finally {
-      FileTree.delete(staging);
+      temporary.end();
     }
   }
 
@@ -115,7 +113,7 @@ record EngineExport(
     return mismatches.isEmpty();
   }
 
-  private void build(Path folder, Path staging)
+  private void build(EngineFolder temporary, Path staging)
       throws IOException, EngineException, TensorRtException {
     Optional<PluginLibrary> plugins = source.plugins();
     plugins.ifPresent(library -> say(library.toString()));
@@ -142,8 +140,13 @@ record EngineExport(
     if (verify) {
       source.verify(filled(staged, model, plugins), options.device(), verification);
     }
-    Files.move(staged, plan, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-    manifest(built, hash, plugins, subject, verification).write(folder);
+    EngineManifest manifest = manifest(built, hash, plugins, subject, verification);
+    temporary.complete(
+        () -> {
+          Files.move(
+              staged, plan, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+          manifest.write(plan.toAbsolutePath().getParent());
+        });
   }
 
   /** The folder of the engine as it runs: of one without weights, of a copy that has them. */

@@ -9,7 +9,6 @@ import io.nit.core.bundle.EngineManifest;
 import io.nit.core.bundle.EngineManifest.Weights;
 import io.nit.core.cli.Cli;
 import io.nit.core.cuda.PluginLibrary;
-import io.nit.core.io.FileTree;
 import io.nit.core.io.Sha256;
 import io.nit.core.tensor.DType;
 import io.nit.core.trt.Gpu;
@@ -73,24 +72,23 @@ record EngineRefit(
   /**
    * Refits.
    *
+   * @param temporary where to make it
    * @throws IllegalArgumentException if the engine's weights are fixed, or the bundle's model is of
    *     another shape
    * @throws EngineException if there is no GPU, TensorRT or plugin library, or the engine does not
    *     fit them
    * @throws IOException if a file cannot be read or written, or the verification fails
    */
-  void run() throws IOException, EngineException {
+  void run(EngineFolder temporary) throws IOException, EngineException {
     requireFit();
     EngineExport.requireTensorRt(device);
-    Path folder = target.toAbsolutePath().getParent();
-    Files.createDirectories(folder);
-    Path staging = Files.createTempDirectory(folder, "." + target.getFileName() + ".tmp-");
+    Path staging = temporary.begin(target);
     try {
-      refit(folder, staging);
+      refit(temporary, staging);
     } catch (TensorRtException e) {
       throw new EngineException(e.getMessage(), e);
     } finally {
-      FileTree.delete(staging);
+      temporary.end();
     }
   }
 
@@ -121,7 +119,7 @@ record EngineRefit(
     }
   }
 
-  private void refit(Path folder, Path staging)
+  private void refit(EngineFolder temporary, Path staging)
       throws IOException, EngineException, TensorRtException {
     ModelSource model =
         new ModelSource(bundle, DType.parse(source.precision()), SmallPackKernels.AUTO);
@@ -155,8 +153,12 @@ record EngineRefit(
       model.verify(staging, device, verification);
     }
     EngineManifest manifest = manifest(staged, hash, made, verification);
-    Files.move(staged, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-    manifest.write(folder);
+    temporary.complete(
+        () -> {
+          Files.move(
+              staged, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+          manifest.write(target.toAbsolutePath().getParent());
+        });
   }
 
   private EngineManifest manifest(

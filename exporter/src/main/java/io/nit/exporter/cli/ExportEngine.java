@@ -53,7 +53,8 @@ import picocli.CommandLine.Parameters;
       "    nit-export engine bundles/xl --weight-stripped",
       "    nit-export refit bundles/xl/engine-bf16-stripped.plan bundles/tuned",
       "",
-      "Exit codes: 0 done, 1 failed (also the verification), 2 bad usage, 130 stopped."
+      "Exit codes: 0 done, 1 failed (also the verification), 2 bad usage; 130 stopped by Ctrl-C, 143",
+      "by SIGTERM."
     })
 final class ExportEngine implements Callable<Integer> {
   @Parameters(
@@ -156,9 +157,10 @@ final class ExportEngine implements Callable<Integer> {
             export.plan().toString(), null, "there is an engine already; --overwrite replaces it");
       }
     }
+    EngineFolder temporary = EngineFolder.install();
     for (EngineExport export : exports) {
       if (!Files.exists(export.plan()) || !rebuildOnMismatch || !export.fits()) {
-        export.run();
+        export.run(temporary);
       }
       System.out.println(export.plan());
     }

@@ -33,7 +33,8 @@ import picocli.CommandLine.Parameters;
       "  the next one in its place, with the pipeline closed:",
       "    nit-export refit bundles/tuned/engine-bf16.plan bundles/tuned --overwrite",
       "",
-      "Exit codes: 0 done, 1 failed (also the verification), 2 bad usage, 130 stopped."
+      "Exit codes: 0 done, 1 failed (also the verification), 2 bad usage; 130 stopped by Ctrl-C, 143",
+      "by SIGTERM."
     })
 final class RefitEngine implements Callable<Integer> {
   @Parameters(
@@ -93,7 +94,7 @@ final class RefitEngine implements Callable<Integer> {
           target.toString(), null, "there is an engine already; --overwrite replaces it");
     }
     new EngineRefit(source, plan, model, target, device, command(target), verify, common.quiet())
-        .run();
+        .run(EngineFolder.install());
     System.out.println(target);
     return Cli.DONE;
   }

@@ -192,7 +192,7 @@ public final class EngineBuilder {
 
   /** One builder for all plans: TensorRT takes about 7 s to make one. */
   private void createBuilder() throws TensorRtException {
-    logger.errors(); // of something else
+    logger.begin();
     builder =
         required(NativeOwners.owned(nvinfer.createInferBuilder(logger)), "TensorRT's builder");
     if (model.holdsPlugins()) {
@@ -226,7 +226,7 @@ public final class EngineBuilder {
 
   private void serialize(int number, Path target) throws IOException, TensorRtException {
     OnnxFile file = model.files().get(number);
-    logger.errors(); // of something else
+    logger.begin();
     IHostMemory plan = null;
     try {
       List<InputSizes> profiles = model.profiles(number, options);

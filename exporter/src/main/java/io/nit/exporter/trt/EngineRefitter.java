@@ -120,7 +120,7 @@ public final class EngineRefitter {
 
   private static int exchange(ICudaEngine engine, TensorSource weights, TensorRtLogger logger)
       throws IOException, TensorRtException {
-    logger.errors(); // of something else
+    logger.begin();
     IRefitter refitter = NativeOwners.owned(nvinfer.createInferRefitter(engine, logger));
     if (refitter == null) {
       throw new TensorRtException("TensorRT gives no refitter: " + logger.errors());

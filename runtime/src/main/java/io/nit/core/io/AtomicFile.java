@@ -10,7 +10,11 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicLong;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Writes a file so that its name never shows half of it: the bytes go to a temporary name in the
@@ -19,7 +23,9 @@ import java.util.concurrent.atomic.AtomicLong;
  * .NAME.tmp-*} behind.
  */
 public final class AtomicFile {
+  private static final Logger LOG = LoggerFactory.getLogger(AtomicFile.class);
   private static final AtomicLong COUNTER = new AtomicLong();
+  private static final Set<Path> UNDER_WAY = ConcurrentHashMap.newKeySet();
 
   private AtomicFile() {}
 
@@ -47,6 +53,7 @@ public final class AtomicFile {
                 + ProcessHandle.current().pid()
                 + "-"
                 + COUNTER.incrementAndGet());
+    UNDER_WAY.add(temporary);
     try {
       content.writeTo(temporary);
       force(temporary);
@@ -58,6 +65,21 @@ public final class AtomicFile {
       throw new IOException("cannot write " + target + ": " + e.getMessage(), e);
     } finally {
       Files.deleteIfExists(temporary);
+      UNDER_WAY.remove(temporary);
+    }
+  }
+
+  /**
+   * Removes the temporary files of writes that are under way, which then fail: for a process that
+   * ends without waiting for its threads.
+   */
+  public static void abandonAll() {
+    for (Path temporary : UNDER_WAY) {
+      try {
+        Files.deleteIfExists(temporary);
+      } catch (IOException e) {
+        LOG.warn("{} is left: {}", temporary, e.toString());
+      }
     }
   }
 

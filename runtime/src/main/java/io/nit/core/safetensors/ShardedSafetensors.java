@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import io.nit.core.io.Closing;
 import io.nit.core.tensor.HostTensor;
 import io.nit.core.tensor.TensorSpec;
 import java.io.IOException;
@@ -148,8 +149,6 @@ public final class ShardedSafetensors implements TensorSource {
 
   @Override
   public void close() throws IOException {
-    for (SafetensorsFile shard : shards.values()) {
-      shard.close();
-    }
+    Closing.each(shards.values(), SafetensorsFile::close);
   }
 }

@@ -44,7 +44,7 @@ final class PlanRuntime implements AutoCloseable {
 
   private void start(Optional<PluginLibrary> plugins, boolean hostCode) throws TensorRtException {
     TensorRtLogger logger = TensorRtLogger.shared();
-    logger.errors(); // of something else
+    logger.begin();
     runtime = NativeOwners.owned(nvinfer.createInferRuntime(logger));
     if (runtime == null) {
       throw new TensorRtException(

@@ -1,7 +1,6 @@
 package io.nit.core.trt;
 
-import java.util.ArrayDeque;
-import java.util.Deque;
+import java.util.List;
 import org.bytedeco.tensorrt.nvinfer.ILogger;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -12,10 +11,8 @@ import org.slf4j.LoggerFactory;
  */
 public final class TensorRtLogger extends ILogger {
   private static final Logger LOG = LoggerFactory.getLogger("io.nit.tensorrt");
-  private static final int KEPT = 8;
-  private static final int LONGEST = 600;
 
-  private final Deque<String> errors = new ArrayDeque<>();
+  private final ReportedErrors errors = new ReportedErrors();
 
   private static final class Shared {
     private static final TensorRtLogger LOGGER = new TensorRtLogger();
@@ -43,15 +40,7 @@ public final class TensorRtLogger extends ILogger {
     switch (severity) {
       case kINTERNAL_ERROR, kERROR -> {
         LOG.debug("error: {}", message);
-        String text = message.length() > LONGEST ? message.substring(0, LONGEST) + "…" : message;
-        synchronized (errors) {
-          if (errors.size() == KEPT) {
-            // The first say why, the last what gave up at the end.
-            String last = errors.removeLast();
-            LOG.trace("left out of the summary: {}", last);
-          }
-          errors.add(text);
-        }
+        errors.add(message);
       }
       case kWARNING -> LOG.debug("warning: {}", message);
       case kINFO -> LOG.trace("{}", message);
@@ -59,12 +48,17 @@ public final class TensorRtLogger extends ILogger {
     }
   }
 
-  /** The errors since the last call, as the end of a sentence; says so where there are none. */
+  /** Begins a call of this thread, so that {@link #errors} leaves out what was told before. */
+  public void begin() {
+    errors.begin();
+  }
+
+  /**
+   * The errors since this thread last began or asked, as the end of a sentence; says so where there
+   * are none. Those of calls that fail on other threads meanwhile stay for them.
+   */
   public String errors() {
-    synchronized (errors) {
-      String all = errors.isEmpty() ? "TensorRT gave no reason" : String.join("; ", errors).strip();
-      errors.clear();
-      return all;
-    }
+    List<String> found = errors.take();
+    return found.isEmpty() ? "TensorRT gave no reason" : String.join("; ", found).strip();
   }
 }

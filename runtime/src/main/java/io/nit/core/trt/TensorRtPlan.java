@@ -134,6 +134,7 @@ public final class TensorRtPlan implements AutoCloseable {
     }
     try {
       read(memory, bytes);
+      TensorRtLogger.shared().begin();
       engine = runtime.engine(memory, bytes);
     } finally {
       Pointer.free(memory);

@@ -1,6 +1,7 @@
 package io.nit.core.trt;
 
 import io.nit.core.cuda.PluginLibrary;
+import io.nit.core.io.Closing;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
@@ -76,7 +77,6 @@ public final class TensorRtPlans implements AutoCloseable {
 
   @Override
   public void close() {
-    plans.forEach(TensorRtPlan::close);
-    runtime.close();
+    Closing.all(() -> Closing.each(plans, TensorRtPlan::close), runtime::close);
   }
 }

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.cli.Cli;
 import io.nit.core.cli.Progress;
 import io.nit.core.cli.StopSignal;
+import io.nit.core.io.Closing;
 import io.nit.runtime.ImageRequest;
 import io.nit.runtime.ImageResult;
 import io.nit.runtime.NitPipeline;
@@ -166,7 +167,7 @@ final class SampleJob {
       synchronized (this) {
         closing = true;
       }
-      workers.forEach(worker -> worker.pipeline.close());
+      Closing.each(workers, worker -> worker.pipeline.close());
     }
   }
 

@@ -4,6 +4,7 @@ import io.nit.core.codec.CodecException;
 import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.Decoded;
 import io.nit.core.codec.LatentCodec;
+import io.nit.core.io.Closing;
 import java.io.IOException;
 import java.util.List;
 import java.util.Optional;
@@ -73,7 +74,10 @@ final class SplitCodec implements LatentCodec {
 
   @Override
   public void close() {
-    decoder.close();
+    Closing.all(decoder::close, this::closeEncoder);
+  }
+
+  private void closeEncoder() {
     Optional<LatentCodec> opened;
     synchronized (this) {
       closed = true;

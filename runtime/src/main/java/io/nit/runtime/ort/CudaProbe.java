@@ -9,10 +9,12 @@ import ai.onnxruntime.OrtSession;
 import io.nit.core.trt.CudaLibraries;
 import io.nit.runtime.engine.EngineOptions;
 import java.nio.FloatBuffer;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Supplier;
+import java.util.regex.Pattern;
 
 /**
  * Finds out whether ONNX Runtime computes on a GPU, by a model of three nodes that needs what ours
@@ -25,8 +27,40 @@ final class CudaProbe {
   private static final int IR_VERSION = 8;
   private static final int OPSET = 18;
 
-  /** Answers by device: a second or two each, and they do not change while a process lives. */
-  private static final Map<Integer, Optional<String>> ANSWERS = new ConcurrentHashMap<>();
+  /** Errors that stay while a process lives: of libraries, the driver, and which devices it has. */
+  private static final Pattern LASTING =
+      Pattern.compile(
+          "Failed to load|cannot open shared object|undefined symbol|version mismatch"
+              + "|driver version is insufficient|no CUDA-capable device|invalid device ordinal"
+              + "|no kernel image|stub library");
+
+  private static final Answers ANSWERS = new Answers();
+
+  /**
+   * What a try of a device came to.
+   *
+   * @param refusal why it does not compute, or empty if it does
+   * @param lasts whether another try would come to the same
+   */
+  record Answer(Optional<String> refusal, boolean lasts) {}
+
+  /** Answers by device, a second or two each, kept as far as they last. */
+  static final class Answers {
+    private final Map<Integer, Optional<String>> kept = new HashMap<>(); // guarded by this
+
+    /** The answer that is kept, or that of a try. */
+    synchronized Optional<String> of(int device, Supplier<Answer> trial) {
+      Optional<String> known = kept.get(device);
+      if (known != null) {
+        return known;
+      }
+      Answer answer = trial.get();
+      if (answer.lasts) {
+        kept.put(device, answer.refusal);
+      }
+      return answer.refusal;
+    }
+  }
 
   private CudaProbe() {}
 
@@ -38,24 +72,31 @@ final class CudaProbe {
               + " with -Pgpu brings it, and so does a folder with its libraries on the library"
               + " path)");
     }
-    return ANSWERS.computeIfAbsent(options.device(), device -> tried(options));
+    return ANSWERS.of(options.device(), () -> tried(options));
   }
 
-  private static Optional<String> tried(EngineOptions options) {
+  /** Whether a failure would come again: not where the device's memory was full at the moment. */
+  static boolean lasts(Throwable failure) {
+    return failure instanceof LinkageError
+        || LASTING.matcher(String.valueOf(failure.getMessage())).find();
+  }
+
+  private static Answer tried(EngineOptions options) {
     loadLibraries();
     try (OrtSession.SessionOptions settings = new OrtSession.SessionOptions()) {
       settings.setSessionLogLevel(OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL);
       OrtDevice.CUDA.apply(settings, options, OrtDevice.Memory.RETURNED);
       run(settings);
-      return Optional.empty();
+      return new Answer(Optional.empty(), true);
     } catch (OrtException | LinkageError e) {
-      return Optional.of(
+      String refusal =
           "ONNX Runtime does not compute on CUDA device "
               + options.device()
               + ": expected that device, its driver, and CUDA 12 (libcudart.so.12, libcublas.so.12,"
               + " libcublasLt.so.12, libcurand.so.10, libcufft.so.11) and cuDNN 9 (libcudnn*.so.9)"
               + " on the library path or from -Pgpu's jars; found: "
-              + OrtSessions.reason(e));
+              + OrtSessions.reason(e);
+      return new Answer(Optional.of(refusal), lasts(e));
     }
   }
 

@@ -11,6 +11,7 @@ import io.nit.core.codec.DcAeSpec;
 import io.nit.core.codec.LearnedCodec;
 import io.nit.core.codec.PixelBudget;
 import io.nit.core.config.DcAeConfig;
+import io.nit.core.io.Closing;
 import io.nit.core.tensor.DType;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
@@ -279,9 +280,10 @@ public final class OrtAutoencoder extends LearnedCodec {
       }
     }
     synchronized (this) {
-      decoder.close();
-      decoderF32.ifPresent(Network::close);
-      encoder.ifPresent(Network::close);
+      Closing.all(
+          decoder::close,
+          () -> decoderF32.ifPresent(Network::close),
+          () -> encoder.ifPresent(Network::close));
     }
   }
 }

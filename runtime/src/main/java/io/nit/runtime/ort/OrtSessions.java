@@ -3,6 +3,7 @@ package io.nit.runtime.ort;
 import ai.onnxruntime.OrtException;
 import ai.onnxruntime.OrtLoggingLevel;
 import ai.onnxruntime.OrtSession;
+import io.nit.core.io.Closing;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
 import java.nio.file.Files;
@@ -130,11 +131,12 @@ final class OrtSessions {
       session = loading.load(settings);
       check.check(session);
       return session;
-    } catch (OrtException | EngineException e) {
-      closeQuietly(session, e);
-      throw e instanceof EngineException mismatch
-          ? mismatch
-          : new EngineException("ONNX Runtime does not take " + model + ": " + reason(e), e);
+    } catch (OrtException e) {
+      closeAfter(e, session);
+      throw new EngineException("ONNX Runtime does not take " + model + ": " + reason(e), e);
+    } catch (EngineException | RuntimeException | Error e) {
+      closeAfter(e, session);
+      throw e;
     }
   }
 
@@ -149,11 +151,7 @@ final class OrtSessions {
     }
   }
 
-  private static void closeQuietly(OrtSession session, Exception cause) {
-    try {
-      close(session);
-    } catch (IllegalStateException e) {
-      cause.addSuppressed(e);
-    }
+  private static void closeAfter(Throwable failure, OrtSession session) {
+    Closing.after(failure, () -> close(session));
   }
 }

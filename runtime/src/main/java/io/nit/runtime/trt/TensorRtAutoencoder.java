@@ -7,6 +7,7 @@ import io.nit.core.codec.LearnedCodec;
 import io.nit.core.codec.PixelBudget;
 import io.nit.core.codec.Tiling;
 import io.nit.core.config.DcAeConfig;
+import io.nit.core.io.Closing;
 import io.nit.core.trt.TensorRt;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
@@ -228,9 +229,10 @@ public final class TensorRtAutoencoder extends LearnedCodec {
   public void close() {
     super.close();
     synchronized (this) {
-      decoder.ifPresent(Half::close);
-      decoderF32.ifPresent(Half::close);
-      encoder.ifPresent(Half::close);
+      Closing.all(
+          () -> decoder.ifPresent(Half::close),
+          () -> decoderF32.ifPresent(Half::close),
+          () -> encoder.ifPresent(Half::close));
     }
   }
 }

@@ -321,16 +321,50 @@ public final class TensorRtEngine implements VelocityEngine {
     return (long) config.modulationParts() * config.hiddenSize();
   }
 
+  private int tableRows() throws TensorRtException, EngineException {
+    List<Rows> all = new ArrayList<>();
+    for (ProfiledPlan runner : packs) {
+      for (int i = 0; i < runner.plan().profiles(); i++) {
+        int tokens = runner.plan().largest("x", i);
+        all.add(new Rows(tokens, runner.plan().largest("modulation", i)));
+      }
+    }
+    return oneTable(file, all);
+  }
+
+  /** Rows of the table of modulations that a profile of so many tokens takes. */
+  record Rows(int tokens, int rows) {}
+
+  /** The rows that all profiles take: they share one table. */
+  static int oneTable(Path file, List<Rows> all) throws EngineException {
+    Rows first = all.get(0);
+    for (Rows other : all) {
+      if (other.rows != first.rows) {
+        throw new EngineException(
+            file
+                + ": modulation: expected as many rows in all profiles, found "
+                + first.rows
+                + " in the profile of "
+                + first.tokens
+                + " tokens and "
+                + other.rows
+                + " in that of "
+                + other.tokens);
+      }
+    }
+    return first.rows;
+  }
+
   /**
    * Takes the stream and all memory; contexts follow beside the first work.
    *
    * @param plugins whether our library is there, which keeps latents on the device
    */
-  private void take(boolean plugins) throws IOException, TensorRtException {
+  private void take(boolean plugins) throws IOException, TensorRtException, EngineException {
     mostTokens = packs.stream().mapToInt(ProfiledPlan::mostTokens).max().orElseThrow();
     mostImages = packs.stream().mapToInt(ProfiledPlan::mostImages).max().orElseThrow();
     activationBytes = packs.stream().mapToLong(ProfiledPlan::activationBytes).max().orElseThrow();
-    int rows = modulations.isPresent() ? packs.get(0).plan().largest("modulation", 0) : 0;
+    int rows = modulations.isPresent() ? tableRows() : 0;
     long rowBytes = modulationColumns() * 2;
     boolean keepsLatents = plugins && samplerLoads();
     LOG.info(

@@ -43,6 +43,24 @@ class AtomicFileTest {
   }
 
   @Test
+  void aWriteThatIsAbandonedLeavesTheOldFile() throws IOException {
+    Path target = folder.resolve("file.txt");
+    AtomicFile.writeString(target, "old");
+    assertThrows(
+        IOException.class,
+        () ->
+            AtomicFile.write(
+                target,
+                temporary -> {
+                  Files.writeString(temporary, "half");
+                  AtomicFile.abandonAll();
+                  assertOnly(target);
+                }));
+    assertEquals("old", Files.readString(target));
+    assertOnly(target);
+  }
+
+  @Test
   void aFolderInTheWayIsNamedAndNotTheTemporaryFile() throws IOException {
     Path target = Files.createDirectories(folder.resolve("folder"));
     Files.createFile(target.resolve("kept"));

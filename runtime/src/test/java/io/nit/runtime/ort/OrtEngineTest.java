@@ -2,9 +2,11 @@ package io.nit.runtime.ort;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import ai.onnxruntime.OrtSession;
 import io.nit.core.config.NitConfig;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.rope.Rope2d;
@@ -19,7 +21,9 @@ import java.nio.FloatBuffer;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -70,6 +74,31 @@ class OrtEngineTest {
     String message = assertThrows(EngineException.class, () -> open(broken)).getMessage();
     assertTrue(message.contains("broken.onnx"), message);
     assertThrows(NoSuchFileException.class, () -> open(folder.resolve("absent.onnx")));
+  }
+
+  @Test
+  void aSessionWhoseCheckBreaksIsClosed() throws Exception {
+    Path model = model();
+    for (Throwable broken : List.of(new IllegalStateException("b"), new LinkageError("b"))) {
+      AtomicReference<OrtSession> opened = new AtomicReference<>();
+      assertSame(
+          broken,
+          assertThrows(
+              broken.getClass(),
+              () ->
+                  OrtSessions.open(
+                      model,
+                      new EngineOptions(1),
+                      settings -> {},
+                      session -> {
+                        opened.set(session);
+                        if (broken instanceof Error e) {
+                          throw e;
+                        }
+                        throw (RuntimeException) broken;
+                      })));
+      assertThrows(IllegalStateException.class, () -> opened.get().getInputInfo());
+    }
   }
 
   @Test

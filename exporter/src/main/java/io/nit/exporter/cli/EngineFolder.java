@@ -1,0 +1,96 @@
+package io.nit.exporter.cli;
+
+import io.nit.core.cli.StopSignal;
+import io.nit.core.io.AtomicFile;
+import io.nit.core.io.FileTree;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+
+/**
+ * The temporary folder that a command makes its engines in, one after the other. TensorRT cannot be
+ * stopped at its work: a signal removes what is half made and ends the process, wherever it is.
+ */
+final class EngineFolder {
+  /** A folder that is written to at the time may need more than one. */
+  private static final int TRIES = 100;
+
+  private Path plan; // guarded by this; the engine that is being made, or null
+  private Path folder; // guarded by this
+  private boolean written; // guarded by this
+  private boolean stopped; // guarded by this
+
+  /** Moves finished files into place. */
+  @FunctionalInterface
+  interface Moves {
+    /** Moves them. */
+    void run() throws IOException;
+  }
+
+  /** Takes the process' signals over. */
+  static EngineFolder install() {
+    EngineFolder made = new EngineFolder();
+    StopSignal.endAtOnce(made::stop);
+    return made;
+  }
+
+  /**
+   * Begins an engine; {@link #end} follows.
+   *
+   * @param made the file that it will be
+   * @return an empty folder beside it
+   */
+  synchronized Path begin(Path made) throws IOException {
+    awaitEnd();
+    Path parent = made.toAbsolutePath().getParent();
+    Files.createDirectories(parent);
+    folder = Files.createTempDirectory(parent, "." + made.getFileName() + ".tmp-");
+    plan = made;
+    return folder;
+  }
+
+  /** Moves the engine with its manifest into place; a signal comes before or after that. */
+  synchronized void complete(Moves moves) throws IOException {
+    awaitEnd();
+    moves.run();
+    written = true;
+    plan = null;
+  }
+
+  /** Removes the folder with what is still in it. */
+  synchronized void end() throws IOException {
+    awaitEnd();
+    plan = null;
+    Path old = folder;
+    folder = null;
+    FileTree.delete(old);
+  }
+
+  /** After a signal whatever the threads at work come to is nobody's any more. */
+  private void awaitEnd() {
+    while (stopped) {
+      try {
+        wait();
+      } catch (InterruptedException e) {
+        // The process ends all the same.
+      }
+    }
+  }
+
+  private synchronized void stop() {
+    stopped = true;
+    for (int i = 0; folder != null && Files.exists(folder) && i < TRIES; i++) {
+      try {
+        FileTree.delete(folder);
+      } catch (IOException | UncheckedIOException e) {
+        // Something was made or removed in it at the same time.
+      }
+    }
+    AtomicFile.abandonAll();
+    System.err.println(
+        !written
+            ? "stopped; nothing was written"
+            : plan == null ? "stopped" : "stopped; " + plan + " was not written");
+  }
+}

@@ -1,0 +1,76 @@
+package io.nit.core.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/** Signals to a process of their own. */
+@Timeout(120)
+class StopSignalTest {
+  /** Says what it was told, and goes on all the same. */
+  static final class Deaf {
+    public static void main(String[] args) throws InterruptedException {
+      if (args[0].equals("at-once")) {
+        StopSignal.endAtOnce(() -> System.out.println("last"));
+        System.out.println("ready");
+        Thread.sleep(Long.MAX_VALUE);
+      }
+      StopSignal stop = StopSignal.install();
+      System.out.println("ready");
+      while (!stop.requested()) {
+        Thread.sleep(1);
+      }
+      System.out.println("asked to stop");
+      Thread.sleep(Long.MAX_VALUE);
+    }
+  }
+
+  /** Sends signals, each once the process has said a line, and tells the exit code. */
+  private static int ended(String mode, List<String> signals, List<String> lines) throws Exception {
+    ProcessBuilder builder =
+        new ProcessBuilder(
+            Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+            "-Xmx64m",
+            Deaf.class.getName(),
+            mode);
+    builder.environment().put("CLASSPATH", System.getProperty("java.class.path"));
+    builder.redirectError(ProcessBuilder.Redirect.INHERIT);
+    Process process = builder.start();
+    try (BufferedReader out = process.inputReader()) {
+      for (int i = 0; i < signals.size(); i++) {
+        assertEquals(lines.get(i), out.readLine());
+        send(signals.get(i), process);
+      }
+      for (String line : lines.subList(signals.size(), lines.size())) {
+        assertEquals(line, out.readLine());
+      }
+      assertTrue(process.waitFor(60, TimeUnit.SECONDS));
+      return process.exitValue();
+    } finally {
+      process.destroyForcibly();
+    }
+  }
+
+  private static void send(String signal, Process to) throws IOException, InterruptedException {
+    Process kill = new ProcessBuilder("kill", "-" + signal, String.valueOf(to.pid())).start();
+    assertEquals(0, kill.waitFor());
+  }
+
+  @Test
+  void theSecondSignalEndsTheProcessAsItDoesWhereNobodyHandlesIt() throws Exception {
+    List<String> lines = List.of("ready", "asked to stop");
+    assertEquals(Cli.INTERRUPTED, ended("install", List.of("TERM", "INT"), lines));
+  }
+
+  @Test
+  void theFirstEndsAProcessThatCannotBeAsked() throws Exception {
+    assertEquals(143, ended("at-once", List.of("TERM"), List.of("ready", "last")));
+  }
+}
