@@ -487,6 +487,11 @@ class NitPipelineTest {
       while (pipeline.stats().images() < 5) {
         Thread.sleep(1);
       }
+      // They are counted before they wait for the decoder; when a later one is, they do.
+      pipeline.submit(request().label(0).size(2, 2).steps(1).build());
+      while (pipeline.stats().images() < 6) {
+        Thread.sleep(1);
+      }
       codec.failure = failure;
       codec.failing = 1; // of each batch that has so many, the second
       codec.permits.release(1000);
