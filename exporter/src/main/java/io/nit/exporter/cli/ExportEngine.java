@@ -53,8 +53,8 @@ import picocli.CommandLine.Parameters;
       "    nit-export engine bundles/xl --weight-stripped",
       "    nit-export refit bundles/xl/engine-bf16-stripped.plan bundles/tuned",
       "",
-      "Exit codes: 0 done, 1 failed (also the verification), 2 bad usage; 130 stopped by Ctrl-C, 143",
-      "by SIGTERM."
+      "Exit codes: 0 done, 1 failed (also the verification), 2 bad usage;",
+      "130 stopped by Ctrl-C, 143 by SIGTERM."
     })
 final class ExportEngine implements Callable<Integer> {
   @Parameters(

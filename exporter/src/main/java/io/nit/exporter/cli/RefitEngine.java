@@ -33,8 +33,8 @@ import picocli.CommandLine.Parameters;
       "  the next one in its place, with the pipeline closed:",
       "    nit-export refit bundles/tuned/engine-bf16.plan bundles/tuned --overwrite",
       "",
-      "Exit codes: 0 done, 1 failed (also the verification), 2 bad usage; 130 stopped by Ctrl-C, 143",
-      "by SIGTERM."
+      "Exit codes: 0 done, 1 failed (also the verification), 2 bad usage;",
+      "130 stopped by Ctrl-C, 143 by SIGTERM."
     })
 final class RefitEngine implements Callable<Integer> {
   @Parameters(
