@@ -45,17 +45,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class AutoencoderExportTest {
   private static final DcAeConfig SMALL = GeneratedDcAe.small(); // f8c8
   private static final NitConfig TINY =
-      NitConfig.s()
-          .with(
-              Map.of(
-                  "hidden_size", 16,
-                  "depth", 1,
-                  "num_heads", 2,
-                  "in_channels", 8,
-                  "num_classes", 3,
-                  "encoder_depth", 1,
-                  "projector_dim", 20,
-                  "z_dim", 12));
+      TinyBundle.CONFIG.with(Map.of("in_channels", 8, "projector_dim", 20, "z_dim", 12));
 
   @TempDir Path folder;
 

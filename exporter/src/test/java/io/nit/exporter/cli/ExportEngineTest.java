@@ -14,15 +14,11 @@ import io.nit.core.config.PositionOrder;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.tensor.DType;
 import io.nit.core.trt.TensorRt;
-import io.nit.exporter.onnx.NitGraph;
-import io.nit.exporter.onnx.OnnxFile;
 import io.nit.exporter.trt.BuildOptions;
 import io.nit.exporter.trt.SmallPackKernels;
 import io.nit.runtime.engine.EngineException;
 import io.nit.testing.CapturedRun;
 import io.nit.testing.GeneratedDcAe;
-import io.nit.testing.PlainBundle;
-import io.nit.testing.SyntheticWeights;
 import io.nit.testing.TinyAutoencoder;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -40,16 +36,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import picocli.CommandLine;
 
 class ExportEngineTest {
-  private static final NitConfig TINY =
-      NitConfig.s()
-          .with(
-              Map.of(
-                  "hidden_size", 16,
-                  "depth", 1,
-                  "num_heads", 2,
-                  "in_channels", 12,
-                  "num_classes", 3,
-                  "encoder_depth", 1));
+  private static final NitConfig TINY = TinyBundle.CONFIG;
 
   @TempDir Path folder;
 
@@ -58,15 +45,7 @@ class ExportEngineTest {
   @BeforeEach
   void aBundle() throws IOException {
     bundle = folder.resolve("bundle");
-    Path model =
-        OnnxFile.write(
-                new NitGraph(TINY, DType.F32),
-                new SyntheticWeights(TINY, false),
-                bundle.resolve("model.onnx"),
-                OnnxFile.EXTERNAL_DATA_ABOVE,
-                bytes -> {})
-            .model();
-    PlainBundle.write(model, TINY, 3000);
+    TinyBundle.write(bundle);
   }
 
   private CapturedRun engine(String... more) {
@@ -75,9 +54,7 @@ class ExportEngineTest {
   }
 
   private List<String> left() throws IOException {
-    try (Stream<Path> files = Files.list(bundle)) {
-      return files.map(file -> file.getFileName().toString()).sorted().toList();
-    }
+    return TinyBundle.names(bundle);
   }
 
   @ParameterizedTest

@@ -46,17 +46,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 class ExportTest {
   private static final NitConfig TINY =
-      NitConfig.s()
-          .with(
-              Map.of(
-                  "hidden_size", 16,
-                  "depth", 1,
-                  "num_heads", 2,
-                  "in_channels", 12,
-                  "num_classes", 3,
-                  "encoder_depth", 1,
-                  "projector_dim", 20,
-                  "z_dim", 12));
+      TinyBundle.CONFIG.with(Map.of("projector_dim", 20, "z_dim", 12));
 
   @TempDir Path folder;
 

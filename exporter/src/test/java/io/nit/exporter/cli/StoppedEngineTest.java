@@ -6,12 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import io.nit.core.config.NitConfig;
-import io.nit.core.tensor.DType;
-import io.nit.exporter.onnx.NitGraph;
-import io.nit.exporter.onnx.OnnxFile;
-import io.nit.testing.PlainBundle;
-import io.nit.testing.SyntheticWeights;
 import java.io.File;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -20,7 +14,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
-import java.util.stream.Stream;
 import javax.tools.JavaCompiler;
 import javax.tools.ToolProvider;
 import org.junit.jupiter.api.BeforeEach;
@@ -37,17 +30,6 @@ import org.junit.jupiter.params.provider.CsvSource;
  */
 @Timeout(180)
 class StoppedEngineTest {
-  private static final NitConfig TINY =
-      NitConfig.s()
-          .with(
-              Map.of(
-                  "hidden_size", 16,
-                  "depth", 1,
-                  "num_heads", 2,
-                  "in_channels", 12,
-                  "num_classes", 3,
-                  "encoder_depth", 1));
-
   private static final String LIBRARY =
       "__attribute__((destructor)) static void unloaded(void) { *(volatile int*)8 = 1; }\n";
 
@@ -127,15 +109,7 @@ class StoppedEngineTest {
   @BeforeEach
   void aBundleAndTheStandIns() throws Exception {
     bundle = folder.resolve("bundle");
-    Path model =
-        OnnxFile.write(
-                new NitGraph(TINY, DType.F32),
-                new SyntheticWeights(TINY, false),
-                bundle.resolve("model.onnx"),
-                OnnxFile.EXTERNAL_DATA_ABOVE,
-                bytes -> {})
-            .model();
-    PlainBundle.write(model, TINY, 3000);
+    TinyBundle.write(bundle);
     JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
     assumeTrue(compiler != null, "skipped: no Java compiler here");
     classes = Files.createDirectories(folder.resolve("classes"));
@@ -195,12 +169,6 @@ class StoppedEngineTest {
     }
   }
 
-  private static List<String> names(Path of) throws IOException {
-    try (Stream<Path> files = Files.list(of)) {
-      return files.map(file -> file.getFileName().toString()).sorted().toList();
-    }
-  }
-
   /** A parent may keep Ctrl-C from its children, as shells do in the background. */
   private static boolean ignores(Process process, int signal) throws IOException {
     String mask =
@@ -215,11 +183,11 @@ class StoppedEngineTest {
   @ParameterizedTest
   @CsvSource({"INT, 2", "TERM, 15", "HUP, 1"})
   void aSignalEndsTheBuildAndNothingIsLeft(String name, int signal) throws Exception {
-    List<String> before = names(bundle);
+    List<String> before = TinyBundle.names(bundle);
     Process process = start();
     try {
       awaitBuild(process);
-      assertNotEquals(before, names(bundle));
+      assertNotEquals(before, TinyBundle.names(bundle));
       assumeFalse(ignores(process, signal), "skipped: SIG" + name + " is ignored here");
       new ProcessBuilder("kill", "-" + name, String.valueOf(process.pid())).start().waitFor();
       assertTrue(process.waitFor(60, TimeUnit.SECONDS), "it goes on after SIG" + name);
@@ -229,7 +197,7 @@ class StoppedEngineTest {
     assertEquals(128 + signal, process.exitValue(), lines("err"));
     assertEquals(List.of("building", "stopped; nothing was written"), told());
     assertEquals("", lines("out"));
-    assertEquals(before, names(bundle));
+    assertEquals(before, TinyBundle.names(bundle));
     assertEquals(List.of(), crashReports());
   }
 
@@ -243,6 +211,6 @@ class StoppedEngineTest {
   }
 
   private List<String> crashReports() throws IOException {
-    return names(folder).stream().filter(name -> name.startsWith("hs_err")).toList();
+    return TinyBundle.names(folder).stream().filter(name -> name.startsWith("hs_err")).toList();
   }
 }

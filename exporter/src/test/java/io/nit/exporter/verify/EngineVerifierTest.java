@@ -11,6 +11,7 @@ import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.tensor.DType;
+import io.nit.exporter.cli.TinyBundle;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.ForwardInputs;
 import io.nit.runtime.engine.VelocityEngine;
@@ -19,22 +20,12 @@ import io.nit.testing.SyntheticWeights;
 import java.nio.FloatBuffer;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import org.junit.jupiter.api.Test;
 
 class EngineVerifierTest {
-  private static final NitConfig TINY =
-      NitConfig.s()
-          .with(
-              Map.of(
-                  "hidden_size", 16,
-                  "depth", 1,
-                  "num_heads", 2,
-                  "in_channels", 12,
-                  "num_classes", 3,
-                  "encoder_depth", 1));
+  private static final NitConfig TINY = TinyBundle.CONFIG;
 
   private static final VerificationPack PACK =
       VerificationPack.of(TINY, PackLayout.of(new int[] {3}, new int[] {5}));
