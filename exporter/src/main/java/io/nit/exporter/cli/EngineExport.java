@@ -21,7 +21,6 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
 import java.util.List;
@@ -140,13 +139,7 @@ record EngineExport(
     if (verify) {
       source.verify(filled(staged, model, plugins), options.device(), verification);
     }
-    EngineManifest manifest = manifest(built, hash, plugins, subject, verification);
-    temporary.complete(
-        () -> {
-          Files.move(
-              staged, plan, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-          manifest.write(plan.toAbsolutePath().getParent());
-        });
+    temporary.complete(staged, manifest(built, hash, plugins, subject, verification));
   }
 
   /** The folder of the engine as it runs: of one without weights, of a copy that has them. */

@@ -1,5 +1,6 @@
 package io.nit.exporter.cli;
 
+import io.nit.core.bundle.EngineManifest;
 import io.nit.core.cli.StopSignal;
 import io.nit.core.io.AtomicFile;
 import io.nit.core.io.FileTree;
@@ -7,6 +8,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 
 /**
  * The temporary folder that a command makes its engines in, one after the other. TensorRT cannot be
@@ -20,13 +22,6 @@ final class EngineFolder {
   private Path folder; // guarded by this
   private boolean written; // guarded by this
   private boolean stopped; // guarded by this
-
-  /** Moves finished files into place. */
-  @FunctionalInterface
-  interface Moves {
-    /** Moves them. */
-    void run() throws IOException;
-  }
 
   /** Takes the process' signals over. */
   static EngineFolder install() {
@@ -50,10 +45,11 @@ final class EngineFolder {
     return folder;
   }
 
-  /** Moves the engine with its manifest into place; a signal comes before or after that. */
-  synchronized void complete(Moves moves) throws IOException {
+  /** Moves the engine into place and writes its manifest; a signal comes before or after that. */
+  synchronized void complete(Path made, EngineManifest manifest) throws IOException {
     awaitEnd();
-    moves.run();
+    Files.move(made, plan, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+    manifest.write(plan.toAbsolutePath().getParent());
     written = true;
     plan = null;
   }

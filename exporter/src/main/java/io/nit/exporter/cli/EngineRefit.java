@@ -18,9 +18,7 @@ import io.nit.exporter.trt.SmallPackKernels;
 import io.nit.exporter.trt.TrtNetwork;
 import io.nit.runtime.engine.EngineException;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
 import java.util.List;
@@ -152,13 +150,7 @@ record EngineRefit(
     if (verify) {
       model.verify(staging, device, verification);
     }
-    EngineManifest manifest = manifest(staged, hash, made, verification);
-    temporary.complete(
-        () -> {
-          Files.move(
-              staged, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-          manifest.write(target.toAbsolutePath().getParent());
-        });
+    temporary.complete(staged, manifest(staged, hash, made, verification));
   }
 
   private EngineManifest manifest(
