@@ -35,11 +35,7 @@ public final class Closing {
       try {
         closer.close(owner);
       } catch (Exception | Error e) {
-        if (first == null) {
-          first = e;
-        } else if (first != e) { // which Java refuses
-          first.addSuppressed(e);
-        }
+        first = joined(first, e);
       }
     }
     if (first instanceof Error e) {
@@ -64,9 +60,23 @@ public final class Closing {
     try {
       all(closes);
     } catch (RuntimeException | Error e) {
-      if (failure != e) {
-        failure.addSuppressed(e);
-      }
+      joined(failure, e);
     }
+  }
+
+  /**
+   * One failure of two.
+   *
+   * @param first null if there was none before
+   * @return the first, with the next as suppressed; the next if there is no first
+   */
+  public static Throwable joined(Throwable first, Throwable next) {
+    if (first == null) {
+      return next;
+    }
+    if (first != next) { // which Java refuses
+      first.addSuppressed(next);
+    }
+    return first;
   }
 }

@@ -1,5 +1,6 @@
 package io.nit.core.trt;
 
+import io.nit.core.io.Closing;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
@@ -68,7 +69,7 @@ public final class Together {
             }
           }
         } catch (ExecutionException e) {
-          failure = joined(failure, e.getCause());
+          failure = Closing.joined(failure, e.getCause());
         }
       }
     } finally {
@@ -91,15 +92,5 @@ public final class Together {
       throw e;
     }
     throw (RuntimeException) failure;
-  }
-
-  private static Throwable joined(Throwable first, Throwable next) {
-    if (first == null) {
-      return next;
-    }
-    if (first != next) { // which Java refuses
-      first.addSuppressed(next);
-    }
-    return first;
   }
 }
