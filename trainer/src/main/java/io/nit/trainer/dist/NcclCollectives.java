@@ -253,7 +253,7 @@ public final class NcclCollectives implements Collectives {
   }
 
   private interface Calls {
-    void make(CUstream_st compute) throws IOException;
+    void make() throws IOException;
   }
 
   /** Puts NCCL's calls, as one group, on its stream behind what the current stream has so far. */
@@ -267,7 +267,7 @@ public final class NcclCollectives implements Collectives {
       StreamTimes.Span span = busy.begin(stream);
       checkNccl(nccl.ncclGroupStart(), what);
       try {
-        calls.make(compute);
+        calls.make();
       } finally {
         checkNccl(nccl.ncclGroupEnd(), what);
       }
@@ -278,41 +278,37 @@ public final class NcclCollectives implements Collectives {
     }
   }
 
-  @Override
-  public void startSum(Collection<Tensor> tensors) throws IOException {
+  /** One of NCCL's calls on one tensor, in place; gives back NCCL's result. */
+  private interface SumCall {
+    int make(Pointer values, long count);
+  }
+
+  private void startSums(Collection<Tensor> tensors, SumCall call) throws IOException {
     group(
         "a sum",
-        compute -> {
+        () -> {
           for (Tensor tensor : tensors) {
-            Pointer values = values(tensor);
-            checkNccl(
-                nccl.ncclAllReduce(
-                    values, values, tensor.numel(), nccl.ncclFloat32, nccl.ncclSum, comm, stream),
-                "a sum");
+            checkNccl(call.make(values(tensor), tensor.numel()), "a sum");
           }
         });
   }
 
   @Override
+  public void startSum(Collection<Tensor> tensors) throws IOException {
+    startSums(
+        tensors,
+        (values, count) ->
+            nccl.ncclAllReduce(
+                values, values, count, nccl.ncclFloat32, nccl.ncclSum, comm, stream));
+  }
+
+  @Override
   public void startSum(Collection<Tensor> tensors, int owner) throws IOException {
-    group(
-        "a sum",
-        compute -> {
-          for (Tensor tensor : tensors) {
-            Pointer values = values(tensor);
-            checkNccl(
-                nccl.ncclReduce(
-                    values,
-                    values,
-                    tensor.numel(),
-                    nccl.ncclFloat32,
-                    nccl.ncclSum,
-                    owner,
-                    comm,
-                    stream),
-                "a sum");
-          }
-        });
+    startSums(
+        tensors,
+        (values, count) ->
+            nccl.ncclReduce(
+                values, values, count, nccl.ncclFloat32, nccl.ncclSum, owner, comm, stream));
   }
 
   @Override
@@ -321,16 +317,21 @@ public final class NcclCollectives implements Collectives {
     try (PointerScope scope = new PointerScope()) {
       requireOpen();
       if (pending) {
-        CUstream_st compute = torch_cuda.getCurrentCUDAStream(device).stream();
-        StreamTimes.Span span = waits.begin(compute);
         cuda(cudart.cudaEventRecord(after, stream), "the end of a sum");
-        cuda(cudart.cudaStreamWaitEvent(compute, after, 0), "the end of a sum");
-        waits.end(span, compute);
+        await(after, "the end of a sum");
         pending = false;
       }
     } finally {
       lock.unlock();
     }
+  }
+
+  /** With the lock: what follows on the current stream waits for an event. */
+  private void await(CUevent_st event, String what) throws IOException {
+    CUstream_st compute = torch_cuda.getCurrentCUDAStream(device).stream();
+    StreamTimes.Span span = waits.begin(compute);
+    cuda(cudart.cudaStreamWaitEvent(compute, event, 0), what);
+    waits.end(span, compute);
   }
 
   @Override
@@ -343,7 +344,7 @@ public final class NcclCollectives implements Collectives {
   public void from(int root, Collection<Tensor> tensors) throws IOException {
     group(
         "a broadcast",
-        compute -> {
+        () -> {
           for (Tensor tensor : tensors) {
             broadcast(comm, values(tensor), tensor.numel(), root);
           }
@@ -362,7 +363,7 @@ public final class NcclCollectives implements Collectives {
     prepareGathers();
     group(
         "a gathering",
-        compute -> {
+        () -> {
           Pointer values = values(whole);
           long size = parts.size();
           if (size > 0) {
@@ -390,7 +391,7 @@ public final class NcclCollectives implements Collectives {
     prepareGathers();
     group(
         "a gathering",
-        compute -> {
+        () -> {
           Pointer values = values(whole);
           int own = ranks().rank();
           long sent = parts.piece(own, piece, pieces);
@@ -422,10 +423,7 @@ public final class NcclCollectives implements Collectives {
     lock.lock();
     try (PointerScope scope = new PointerScope()) {
       requireOpen();
-      CUstream_st compute = torch_cuda.getCurrentCUDAStream(device).stream();
-      StreamTimes.Span span = waits.begin(compute);
-      cuda(cudart.cudaStreamWaitEvent(compute, gathered.get(piece), 0), "a gathering");
-      waits.end(span, compute);
+      await(gathered.get(piece), "a gathering");
     } finally {
       lock.unlock();
     }
