@@ -340,10 +340,12 @@ public final class NitGraph extends OnnxGraph {
   /** The convolution with kernel = stride = p, as one product over the flattened token. */
   private String patchEmbedding() {
     nodes.longs("token_shape", -1, config.tokenSize());
-    nodes.add("tokens", "Reshape", List.of("x", "token_shape"));
+    // Cast, then reshaped: the other way round TensorRT 10.6 finds no kernel for small channel
+    // counts in an engine for several kinds of GPUs.
+    nodes.add("tokens", "Reshape", List.of(as(compute, "x"), "token_shape"));
     String flat =
         weight("x_embedder.proj.weight", compute, config.hiddenSize(), config.tokenSize());
-    return gemm("x_embedder.proj", as(compute, "tokens"), flat, compute);
+    return gemm("x_embedder.proj", "tokens", flat, compute);
   }
 
   /** Which tokens belong to one image. */

@@ -61,8 +61,8 @@ import org.slf4j.LoggerFactory;
  * progress tell the time that has passed and no share of the work.
  */
 public final class EngineBuilder {
-  /** What to do where TensorRT has no engine for other GPUs; its 10.6 at times has none in bf16. */
-  public static final String OTHER_THAN_HARDWARE_COMPATIBLE =
+  /** What to do where TensorRT has no kernels for other GPUs. */
+  private static final String OTHER_THAN_HARDWARE_COMPATIBLE =
       "--hardware-compatible: another --precision, or an engine for each GPU without it, may do";
 
   private static final Logger LOG = LoggerFactory.getLogger(EngineBuilder.class);

@@ -1,7 +1,6 @@
 package io.nit.tests.engines;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -19,7 +18,6 @@ import io.nit.core.tensor.HostTensor;
 import io.nit.core.tensor.Parity;
 import io.nit.core.trt.Gpu;
 import io.nit.exporter.cli.Export;
-import io.nit.exporter.trt.EngineBuilder;
 import io.nit.exporter.verify.VerificationPack;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
@@ -201,7 +199,7 @@ class TensorRtOptionsGpuTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"f32", "bf16"})
+  @ValueSource(strings = {"f32", "bf16", "f16"})
   void aHardwareCompatibleEngineIsTakenOnAnotherGpuOfItsLevel(String precision) throws Exception {
     clear(firstBundle);
     CapturedRun run =
@@ -213,19 +211,12 @@ class TensorRtOptionsGpuTest {
             "--buckets",
             "64,1024",
             "--hardware-compatible");
-    if (precision.equals("bf16") && PluginLibrary.find().architectureFor(8, 0).isEmpty()) {
+    if (!precision.equals("f32") && PluginLibrary.find().architectureFor(8, 0).isEmpty()) {
       assertEquals(1, run.code(), run.err());
       assertTrue(run.err().contains("expected our kernels for sm_80 and newer"), run.err());
       return;
     }
-    if (run.code() != 0) {
-      // TensorRT 10.6's own generator of kernels fails on some machines; nothing is left then.
-      System.out.println("  " + precision + ": no engine for other GPUs: " + run.err());
-      assertEquals("bf16", precision, run.err());
-      assertTrue(run.err().contains(EngineBuilder.OTHER_THAN_HARDWARE_COMPATIBLE), run.err());
-      assertFalse(Files.exists(firstBundle.resolve("engine-bf16.plan")));
-      return;
-    }
+    assertEquals(0, run.code(), run.err());
     served(firstBundle, first);
     Path plan = firstBundle.resolve("engine-" + precision + ".plan");
     Path manifest = EngineManifest.fileOf(plan);
