@@ -67,8 +67,7 @@ import picocli.CommandLine.Spec;
       "  nit-train --preset xl --data latents --output run --proj-coeff 1",
       "  nit-train --preset s --data pictures --autoencoder dc-ae --output run",
       "  nit-train --preset s --data latents --output run --nproc 4 --threads 2",
-      "  nit-train --preset xl --data latents --output run --device cuda --nproc 8 \\",
-      "      --shard-optimizer",
+      "  nit-train --preset xl --data latents --output run --device cuda --nproc 8",
       "  nit-train --config tiny.json --data pictures --output other \\",
       "      --resume run/checkpoints/step-0000500",
       "",
@@ -127,10 +126,13 @@ public final class Train implements Callable<Integer> {
 
   @Option(
       names = "--shard-optimizer",
+      negatable = true,
+      fallbackValue = "true",
       description =
           "Each process keeps the optimizer's moments of its part of the weights only, 8 bytes a "
-              + "parameter shared among them; the result is the same.")
-  boolean shardOptimizer;
+              + "parameter shared among them; the result is the same (default: on CUDA, where it is"
+              + " faster too).")
+  Boolean shardOptimizer;
 
   @Option(
       names = "--step",
@@ -204,7 +206,15 @@ public final class Train implements Callable<Integer> {
           samples.grid(config, set, Optional.ofNullable(decoder), options.seed());
       try (Trainer trainer =
               new Trainer(
-                  config, options, set, folder, target, workers, collectives, shardOptimizer, how);
+                  config,
+                  options,
+                  set,
+                  folder,
+                  target,
+                  workers,
+                  collectives,
+                  sharded(target),
+                  how);
           FolderLock lock = ranks.leads() ? folder.lock() : null) {
         if (!ranks.leads()) {
           return finish(trainer, MetricsLog.none(), grid, stop, quiet, collectives);
@@ -212,7 +222,7 @@ public final class Train implements Callable<Integer> {
         if (from.isPresent()) {
           trainer.resume(from.get());
         }
-        folder.describe(config, describe(options), set);
+        folder.describe(config, describe(options, sharded(target)), set);
         LOG.info(
             "{} parameters; {} images in {} packs of at most {} tokens; {} steps",
             NitTensors.parameters(config, trainer.model().hasProjector()),
@@ -305,7 +315,12 @@ public final class Train implements Callable<Integer> {
     return asked.with(changes);
   }
 
-  private ObjectNode describe(TrainOptions options) {
+  /** Unless told: where it was seen to pay, see tests/bench/RESULTS.md. */
+  boolean sharded(Device device) {
+    return shardOptimizer == null ? device.is_cuda() : shardOptimizer;
+  }
+
+  private ObjectNode describe(TrainOptions options, boolean sharded) {
     ObjectNode node =
         options
             .toNode()
@@ -320,7 +335,7 @@ public final class Train implements Callable<Integer> {
             .put(
                 "sampler-meta",
                 dataFlags.samplerMeta == null ? null : dataFlags.samplerMeta.toString());
-    node.put("nproc", processes).put("shard-optimizer", shardOptimizer);
+    node.put("nproc", processes).put("shard-optimizer", sharded);
     node.put("step", stepPath).put("activation-checkpointing", checkpointing);
     return run.describe(node, samples.every);
   }

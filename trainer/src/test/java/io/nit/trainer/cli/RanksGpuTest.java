@@ -337,7 +337,7 @@ class RanksGpuTest {
     String two = step + "-two";
     String sharded = step + "-sharded";
     run(one, STEPS, "--step", step, "--accumulate", "2");
-    run(two, STEPS, "--step", step, "--nproc", "2");
+    run(two, STEPS, "--step", step, "--nproc", "2", "--no-shard-optimizer");
     run(
         sharded,
         STEPS,
@@ -425,7 +425,7 @@ class RanksGpuTest {
     List<String[]> rows = new ArrayList<>();
     rows.add(new String[] {"bench1", "1"});
     if (gpus >= 2) {
-      rows.add(new String[] {"bench2", "2"});
+      rows.add(new String[] {"bench2", "2", "--no-shard-optimizer"});
       rows.add(new String[] {"bench2s", "2", "--shard-optimizer"});
     }
     for (String[] row : rows) {

@@ -17,6 +17,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import org.bytedeco.pytorch.Device;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -175,6 +176,16 @@ class TrainUsageTest {
     }
     assertEquals(Cli.BAD_USAGE, run("--config", config, "--resume", "none"), errors);
     assertTrue(errors.contains("--resume none: expected an --output without checkpoints"), errors);
+  }
+
+  @Test
+  void theOptimizerIsShardedOnGpusUnlessTheCommandSaysSo() {
+    Device cpu = new Device("cpu");
+    Device gpu = new Device("cuda:0");
+    assertFalse(parsed().sharded(cpu));
+    assertTrue(parsed().sharded(gpu));
+    assertTrue(parsed("--shard-optimizer").sharded(cpu));
+    assertFalse(parsed("--no-shard-optimizer").sharded(gpu));
   }
 
   @Test
