@@ -22,7 +22,7 @@ public final class ContactSheet {
   private static final Logger LOG = LoggerFactory.getLogger(ContactSheet.class);
   private static final int GAP = 8;
   private static final int CAPTION = 14;
-  private static final int LONGEST_CAPTION = 160;
+  private static final int LONGEST_CAPTION = 200;
   private static final Font FONT = new Font(Font.SANS_SERIF, Font.PLAIN, 10);
 
   private ContactSheet() {}

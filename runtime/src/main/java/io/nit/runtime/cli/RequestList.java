@@ -97,7 +97,7 @@ final class RequestList {
     requests.add(request.toBuilder().id(id).build());
   }
 
-  /** An id that says what is asked for, such as {@code sneaker-28x16-7}. */
+  /** An id that says what is asked for, such as {@code cat-face-64x56-7}. */
   private static String name(ImageRequest request) {
     String label = request.label().replaceAll("[^A-Za-z0-9]+", "-").replaceAll("^-|-$", "");
     return (label.length() > 40 ? label.substring(0, 40) : label.isEmpty() ? "label" : label)

@@ -43,7 +43,7 @@ import picocli.CommandLine.Option;
       "",
       "Examples:",
       "  nit-run --bundle bundle --label 3 --size 512x768 --count 8 --output out",
-      "  nit-run --bundle bundle --label sneaker bag --size 28x28 16x48 --output out",
+      "  nit-run --bundle bundle --label time heart --size 64x56 72x72 --output out",
       "  nit-run --bundle bundle --label 3 --size 1024x1024 --sampler sde \\",
       "      --steps 250 --guidance 2.5 --guidance-interval 0,0.7 --rope-mode yarn \\",
       "      --rope-reference 16 --output out",

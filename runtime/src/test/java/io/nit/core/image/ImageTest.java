@@ -170,7 +170,7 @@ class ImageTest {
             .width();
     assertEquals(8 + 16, plain);
     assertTrue(captioned > 50 && captioned < bounded, captioned + " and " + bounded);
-    assertEquals(160 + 16, bounded);
+    assertEquals(200 + 16, bounded);
   }
 
   @Test

@@ -14,7 +14,7 @@ import org.springframework.context.ConfigurableApplicationContext;
  *
  * <pre>{@code
  * NitServer --nit.bundle=BUNDLE [--nit.backend=NAME] [--nit.device=N] [--server.port=8080]
- * curl localhost:8080/v1/images --json '{"label": "trouser", "width": 12, "height": 28}' -o a.png
+ * curl localhost:8080/v1/images --json '{"label": "cat-face", "width": 64, "height": 56}' -o a.png
  * }</pre>
  *
  * {@link ServerProperties} lists the settings, {@code application.properties} those of Spring. The
