@@ -1,4 +1,4 @@
-// The part of TensorRT's C++ interface that a V3 plugin touches, declared by us.
+// The part of TensorRT's C++ interface that a V3 plugin and a monitor of builds touch, declared by us.
 //
 // TensorRT's headers come in no package that the build could name, and a plugin needs little of them: the layout of a
 // few plain structs and the order of the virtual functions of the V3 interfaces. Both are public and versioned: every
@@ -270,6 +270,21 @@ public:
     virtual AsciiChar const* getPluginName() const noexcept = 0;
     virtual AsciiChar const* getPluginVersion() const noexcept = 0;
     virtual AsciiChar const* getPluginNamespace() const noexcept = 0;
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+// What a build tells of its progress, from threads of its own.
+
+class IProgressMonitor : public IVersionedInterface
+{
+public:
+    InterfaceInfo getInterfaceInfo() const noexcept override
+    {
+        return {"IProgressMonitor", 1, 0};
+    }
+    virtual void phaseStart(AsciiChar const* phaseName, AsciiChar const* parentPhase, int32_t nbSteps) noexcept = 0;
+    virtual bool stepComplete(AsciiChar const* phaseName, int32_t step) noexcept = 0;
+    virtual void phaseFinish(AsciiChar const* phaseName) noexcept = 0;
 };
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ package io.nit.exporter.trt;
 import io.nit.core.bundle.EngineManifest;
 import io.nit.core.bundle.EngineManifest.Hardware;
 import io.nit.core.bundle.EngineManifest.Traits;
+import io.nit.core.cuda.BuildMonitor;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.io.AtomicFile;
 import io.nit.core.tensor.DType;
@@ -30,9 +31,6 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.StringJoiner;
-import java.util.concurrent.ScheduledExecutorService;
-import java.util.concurrent.ScheduledThreadPoolExecutor;
-import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import org.bytedeco.javacpp.BytePointer;
@@ -46,6 +44,7 @@ import org.bytedeco.tensorrt.nvinfer.IHostMemory;
 import org.bytedeco.tensorrt.nvinfer.ILogger;
 import org.bytedeco.tensorrt.nvinfer.INetworkDefinition;
 import org.bytedeco.tensorrt.nvinfer.IOptimizationProfile;
+import org.bytedeco.tensorrt.nvinfer.IProgressMonitor;
 import org.bytedeco.tensorrt.nvinfer.ITimingCache;
 import org.bytedeco.tensorrt.nvonnxparser.IParser;
 import org.bytedeco.tensorrt.nvonnxparser.IParserError;
@@ -57,8 +56,8 @@ import org.slf4j.LoggerFactory;
  * Only tokens and images are dynamic, so that one engine serves every size of picture. The finished
  * plan is opened again and must hold every plugin that the model calls for.
  *
- * <p>TensorRT's progress monitor cannot be implemented through the bindings, so that the lines of
- * progress tell the time that has passed and no share of the work.
+ * <p>Lines of progress tell the share of TensorRT's steps that is done where the plugin library is
+ * there, whose {@link BuildMonitor} TensorRT calls; without it the time that has passed.
  */
 public final class EngineBuilder {
   /** What to do where TensorRT has no kernels for other GPUs. */
@@ -80,6 +79,15 @@ public final class EngineBuilder {
   private IBuilderConfig config;
   private ITimingCache timings;
   private boolean cacheWasRead;
+  private Optional<BuildMonitor> monitor = Optional.empty();
+
+  /** A view of the plugin library's object, which the view does not own. */
+  private static final class MonitorView extends IProgressMonitor {
+    MonitorView(BuildMonitor monitor) {
+      super((Pointer) null);
+      address = monitor.address();
+    }
+  }
 
   private EngineBuilder(
       TrtNetwork model,
@@ -184,6 +192,7 @@ public final class EngineBuilder {
       }
     } finally {
       NativeOwners.close(builder);
+      monitor.ifPresent(BuildMonitor::close);
       for (Path file : temporary) {
         Files.deleteIfExists(file);
       }
@@ -198,6 +207,17 @@ public final class EngineBuilder {
     if (model.holdsPlugins()) {
       String library = plugins.orElseThrow().file().toString();
       required(builder.getPluginRegistry().loadLibrary(library), "library " + library);
+    }
+    monitor = openMonitor();
+  }
+
+  /** A build without it tells less, and is as good. */
+  private static Optional<BuildMonitor> openMonitor() {
+    try {
+      return Optional.of(BuildMonitor.open());
+    } catch (IOException e) {
+      LOG.debug("no share of the build will be told: {}", e.getMessage());
+      return Optional.empty();
     }
   }
 
@@ -328,6 +348,7 @@ public final class EngineBuilder {
     if (model.precision() == DType.F32) {
       config.clearFlag(nvinfer.BuilderFlag.kTF32); // true single precision
     }
+    monitor.ifPresent(m -> config.setProgressMonitor(new MonitorView(m)));
     configureTraits();
     readTimingCache();
   }
@@ -411,33 +432,13 @@ public final class EngineBuilder {
   }
 
   private IHostMemory timed() throws IOException, TensorRtException {
-    long start = System.nanoTime();
-    ScheduledExecutorService clock =
-        new ScheduledThreadPoolExecutor(
-            1,
-            task -> {
-              Thread thread = new Thread(task, "engine-progress");
-              thread.setDaemon(true);
-              return thread;
-            });
-    clock.scheduleAtFixedRate(
-        () ->
-            progress.accept(
-                String.format(
-                    Locale.ROOT,
-                    "building for %.0f s; TensorRT does not tell how long it will take",
-                    seconds(start))),
-        15,
-        15,
-        TimeUnit.SECONDS);
     IHostMemory plan;
-    try {
+    try (BuildClock clock = BuildClock.start(monitor, progress)) {
       plan = serialized();
-    } finally {
-      clock.shutdownNow();
+      progress.accept(
+          String.format(
+              Locale.ROOT, "built in %.1f s, %d MiB", clock.seconds(), plan.size() >> 20));
     }
-    progress.accept(
-        String.format(Locale.ROOT, "built in %.1f s, %d MiB", seconds(start), plan.size() >> 20));
     writeTimingCache();
     return plan;
   }

@@ -1,7 +1,9 @@
 /**
  * Our CUDA library, {@code libnit_plugins.so}: finding it ({@link io.nit.core.cuda.PluginLibrary})
- * and calling its kernels ({@link io.nit.core.cuda.NitKernels}). It is built by the module {@code
- * plugins-trt} and needs nothing but the NVIDIA driver; loading it works where there is no GPU.
+ * and calling its kernels ({@link io.nit.core.cuda.NitKernels}); and the object of it that TensorRT
+ * tells a build's progress ({@link io.nit.core.cuda.BuildMonitor}). It is built by the module
+ * {@code plugins-trt} and needs nothing but the NVIDIA driver; loading it works where there is no
+ * GPU.
  *
  * <p>The search, in this order, ends at the first that is there; a file that is there and cannot be
  * used is an error and is not passed over:

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.nit.core.cuda.BuildMonitor;
 import io.nit.core.cuda.KernelException;
 import io.nit.core.cuda.NitKernels;
 import io.nit.core.cuda.PluginLibrary;
@@ -170,5 +171,18 @@ class NativeLibraryTest {
     }
     assertFalse(hopper.isEmpty(), "no Hopper kernel in the table");
     assertEquals(List.of("sm_90a"), hopper.stream().distinct().toList());
+  }
+
+  @Test
+  void aMonitorOfBuildsIsClosedOnceHoweverOften() throws IOException {
+    BuildMonitor monitor = BuildMonitor.open();
+    assertTrue(monitor.address() != 0);
+    assertTrue(monitor.share() < 0);
+    assertEquals("", monitor.phases());
+    monitor.close();
+    monitor.close();
+    assertTrue(monitor.share() < 0);
+    assertEquals("", monitor.phases());
+    assertThrows(IllegalStateException.class, monitor::address);
   }
 }
