@@ -66,14 +66,16 @@ import org.bytedeco.pytorch.global.torch_cuda;
  *
  * <p>Paths: {@code fused}, {@code checkpointing} (fused, with activation checkpointing), {@code
  * plain} (the fused step's pieces as libtorch operations in bf16), {@code tf32} and {@code f32}
- * (autograd over the module, products in TF32 or not), {@code pieces} (the time of every piece of
- * the fused step by itself). Packs: {@code mixed} of 16104 tokens, {@code 256px}, {@code 512px},
- * {@code 1024px}, {@code 2048px} of 16384, {@code random}: a new mix every step, of long images,
- * and {@code drawn}: a new mix every step of lengths drawn as those of {@code mixed}, longest first
- * as the packer lays them.
+ * (autograd over the module, the oracle of the fused step, products in TF32 or not), {@code
+ * pytorch} (the script that the environment's NIT_PYTORCH_BASELINE names, for example {@code
+ * "python3 pytorch_baseline.py"}; packs of one layout only), {@code pieces} (the time of every
+ * piece of the fused step by itself). Packs: {@code mixed} of 16104 tokens, {@code 256px}, {@code
+ * 512px}, {@code 1024px}, {@code 2048px} of 16384, {@code random}: a new mix every step, of long
+ * images, and {@code drawn}: a new mix every step of lengths drawn as those of {@code mixed},
+ * longest first as the packer lays them.
  *
- * <p>Arguments: preset (xl), paths (fused,pieces), packs (mixed,drawn,random), steps (30), tokens
- * that a random mix is cut to (16104).
+ * <p>Arguments: preset (xl), paths (fused,tf32,pytorch,pieces), packs (mixed,drawn,random), steps
+ * (30), tokens that a random mix is cut to (16104).
  */
 public final class TrainBenchmark {
   private static final int WARM_UP = 5;
@@ -89,7 +91,7 @@ public final class TrainBenchmark {
       System.exit(1);
     }
     NitConfig config = NitConfig.preset(argument(args, 0, "xl"));
-    List<String> paths = List.of(argument(args, 1, "fused,pieces").split(","));
+    List<String> paths = List.of(argument(args, 1, "fused,tf32,pytorch,pieces").split(","));
     List<String> packs = List.of(argument(args, 2, "mixed,drawn,random").split(","));
     int steps = Integer.parseInt(argument(args, 3, "30"));
     int tokens = Integer.parseInt(argument(args, 4, "16104"));
@@ -116,15 +118,42 @@ public final class TrainBenchmark {
           case "fused", "checkpointing", "plain" ->
               fused(config, device, packs, steps, tokens, path);
           case "tf32", "f32" -> autograd(config, device, packs, steps, tokens, path);
+          case "pytorch" -> pytorch(packs);
           case "pieces" -> PieceTimes.print(config, device, layout(packs.get(0), tokens, 0));
           default ->
               throw new IllegalArgumentException(
-                  "path: expected fused, checkpointing, plain, tf32, f32 or pieces, found " + path);
+                  "path: expected fused, checkpointing, plain, tf32, f32, pytorch or pieces, found "
+                      + path);
         }
-      } catch (RuntimeException e) {
+      } catch (RuntimeException | IOException e) {
         System.out.println(path + ": " + e.getMessage());
         e.printStackTrace();
       }
+    }
+  }
+
+  private static void pytorch(List<String> packs) throws IOException, InterruptedException {
+    String command = System.getenv(PyTorchRows.COMMAND);
+    if (command == null || command.isBlank()) {
+      System.out.println("pytorch: no baseline, " + PyTorchRows.COMMAND + " names no command");
+      return;
+    }
+    for (PyTorchRows.Row row : PyTorchRows.measure(command, packs)) {
+      System.out.printf(
+          Locale.ROOT,
+          "%-14s %-7s %7d %8.1f %8s %8s %8s %8s %8s %9.0f %6s %9.2f%n",
+          "pytorch",
+          row.pack(),
+          row.tokens(),
+          row.ms(),
+          "",
+          "",
+          "",
+          "",
+          "",
+          row.tokensPerSecond(),
+          "",
+          row.peakGiB());
     }
   }
 
