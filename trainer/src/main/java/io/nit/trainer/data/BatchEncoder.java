@@ -4,6 +4,7 @@ import io.nit.core.cli.Progress;
 import io.nit.core.cli.StopSignal;
 import io.nit.core.codec.LatentCodec;
 import io.nit.core.image.RgbImage;
+import io.nit.trainer.model.ConvolutionKernels;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -28,9 +29,11 @@ import org.slf4j.LoggerFactory;
  * do not depend on who made them and when, batches follow from the data set and the settings alone:
  * the pictures are cut in chunks by their place in the set ({@link PrepareOptions#chunk}), those of
  * a chunk are grouped by type and size, and a group is cut in batches ({@link
- * PrepareOptions#batch}, what is left in powers of two), each picture plain and mirrored. Processes
- * share out whole chunks. A batch of which a file is missing is encoded again as a whole; files
- * that are there are kept.
+ * PrepareOptions#batch}), each picture plain and mirrored. Processes share out whole chunks. A
+ * batch of which a file is missing is encoded again as a whole; files that are there are kept. On
+ * CUDA a type of many sizes is computed by libtorch's own kernels, one of a single size by cuDNN's
+ * ({@link ConvolutionKernels}), whatever sizes there are. What does not fit into a device's memory
+ * is the exception: it is halved, and a picture alone is left to cuDNN.
  *
  * <p>At most two chunks' pictures are in memory, resized.
  */
@@ -217,7 +220,7 @@ final class BatchEncoder implements LatentMaker {
           List<Item> after = batches.get(b + 1);
           next = helpers.submit(() -> planes(after));
         }
-        List<float[]> latents = encode(planes, batch.get(0).size);
+        List<float[]> latents = encode(planes, batch.get(0).type, batch.get(0).size);
         for (int i = 0; i < batch.size(); i++) {
           Item item = batch.get(i);
           if (item.missing()) {
@@ -254,7 +257,7 @@ final class BatchEncoder implements LatentMaker {
         (size, items) -> {
           int n = options.batch(size);
           for (int i = 0; i < items.size(); ) {
-            int count = together(items.size() - i, n);
+            int count = together(type, items.size() - i, n);
             batches.add(new ArrayList<>(items.subList(i, i + count)));
             i += count;
           }
@@ -263,11 +266,17 @@ final class BatchEncoder implements LatentMaker {
   }
 
   /**
-   * Pictures of the next batch: as many as go, and of what is left a power of two. cuDNN takes
-   * about a second to find its kernels for a shape that it has not seen; by this there are few.
+   * Pictures of the next batch: as many as go. Of what is left of a type of one size, whose number
+   * may be another in every chunk, it is a power of two: cuDNN, which computes that type on CUDA,
+   * takes about a second to choose its kernels for a number that it has not seen; by this there are
+   * few. Types of many sizes are computed by kernels that choose nothing, and a batch costs less
+   * than its parts.
    */
-  static int together(int left, int most) {
-    return left >= most ? most : Integer.highestOneBit(left);
+  static int together(DataType type, int left, int most) {
+    if (left >= most) {
+      return most;
+    }
+    return type.oneSize() ? Integer.highestOneBit(left) : left;
   }
 
   /** A batch's pictures, plain and mirrored; those whose file is there already are read again. */
@@ -298,13 +307,31 @@ final class BatchEncoder implements LatentMaker {
   }
 
   /**
-   * Latents of pictures, no more at once than the settings allow. What does not fit into the
-   * device's memory is halved.
+   * Latents of pictures by the kernels of their type, which follow from the settings alone: to
+   * count the shapes that came before would make bits depend on who has made which files.
    */
-  private List<float[]> encode(List<float[]> planes, Resize.Size size) throws IOException {
+  private List<float[]> encode(List<float[]> planes, DataType type, Resize.Size size)
+      throws IOException {
+    if (type.oneSize()) {
+      return encode(planes, size, false);
+    }
+    try (ConvolutionKernels kernels = ConvolutionKernels.own()) {
+      return encode(planes, size, true);
+    }
+  }
+
+  /**
+   * Latents of pictures, no more at once than the settings allow. What does not fit into the
+   * device's memory is halved, and one picture that libtorch's own kernels need too much for is
+   * left to cuDNN, which looks for kernels that fit.
+   *
+   * @param own whether libtorch's own kernels compute
+   */
+  private List<float[]> encode(List<float[]> planes, Resize.Size size, boolean own)
+      throws IOException {
     int most = options.rows(size);
     if (planes.size() > most) {
-      return parts(planes, Math.min(most, planes.size() / 2), size);
+      return parts(planes, Math.min(most, planes.size() / 2), size, own);
     }
     try {
       return codec.encodeBatch(planes, size.height(), size.width());
@@ -315,10 +342,15 @@ final class BatchEncoder implements LatentMaker {
         Arrays.fill(none, Float.NaN);
         return List.of(none);
       }
-      return parts(planes, planes.size() / 2, size);
+      return parts(planes, planes.size() / 2, size, own);
     } catch (RuntimeException e) {
       if (!outOfMemory(e)) {
         throw e;
+      }
+      if (planes.size() == 1 && own) {
+        try (ConvolutionKernels kernels = ConvolutionKernels.cudnn()) {
+          return encode(planes, size, false);
+        }
       }
       if (planes.size() == 1) {
         throw new IOException(
@@ -338,14 +370,14 @@ final class BatchEncoder implements LatentMaker {
             size.width(),
             size.height());
       }
-      return parts(planes, planes.size() / 2, size);
+      return parts(planes, planes.size() / 2, size, own);
     }
   }
 
-  private List<float[]> parts(List<float[]> planes, int first, Resize.Size size)
+  private List<float[]> parts(List<float[]> planes, int first, Resize.Size size, boolean own)
       throws IOException {
-    List<float[]> latents = new ArrayList<>(encode(planes.subList(0, first), size));
-    latents.addAll(encode(planes.subList(first, planes.size()), size));
+    List<float[]> latents = new ArrayList<>(encode(planes.subList(0, first), size, own));
+    latents.addAll(encode(planes.subList(first, planes.size()), size, own));
     return latents;
   }
 

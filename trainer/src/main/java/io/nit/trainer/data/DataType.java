@@ -31,6 +31,11 @@ public enum DataType {
     return side;
   }
 
+  /** Whether all pictures have one size. */
+  boolean oneSize() {
+    return side > 0;
+  }
+
   /** End of the names of the authors' latent folders: {@code 256x256}. */
   String folderSuffix() {
     return side == 0 ? key : side + "x" + side;

@@ -10,6 +10,7 @@ import io.nit.core.flow.Philox;
 import io.nit.core.image.RgbImage;
 import io.nit.core.packing.Lpfhp;
 import io.nit.core.packing.PackLayout;
+import io.nit.trainer.model.ConvolutionKernels;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -60,7 +61,10 @@ final class ImageFolderData implements TrainingData {
     Encoded[] encoded = new Encoded[count];
     Skipped[] problems = new Skipped[count];
     AtomicLong kept = new AtomicLong();
-    try (Progress progress = Progress.start("pictures", count, 0, " images", options.quiet())) {
+    // A learned codec meets as many sizes as the pictures have; on CUDA that is not for cuDNN.
+    try (ConvolutionKernels kernels =
+            options.codec().isPresent() ? ConvolutionKernels.own() : null;
+        Progress progress = Progress.start("pictures", count, 0, " images", options.quiet())) {
       ParallelFor.run(
           count,
           options.workers(),

@@ -13,6 +13,7 @@ import io.nit.testing.DcAeGolden.Facts;
 import io.nit.testing.Errors;
 import io.nit.testing.GeneratedDcAe;
 import io.nit.trainer.autoencoder.DcAeCodec.Limits;
+import io.nit.trainer.model.ConvolutionKernels;
 import io.nit.trainer.model.Devices;
 import io.nit.trainer.model.Weights;
 import java.io.IOException;
@@ -24,6 +25,7 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.AfterAll;
@@ -159,6 +161,42 @@ class DcAeGpuTest {
     }
   }
 
+  @ParameterizedTest
+  @EnumSource(
+      value = Precision.class,
+      names = {"F32", "BF16"})
+  void libtorchsOwnKernelsGiveCudnnsNumbers(Precision precision) {
+    double bound = precision == Precision.F32 ? 1e-5 : 0.02;
+    double most = 0;
+    for (int[] size : new int[][] {{256, 320}, {96, 160}, {32, 32}}) {
+      int height = size[0];
+      int width = size[1];
+      try (PointerScope scope = new PointerScope();
+          NoGradGuard guard = new NoGradGuard()) {
+        Tensor rgb = image(height, width);
+        // A batch whose second picture is another: these kernels take one after the other.
+        rgb = torch.cat(new TensorVector(rgb, rgb.neg()), 0).to(precision.scalarType());
+        Tensor z = latent(height / CONFIG.factor(), width / CONFIG.factor());
+        z = torch.cat(new TensorVector(z, z.neg()), 0).to(precision.scalarType());
+        Tensor latent = model.encode(rgb);
+        Tensor picture = model.decode(z);
+        double encoding;
+        double decoding;
+        try (ConvolutionKernels own = ConvolutionKernels.own()) {
+          encoding = relative(model.encode(rgb), latent);
+          decoding = relative(model.decode(z), picture);
+        }
+        System.out.printf(
+            "%s own kernels against cuDNN, %dx%d: encode %.2e, decode %.2e%n",
+            precision, height, width, encoding, decoding);
+        assertTrue(encoding <= bound, "encode differs by " + encoding);
+        assertTrue(decoding <= bound, "decode differs by " + decoding);
+        most = Math.max(most, Math.max(encoding, decoding));
+      }
+    }
+    assertTrue(most > 0, "the same bits: was it the same kernels?");
+  }
+
   @Test
   void everyMemberOfTheFamilyGivesTheCpusNumbers() throws IOException {
     for (Map.Entry<String, DcAeConfig> member : Family.members().entrySet()) {
@@ -172,14 +210,22 @@ class DcAeGpuTest {
           NoGradGuard guard = new NoGradGuard()) {
         here.load(new GeneratedDcAe(config));
         there.load(new GeneratedDcAe(config));
-        Tensor expected = there.encode(Weights.tensor(rgb, there.device(), 1, 3, h, w));
-        Tensor found = here.encode(Weights.tensor(rgb, cuda, 1, 3, h, w));
-        assertTrue(relative(found, expected) < 1e-4, member.getKey() + ": encode");
-        Tensor picture = here.decode(expected.to(cuda, ScalarType.Float));
-        double error = relative(picture, there.decode(expected));
-        assertTrue(error < 1e-4, member.getKey() + ": decode differs by " + error);
+        Tensor latent = there.encode(Weights.tensor(rgb, there.device(), 1, 3, h, w));
+        Tensor picture = there.decode(latent);
+        assertGives(here, rgb, h, w, latent, picture, member.getKey());
+        try (ConvolutionKernels own = ConvolutionKernels.own()) {
+          assertGives(here, rgb, h, w, latent, picture, member.getKey() + ", own kernels");
+        }
       }
     }
+  }
+
+  private static void assertGives(
+      DcAe here, float[] rgb, int h, int w, Tensor latent, Tensor picture, String what) {
+    double encoding = relative(here.encode(Weights.tensor(rgb, cuda, 1, 3, h, w)), latent);
+    assertTrue(encoding < 1e-4, what + ": encode differs by " + encoding);
+    double decoding = relative(here.decode(latent.to(cuda, ScalarType.Float)), picture);
+    assertTrue(decoding < 1e-4, what + ": decode differs by " + decoding);
   }
 
   @Test

@@ -10,6 +10,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
+import org.bytedeco.pytorch.global.torch;
 
 /**
  * A learned codec's stand-in, whose latents depend on all pictures of a batch and on their order,
@@ -22,10 +23,14 @@ final class BatchCodec implements LatentCodec {
   /** Names of the threads that encoded. */
   final Set<String> threads = ConcurrentHashMap.newKeySet();
 
+  /** Sizes of pictures and whether cuDNN was on for them: {@code 16x8 without cuDNN}. */
+  final Set<String> kernels = ConcurrentHashMap.newKeySet();
+
   private final CodecSpec spec;
   private final int mostAtOnce;
   private Runnable beforeBatch = () -> {};
   private boolean refusing;
+  private boolean cudnnOnly;
 
   BatchCodec() {
     this('a', Integer.MAX_VALUE);
@@ -54,6 +59,12 @@ final class BatchCodec implements LatentCodec {
     return this;
   }
 
+  /** On a device whose memory is too small for all but cuDNN's kernels. */
+  BatchCodec cudnnOnly() {
+    cudnnOnly = true;
+    return this;
+  }
+
   @Override
   public CodecSpec spec() {
     return spec;
@@ -67,7 +78,9 @@ final class BatchCodec implements LatentCodec {
   @Override
   public List<float[]> encodeBatch(List<float[]> rgb, int height, int width) {
     beforeBatch.run();
-    if (rgb.size() > mostAtOnce) {
+    boolean cudnn = torch.globalContext().userEnabledCuDNN();
+    kernels.add(width + "x" + height + (cudnn ? " with" : " without") + " cuDNN");
+    if (rgb.size() > mostAtOnce || cudnnOnly && !cudnn) {
       throw new IllegalStateException("CUDA out of memory. Tried to allocate 3.00 GiB");
     }
     batches.add(rgb.size());

@@ -29,6 +29,7 @@ import java.util.concurrent.CancellationException;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Stream;
 import javax.imageio.ImageIO;
+import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -142,12 +143,12 @@ class BatchEncoderTest {
   }
 
   @Test
-  void fewShapesAreEncodedWhateverTheSizesOfTheGroups() throws IOException {
+  void aTypeOfOneSizeIsEncodedInFewShapesWhateverTheSizesOfTheGroups() throws IOException {
     Set<Integer> counts = new TreeSet<>();
     for (int pictures = 1; pictures <= 200; pictures++) {
       int left = pictures;
       while (left > 0) {
-        int count = BatchEncoder.together(left, 20);
+        int count = BatchEncoder.together(DataType.FIXED_256, left, 20);
         assertTrue(count >= 1 && count <= left, count + " of " + left);
         counts.add(count);
         left -= count;
@@ -157,10 +158,59 @@ class BatchEncoderTest {
 
     Files.delete(pictures.resolve("ant/0.png"));
     BatchCodec codec = new BatchCodec();
+    prepare(options("set", 0, 1, DataType.FIXED_256), codec);
+    assertEquals(List.of(8, 8, 8, 8, 8, 4, 2), codec.batches);
+  }
+
+  @Test
+  void aTypeOfManySizesIsEncodedInWholeGroups() throws IOException {
+    assertEquals(20, BatchEncoder.together(NATIVE, 21, 20));
+    assertEquals(19, BatchEncoder.together(NATIVE, 19, 20));
+    Files.delete(pictures.resolve("ant/0.png"));
+    BatchCodec codec = new BatchCodec();
     prepare(options("set", 0, 1, NATIVE), codec);
     assertEquals(2 * (PICTURES - 1), codec.batches.stream().mapToInt(i -> i).sum());
-    assertTrue(codec.batches.stream().allMatch(rows -> Integer.bitCount(rows) == 1));
-    assertTrue(codec.batches.contains(2), codec.batches.toString());
+    assertTrue(codec.batches.contains(6), codec.batches.toString());
+  }
+
+  @Test
+  void typesOfManySizesAreEncodedWithoutCudnnAndThoseOfOneSizeWithIt() throws IOException {
+    BatchCodec codec = new BatchCodec();
+    prepare(options("set", 0, 1, NATIVE, DataType.FIXED_256, DataType.FIXED_512), codec);
+    assertEquals(
+        Set.of(
+            "8x8 without cuDNN", "16x8 without cuDNN", "256x256 with cuDNN", "512x512 with cuDNN"),
+        codec.kernels);
+    assertTrue(torch.globalContext().userEnabledCuDNN(), "as it was");
+  }
+
+  @Test
+  void cudnnIsAsItWasAfterAFailure() throws IOException {
+    BatchCodec broken =
+        new BatchCodec()
+            .before(
+                () -> {
+                  throw new IllegalStateException("an illegal memory access");
+                });
+    assertThrows(IllegalStateException.class, () -> prepare(options("set", 0, 1, NATIVE), broken));
+    assertTrue(torch.globalContext().userEnabledCuDNN());
+    torch.globalContext().setUserEnabledCuDNN(false);
+    try {
+      BatchCodec codec = new BatchCodec();
+      prepare(options("off", 0, 1, NATIVE, DataType.FIXED_256), codec);
+      assertTrue(codec.kernels.contains("256x256 without cuDNN"), "what is off stays off");
+      assertFalse(torch.globalContext().userEnabledCuDNN());
+    } finally {
+      torch.globalContext().setUserEnabledCuDNN(true);
+    }
+  }
+
+  @Test
+  void aPictureThatOwnKernelsNeedTooMuchMemoryForIsLeftToCudnn() throws IOException {
+    BatchCodec codec = new BatchCodec().cudnnOnly();
+    assertEquals(PICTURES, prepare(options("set", 0, 1, NATIVE), codec).written());
+    assertEquals(Collections.nCopies(2 * PICTURES, 1), codec.batches);
+    assertTrue(torch.globalContext().userEnabledCuDNN());
   }
 
   @Test

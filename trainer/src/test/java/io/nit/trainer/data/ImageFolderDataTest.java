@@ -18,6 +18,7 @@ import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -199,5 +200,27 @@ class ImageFolderDataTest {
       }
       assertTrue(differs, "other choices mirror other images");
     }
+  }
+
+  @Test
+  void aLearnedCodecEncodesWithoutCudnnWhichIsAsItWasAfterwards() throws IOException {
+    Pictures.png(folder.resolve("ape/a.png"), 16, 8, 1);
+    Pictures.png(folder.resolve("ape/b.png"), 8, 8, 2);
+    BatchCodec codec = new BatchCodec();
+    try (TrainingData data = TrainingDataSets.open(folder, OPTIONS.withCodec(codec))) {
+      assertEquals(2, data.images());
+    }
+    assertEquals(Set.of("8x8 without cuDNN", "16x8 without cuDNN"), codec.kernels);
+    assertTrue(torch.globalContext().userEnabledCuDNN());
+    BatchCodec broken =
+        new BatchCodec()
+            .before(
+                () -> {
+                  throw new IllegalStateException("an illegal memory access");
+                });
+    assertThrows(
+        IllegalStateException.class,
+        () -> TrainingDataSets.open(folder, OPTIONS.withCodec(broken)));
+    assertTrue(torch.globalContext().userEnabledCuDNN(), "after a failure");
   }
 }
