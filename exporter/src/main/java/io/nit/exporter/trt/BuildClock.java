@@ -13,8 +13,8 @@ import java.util.function.Consumer;
  * where there is a {@link BuildMonitor}, and always the time that has passed.
  */
 final class BuildClock implements AutoCloseable {
-  private static final long FIRST_SECONDS = 5;
-  private static final long EVERY_SECONDS = 15;
+  private static final long FIRST_MILLIS = 5_000;
+  private static final long EVERY_MILLIS = 15_000;
 
   /** Below it a guess of the time left is worth nothing. */
   private static final double LEAST_SHARE = 0.05;
@@ -41,9 +41,15 @@ final class BuildClock implements AutoCloseable {
    * @param progress takes the lines, on a thread of the clock
    */
   static BuildClock start(Optional<BuildMonitor> monitor, Consumer<String> progress) {
+    return start(monitor, progress, FIRST_MILLIS, EVERY_MILLIS);
+  }
+
+  /** The same with other times, in milliseconds. */
+  static BuildClock start(
+      Optional<BuildMonitor> monitor, Consumer<String> progress, long first, long every) {
     BuildClock made = new BuildClock(monitor);
     made.clock.scheduleAtFixedRate(
-        () -> progress.accept(made.line()), FIRST_SECONDS, EVERY_SECONDS, TimeUnit.SECONDS);
+        () -> progress.accept(made.line()), first, every, TimeUnit.MILLISECONDS);
     return made;
   }
 
@@ -84,6 +90,6 @@ final class BuildClock implements AutoCloseable {
   /** Ends; a line that is being said is said to its end. */
   @Override
   public void close() {
-    clock.shutdownNow();
+    clock.shutdown(); // drops what is scheduled, and interrupts nobody
   }
 }

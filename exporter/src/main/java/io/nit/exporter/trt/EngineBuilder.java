@@ -433,12 +433,13 @@ public final class EngineBuilder {
 
   private IHostMemory timed() throws IOException, TensorRtException {
     IHostMemory plan;
+    double seconds;
     try (BuildClock clock = BuildClock.start(monitor, progress)) {
       plan = serialized();
-      progress.accept(
-          String.format(
-              Locale.ROOT, "built in %.1f s, %d MiB", clock.seconds(), plan.size() >> 20));
+      seconds = clock.seconds();
     }
+    progress.accept(
+        String.format(Locale.ROOT, "built in %.1f s, %d MiB", seconds, plan.size() >> 20));
     writeTimingCache();
     return plan;
   }

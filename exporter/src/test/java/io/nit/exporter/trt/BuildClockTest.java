@@ -1,11 +1,14 @@
 package io.nit.exporter.trt;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.util.ArrayList;
-import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
 
 class BuildClockTest {
@@ -35,12 +38,51 @@ class BuildClockTest {
   }
 
   @Test
-  void nothingIsSaidAfterTheEnd() throws InterruptedException {
-    List<String> lines = new ArrayList<>();
-    try (BuildClock clock = BuildClock.start(Optional.empty(), lines::add)) {
+  void linesAreToldUntilTheEndAndNoneIsBegunAfterIt() throws InterruptedException {
+    AtomicInteger lines = new AtomicInteger();
+    CountDownLatch third = new CountDownLatch(3);
+    BuildClock clock =
+        BuildClock.start(
+            Optional.empty(),
+            line -> {
+              lines.incrementAndGet();
+              third.countDown();
+            },
+            1,
+            1);
+    assertTrue(third.await(1, TimeUnit.MINUTES), lines + " lines");
+    clock.close();
+    Thread.sleep(50); // for one that is being said
+    int told = lines.get();
+    Thread.sleep(50);
+    assertEquals(told, lines.get());
+  }
+
+  @Test
+  void theEndDoesNotInterruptALineThatIsBeingSaid() throws InterruptedException {
+    CountDownLatch begun = new CountDownLatch(1);
+    CountDownLatch ended = new CountDownLatch(1);
+    CountDownLatch said = new CountDownLatch(1);
+    AtomicBoolean interrupted = new AtomicBoolean();
+    try (BuildClock clock =
+        BuildClock.start(
+            Optional.empty(),
+            line -> {
+              begun.countDown();
+              try {
+                ended.await();
+              } catch (InterruptedException e) {
+                interrupted.set(true);
+              }
+              said.countDown();
+            },
+            0,
+            1)) {
+      assertTrue(begun.await(1, TimeUnit.MINUTES));
       assertTrue(clock.seconds() >= 0);
     }
-    Thread.sleep(50);
-    assertEquals(List.of(), lines);
+    ended.countDown();
+    assertTrue(said.await(1, TimeUnit.MINUTES));
+    assertFalse(interrupted.get());
   }
 }
