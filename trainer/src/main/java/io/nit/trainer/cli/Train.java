@@ -258,10 +258,15 @@ public final class Train implements Callable<Integer> {
     return RunFlags.finish(outcome, trainer.step(), stop);
   }
 
-  /** Starts the processes of {@code --nproc} with this command's other arguments. */
+  /** Starts the processes of {@code --nproc}. */
   private int launch() throws IOException {
     Devices.requireGpus(run.device, processes);
-    List<String> arguments = new ArrayList<>(spec.commandLine().getParseResult().originalArgs());
+    return LocalLauncher.run(processes, Train.class, argumentsOfRanks());
+  }
+
+  /** This command's arguments but {@code --nproc}, those of argument files in the files' place. */
+  List<String> argumentsOfRanks() {
+    List<String> arguments = new ArrayList<>(spec.commandLine().getParseResult().expandedArgs());
     for (int i = 0; i < arguments.size(); i++) {
       if (arguments.get(i).equals("--nproc")) {
         arguments.subList(i, i + 2).clear();
@@ -269,7 +274,7 @@ public final class Train implements Callable<Integer> {
         arguments.remove(i);
       }
     }
-    return LocalLauncher.run(processes, Train.class, arguments);
+    return arguments;
   }
 
   private static void require(String flag, Path value) {

@@ -189,6 +189,19 @@ class TrainUsageTest {
   }
 
   @Test
+  void theProcessesOfNprocTakeTheCommandsOtherArguments() throws IOException {
+    assertEquals(
+        List.of("--preset", "s", "--no-shard-optimizer"),
+        parsed("--preset", "s", "--nproc", "2", "--no-shard-optimizer").argumentsOfRanks());
+    assertEquals(List.of("--steps=3"), parsed("--nproc=2", "--steps=3").argumentsOfRanks());
+    Path file = folder.resolve("arguments");
+    Files.writeString(file, "--nproc 2\n--no-shard-optimizer\n--sample-every 5\n");
+    assertEquals(
+        List.of("--no-shard-optimizer", "--sample-every", "5", "--steps", "3"),
+        parsed("@" + file, "--steps", "3").argumentsOfRanks());
+  }
+
+  @Test
   void theDirectionalTermCountsUnlessLeftOut() {
     assertTrue(parsed().optimizer.directional);
     assertTrue(parsed("--directional").optimizer.directional);
