@@ -138,6 +138,7 @@ public final class TrainBenchmark {
       System.out.println("pytorch: no baseline, " + PyTorchRows.COMMAND + " names no command");
       return;
     }
+    GpuMemory.releaseUnused(); // what the paths before have kept is the other process's
     for (PyTorchRows.Row row : PyTorchRows.measure(command, packs)) {
       System.out.printf(
           Locale.ROOT,
