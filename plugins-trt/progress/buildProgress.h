@@ -25,7 +25,7 @@ public:
     //! What is done of the outermost phase that runs, 0 to 1; less than 0 where none runs.
     double share() const;
 
-    //! The names of the phases that run, each followed by those inside it, with " > " between; may be empty.
+    //! The names of the phases that run, in the order that they started, with " > " between; may be empty.
     std::string phases() const;
 
 private:

@@ -56,8 +56,9 @@ public final class BuildMonitor implements AutoCloseable {
   }
 
   /**
-   * The phases that run, in TensorRT's words, each followed by those inside it, with {@code " > "}
-   * between; empty where none runs, and after {@link #close}.
+   * The phases that run, in TensorRT's words and in the order that they started, so that those
+   * inside a phase stand behind it, with {@code " > "} between; empty where none runs, and after
+   * {@link #close}.
    */
   public synchronized String phases() {
     return address == 0 ? "" : phases(address);
