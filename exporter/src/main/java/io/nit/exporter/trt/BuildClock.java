@@ -20,6 +20,7 @@ final class BuildClock implements AutoCloseable {
   private static final double LEAST_SHARE = 0.05;
 
   private final Optional<BuildMonitor> monitor;
+  private double lastShare; // on the clock's thread
   private final long start = System.nanoTime();
   private final ScheduledExecutorService clock =
       new ScheduledThreadPoolExecutor(
@@ -59,19 +60,20 @@ final class BuildClock implements AutoCloseable {
   }
 
   private String line() {
-    return line(
-        seconds(),
-        monitor.map(BuildMonitor::share).orElse(-1.0),
-        monitor.map(BuildMonitor::phases).orElse(""));
+    double share = monitor.map(BuildMonitor::share).orElse(-1.0);
+    String line = line(seconds(), share, lastShare, monitor.map(BuildMonitor::phases).orElse(""));
+    lastShare = share;
+    return line;
   }
 
   /**
    * A line of progress.
    *
    * @param share of the steps that are done; below 0 if it is not known
+   * @param before that of the line before: from a share that stands still no time left is guessed
    * @param phases those that run; the last one is told
    */
-  static String line(double seconds, double share, String phases) {
+  static String line(double seconds, double share, double before, String phases) {
     if (share < 0) {
       return String.format(Locale.ROOT, "building for %.0f s", seconds);
     }
@@ -81,7 +83,7 @@ final class BuildClock implements AutoCloseable {
         "building for %.0f s, %.0f %% of the steps done%s%s",
         seconds,
         share * 100,
-        share < LEAST_SHARE
+        share < LEAST_SHARE || share <= before
             ? ""
             : String.format(Locale.ROOT, ", about %.0f s left", seconds * (1 - share) / share),
         phase.isEmpty() ? "" : " (" + phase + ")");

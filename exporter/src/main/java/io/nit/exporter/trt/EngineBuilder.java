@@ -66,7 +66,6 @@ public final class EngineBuilder {
 
   private static final Logger LOG = LoggerFactory.getLogger(EngineBuilder.class);
   private static final int CHUNK = 1 << 28;
-  private static final String NO_KERNEL = "Could not find any implementation"; // TensorRT's words
 
   private final TrtNetwork model;
   private final Optional<PluginLibrary> plugins;
@@ -445,27 +444,19 @@ public final class EngineBuilder {
   }
 
   /**
-   * Builds, and builds again where TensorRT stumbles over kernels of its own. A timing cache may
-   * name some that do not fit this network's types or its hardware level; and its generator of
-   * kernels may fail for a node, which a lower level asks less of.
+   * Builds, and builds again without the timing cache where that was read: it may name kernels that
+   * do not fit this network's types or its hardware level.
    */
   private IHostMemory serialized() throws TensorRtException {
     IHostMemory plan = NativeOwners.owned(builder.buildSerializedNetwork(network, config));
-    int level = options.optimizationLevel();
-    while (plan == null) {
-      String why = logger.errors();
-      if (cacheWasRead) {
-        progress.accept("no engine with the timing cache, once more without: " + why);
-        setTimingCache(new byte[0]);
-      } else if (why.contains(NO_KERNEL) && level > 0) {
-        level--;
-        progress.accept(
-            "no engine at this optimization level, once more at level " + level + ": " + why);
-        config.setBuilderOptimizationLevel(level);
-      } else {
-        throw new TensorRtException("build of an engine: TensorRT refused: " + why + elsewise());
-      }
+    if (plan == null && cacheWasRead) {
+      progress.accept("no engine with the timing cache, once more without: " + logger.errors());
+      setTimingCache(new byte[0]);
       plan = NativeOwners.owned(builder.buildSerializedNetwork(network, config));
+    }
+    if (plan == null) {
+      throw new TensorRtException(
+          "build of an engine: TensorRT refused: " + logger.errors() + elsewise());
     }
     return plan;
   }
