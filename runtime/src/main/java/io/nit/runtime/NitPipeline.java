@@ -224,7 +224,7 @@ public final class NitPipeline implements AutoCloseable {
           engine.warmUp();
           guide.ifPresent(VelocityEngine::warmUp);
         }
-        codec = Engines.openCodec(bundle, backend, options);
+        codec = Engines.openCodecAfterModel(bundle, backend, options);
         return new NitPipeline(bundle, engine, guide, sampler, codec, maxTokens);
       } catch (IOException | EngineException | RuntimeException | Error e) {
         Optional<VelocityEngine> openedGuide = guide;

@@ -4,9 +4,10 @@ import io.nit.core.bundle.AutoencoderFiles;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.codec.LatentCodec;
 import java.io.IOException;
-import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.ServiceLoader;
 import java.util.stream.Collectors;
@@ -14,8 +15,9 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Chooses a backend and opens a model on it. The choice is made once, at {@link #open}, and logged
- * with its reason: a backend asked for by name is used or fails, and never replaced by another.
+ * Chooses a backend and opens a model on it. The choice is made once, at {@link #open}, and logged,
+ * after a line for each backend that {@link #AUTO} passed over, with the reason; a backend asked
+ * for by name is used or fails, and never replaced by another.
  */
 public final class Engines {
   /** The name that leaves the choice to {@link EngineProvider#preference}. */
@@ -61,11 +63,28 @@ public final class Engines {
    */
   public static Optional<LatentCodec> openCodec(
       Bundle bundle, String backend, EngineOptions options) throws IOException, EngineException {
-    return openCodec(bundle, backend, options, providers());
+    return openCodec(bundle, backend, options, providers(), false);
+  }
+
+  /**
+   * {@link #openCodec} once the bundle's model was opened with the same backend and options: why a
+   * backend was passed over is logged only where the reason is not the model's.
+   *
+   * @return the codec, which the caller closes; empty if the bundle has none
+   * @throws EngineException if the backend cannot run the autoencoder
+   * @throws IOException if a file of the bundle cannot be read
+   */
+  public static Optional<LatentCodec> openCodecAfterModel(
+      Bundle bundle, String backend, EngineOptions options) throws IOException, EngineException {
+    return openCodec(bundle, backend, options, providers(), true);
   }
 
   static Optional<LatentCodec> openCodec(
-      Bundle bundle, String backend, EngineOptions options, List<EngineProvider> providers)
+      Bundle bundle,
+      String backend,
+      EngineOptions options,
+      List<EngineProvider> providers,
+      boolean afterModel)
       throws IOException, EngineException {
     if (bundle.codec().isEmpty()) {
       return Optional.empty();
@@ -74,7 +93,7 @@ public final class Engines {
     if (plain.isPresent()) {
       return plain;
     }
-    EngineProvider provider = codecProvider(bundle, backend, options, providers);
+    EngineProvider provider = codecProvider(bundle, backend, options, providers, afterModel);
     LatentCodec codec = provider.openCodec(bundle, options);
     boolean encodes = bundle.autoencoder().flatMap(AutoencoderFiles::encoder).isPresent();
     if (!encodes || !backend.equals(AUTO)) {
@@ -107,13 +126,23 @@ public final class Engines {
   }
 
   static EngineProvider codecProvider(
-      Bundle bundle, String backend, EngineOptions options, List<EngineProvider> providers)
+      Bundle bundle,
+      String backend,
+      EngineOptions options,
+      List<EngineProvider> providers,
+      boolean afterModel)
       throws EngineException {
     Refusals refusals = provider -> provider.codecRefusal(bundle, options);
     List<EngineProvider> able = providers.stream().filter(EngineProvider::runsCodecs).toList();
     if (backend.equals(AUTO) || named(backend, providers).runsCodecs() || able.isEmpty()) {
       Choice choice = chosen(bundle, backend, able.isEmpty() ? providers : able, refusals);
-      LOG.info("autoencoder: backend {} ({})", choice.provider.name(), choice.reason);
+      choice.passedOver.forEach(
+          (passed, reason) -> {
+            if (!afterModel || !passed.refusal(bundle, options).equals(Optional.of(reason))) {
+              LOG.info("autoencoder: {} passed over: {}", passed.name(), reason);
+            }
+          });
+      LOG.info("autoencoder: backend {} ({})", choice.provider.name(), choice.kind);
       return choice.provider;
     }
     EngineProvider other = chosen(bundle, AUTO, able, refusals).provider;
@@ -127,11 +156,20 @@ public final class Engines {
     Choice choice =
         chosen(bundle, backend, providers, provider -> provider.refusal(bundle, options));
     VelocityEngine engine = choice.provider.open(bundle, options);
-    LOG.info("backend {} ({}): {}", engine.backend(), choice.reason, engine.description());
+    choice.passedOver.forEach(
+        (passed, reason) -> LOG.info("{} passed over: {}", passed.name(), reason));
+    LOG.info("backend {} ({}): {}", engine.backend(), choice.kind, engine.description());
     return engine;
   }
 
-  private record Choice(EngineProvider provider, String reason) {}
+  /**
+   * What was chosen.
+   *
+   * @param kind how: asked for by name, or {@link #AUTO}
+   * @param passedOver the reasons of those that were preferred and refuse, in their order
+   */
+  private record Choice(
+      EngineProvider provider, String kind, Map<EngineProvider, String> passedOver) {}
 
   /** Why a backend cannot do what it is chosen for. */
   private interface Refusals {
@@ -148,28 +186,28 @@ public final class Engines {
         throw new EngineException(
             "backend " + backend + " cannot run " + bundle.folder() + ": " + refusal.get());
       }
-      return new Choice(named, "asked for");
+      return new Choice(named, "asked for", Map.of());
     }
-    List<String> passedOver = new ArrayList<>();
+    Map<EngineProvider, String> passedOver = new LinkedHashMap<>();
     for (EngineProvider provider : providers) {
       if (provider.preference() == EngineProvider.BY_NAME_ONLY) {
         continue;
       }
       Optional<String> refusal = refusals.of(provider);
       if (refusal.isEmpty()) {
-        String reason =
-            passedOver.isEmpty()
-                ? "auto: the preferred one"
-                : "auto: the next after " + String.join("; ", passedOver);
-        return new Choice(provider, reason);
+        return new Choice(provider, AUTO, passedOver);
       }
-      passedOver.add(provider.name() + " (" + refusal.get() + ")");
+      passedOver.put(provider, refusal.get());
     }
     throw new EngineException(
         "no backend can run "
             + bundle.folder()
             + ": "
-            + (passedOver.isEmpty() ? "none on the class path" : String.join("; ", passedOver)));
+            + (passedOver.isEmpty()
+                ? "none on the class path"
+                : passedOver.entrySet().stream()
+                    .map(passed -> passed.getKey().name() + " (" + passed.getValue() + ")")
+                    .collect(Collectors.joining("; "))));
   }
 
   private static EngineProvider named(String backend, List<EngineProvider> providers) {

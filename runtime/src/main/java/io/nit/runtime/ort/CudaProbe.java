@@ -68,9 +68,8 @@ final class CudaProbe {
   static Optional<String> refusal(EngineOptions options) {
     if (!OrtEnvironment.getAvailableProviders().contains(OrtProvider.CUDA)) {
       return Optional.of(
-          "this ONNX Runtime has no CUDA (com.microsoft.onnxruntime:onnxruntime_gpu has; a build"
-              + " with -Pgpu brings it, and so does a folder with its libraries on the library"
-              + " path)");
+          "this ONNX Runtime has no CUDA; a build with -Pgpu (onnxruntime_gpu) has, or its libraries"
+              + " in a folder of LD_LIBRARY_PATH");
     }
     return ANSWERS.of(options.device(), () -> tried(options));
   }

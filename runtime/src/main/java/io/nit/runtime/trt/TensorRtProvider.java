@@ -151,13 +151,20 @@ public final class TensorRtProvider implements EngineProvider {
     };
   }
 
-  private static String none(Bundle bundle, EnginePart part) {
+  private static String none(Bundle bundle, EnginePart part) throws IOException {
     String command = "nit-export engine " + bundle.folder();
-    return part == EnginePart.MODEL
-        ? "no engine in it; " + command + " builds one on a GPU"
+    boolean bare = part == EnginePart.MODEL;
+    if (!bare) {
+      bare = true;
+      for (EnginePart any : EnginePart.values()) {
+        bare &= EngineManifest.plansIn(bundle.folder(), any).isEmpty();
+      }
+    }
+    return bare // one command builds all parts
+        ? "no engine in the bundle; " + command + " builds one on a GPU"
         : "no "
             + part.key()
-            + "'s engine in it; "
+            + "'s engine in the bundle; "
             + command
             + " --parts "
             + part.key()

@@ -5,6 +5,10 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import ch.qos.logback.classic.Level;
+import ch.qos.logback.classic.Logger;
+import ch.qos.logback.classic.spi.ILoggingEvent;
+import ch.qos.logback.core.read.ListAppender;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import io.nit.core.bundle.AutoencoderFiles;
 import io.nit.core.bundle.Bundle;
@@ -21,6 +25,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
+import org.slf4j.LoggerFactory;
 
 class EnginesTest {
   private static final Bundle BUNDLE =
@@ -85,15 +90,16 @@ class EnginesTest {
     cpu.codecs = true;
     List<EngineProvider> all = List.of(engines, gpu, cpu);
     EngineOptions options = EngineOptions.DEFAULT;
-    assertSame(gpu, Engines.codecProvider(BUNDLE, "engines", options, all));
-    assertSame(gpu, Engines.codecProvider(BUNDLE, "auto", options, all));
-    assertSame(cpu, Engines.codecProvider(BUNDLE, "cpu", options, all));
+    assertSame(gpu, Engines.codecProvider(BUNDLE, "engines", options, all, false));
+    assertSame(gpu, Engines.codecProvider(BUNDLE, "auto", options, all, false));
+    assertSame(cpu, Engines.codecProvider(BUNDLE, "cpu", options, all, false));
     Fake lost = new Fake("gpu", 20, "no device");
     lost.codecs = true;
     all = List.of(engines, lost, cpu);
-    assertSame(cpu, Engines.codecProvider(BUNDLE, "engines", options, all));
+    assertSame(cpu, Engines.codecProvider(BUNDLE, "engines", options, all, false));
     List<EngineProvider> named = all;
-    assertThrows(EngineException.class, () -> Engines.codecProvider(BUNDLE, "gpu", options, named));
+    assertThrows(
+        EngineException.class, () -> Engines.codecProvider(BUNDLE, "gpu", options, named, false));
   }
 
   private static Bundle learned() {
@@ -132,7 +138,8 @@ class EnginesTest {
 
   private static String codedBy(String backend, List<EngineProvider> providers) throws Exception {
     try (LatentCodec codec =
-        Engines.openCodec(learned(), backend, EngineOptions.DEFAULT, providers).orElseThrow()) {
+        Engines.openCodec(learned(), backend, EngineOptions.DEFAULT, providers, false)
+            .orElseThrow()) {
       codec.decode(new float[1], 1, 1);
       codec.encode(new float[1], 1, 1);
     }
@@ -155,6 +162,46 @@ class EnginesTest {
     assertEquals(
         "[gpu[decode, close], cpu[encode, close]]", codedBy("auto", engines(null, "no encoder")));
     assertEquals("[gpu[decode, encode, close], cpu[]]", codedBy("gpu", engines(null, "none")));
+  }
+
+  /** What the choice of a model and then of its codec logs. */
+  private static List<String> logged(List<EngineProvider> providers) throws Exception {
+    Logger logger = (Logger) LoggerFactory.getLogger(Engines.class);
+    ListAppender<ILoggingEvent> lines = new ListAppender<>();
+    lines.start();
+    Level level = logger.getLevel();
+    logger.setLevel(Level.INFO);
+    logger.addAppender(lines);
+    try {
+      Engines.open(learned(), "auto", EngineOptions.DEFAULT, providers);
+      Engines.openCodec(learned(), "auto", EngineOptions.DEFAULT, providers, true);
+    } finally {
+      logger.detachAppender(lines);
+      logger.setLevel(level);
+    }
+    return lines.list.stream().map(ILoggingEvent::getFormattedMessage).toList();
+  }
+
+  @Test
+  void autoLogsALineForEachBackendPassedOverAndNoReasonTwice() throws Exception {
+    Fake trt = new Fake("trt", 30, "no engine");
+    Fake gpu = new Fake("gpu", 20, "no device");
+    Fake cpu = new Fake("cpu", 10, null);
+    List<EngineProvider> all = List.of(trt, gpu, cpu);
+    for (EngineProvider each : all) {
+      ((Fake) each).codecs = true;
+    }
+    List<String> model =
+        List.of(
+            "trt passed over: no engine",
+            "gpu passed over: no device",
+            "backend idle (auto): does nothing");
+    List<String> expected = new ArrayList<>(model);
+    expected.add("autoencoder: backend cpu (auto)");
+    assertEquals(expected, logged(all));
+    trt.codecRefusal = Optional.of("no decoder");
+    expected.add(model.size(), "autoencoder: trt passed over: no decoder");
+    assertEquals(expected, logged(all));
   }
 
   private static final class Fake implements EngineProvider {

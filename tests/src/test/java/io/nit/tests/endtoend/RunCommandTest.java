@@ -63,7 +63,7 @@ class RunCommandTest {
                     .split(" "));
     assertEquals(0, run.code(), run.err());
     assertTrue(run.out().startsWith("3 pictures in "), run.out());
-    assertTrue(run.err().contains("ort-cpu (auto"), run.err());
+    assertTrue(run.err().contains("ort-cpu (auto): "), run.err());
     assertEquals(
         List.of(
             "3-40x24-5.png", "3-40x24-6.png", "3-40x24-7.png", "contact-sheet.png", "report.jsonl"),
@@ -490,7 +490,8 @@ class RunCommandTest {
     assertEquals(0, text.code(), text.err());
     assertTrue(text.out().contains("multiples of 4 pixels"), text.out());
     assertTrue(text.out().contains("ort-cpu: available"), text.out());
-    assertTrue(text.out().contains("tensorrt: no engine in it; nit-export engine"), text.out());
+    assertTrue(
+        text.out().contains("tensorrt: no engine in the bundle; nit-export engine"), text.out());
     JsonNode json = JSON.readTree(invoke("info", "--bundle", bundle, "--json").out());
     assertEquals(4, json.get("size_multiple").asInt());
     assertEquals("fish, the", json.get("labels").get(2).asText());
@@ -520,7 +521,7 @@ class RunCommandTest {
     assertEquals("ort-cpu", all.get("against").asText());
     JsonNode tensorRt = all.get("backends").get(0);
     assertEquals("tensorrt", tensorRt.get("name").asText());
-    assertTrue(tensorRt.get("refusal").asText().startsWith("no engine in it"), run.out());
+    assertTrue(tensorRt.get("refusal").asText().startsWith("no engine in the bundle"), run.out());
     JsonNode itself = all.get("backends").get(2);
     assertEquals(0, itself.get("relative").asDouble());
     assertEquals("equal", itself.get("psnr_db").asText());
@@ -529,7 +530,7 @@ class RunCommandTest {
     run = invoke("compare", "--bundle", bundle, "--steps", "0");
     assertEquals(0, run.code(), run.err());
     assertTrue(run.out().contains("ort-cpu: relative error 0.00e+00"), run.out());
-    assertTrue(run.out().contains("tensorrt: no engine in it"), run.out());
+    assertTrue(run.out().contains("tensorrt: no engine in the bundle"), run.out());
 
     assertEquals(2, invoke("compare").code());
     run = invoke("compare", "--bundle", bundle, "--bound", "0");
