@@ -7,6 +7,7 @@ import ch.qos.logback.classic.encoder.PatternLayoutEncoder;
 import ch.qos.logback.classic.spi.ILoggingEvent;
 import ch.qos.logback.core.ConsoleAppender;
 import java.io.IOException;
+import java.lang.reflect.Field;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
@@ -53,6 +54,7 @@ public final class Cli {
     setVersion(line, line.getCommandName() + " " + version(command.getClass()));
     line.setExecutionStrategy(
         parsed -> {
+          takeOptionsBeforeTheCommand(parsed);
           configureLogging(common(parsed));
           return new CommandLine.RunLast().execute(parsed);
         });
@@ -126,14 +128,52 @@ public final class Cli {
     return e.toString();
   }
 
+  /**
+   * Options before the name of a subcommand are read by the command above it: those that every
+   * command has are passed on, others would do nothing and are refused.
+   */
+  private static void takeOptionsBeforeTheCommand(CommandLine.ParseResult parsed) {
+    CommonOptions last = common(parsed);
+    for (CommandLine.ParseResult at = parsed; at.hasSubcommand(); at = at.subcommand()) {
+      CommandLine below = at.subcommand().commandSpec().commandLine();
+      for (CommandLine.Model.OptionSpec option : at.matchedOptions()) {
+        if (option.usageHelp() || option.versionHelp()) {
+          continue;
+        }
+        boolean common =
+            option.userObject() instanceof Field field
+                && field.getDeclaringClass() == CommonOptions.class;
+        if (!common || last == null) {
+          throw new CommandLine.ParameterException(
+              below,
+              option.longestName()
+                  + ": expected after the command '"
+                  + below.getCommandName()
+                  + "', found before it");
+        }
+      }
+      CommonOptions above = common(at.commandSpec());
+      if (above != null && last != null) {
+        last.addAll(above);
+      }
+    }
+  }
+
+  private static CommonOptions common(CommandLine.Model.CommandSpec spec) {
+    CommonOptions found = null;
+    for (CommandLine.Model.CommandSpec mixin : spec.mixins().values()) {
+      if (mixin.userObject() instanceof CommonOptions common) {
+        found = common;
+      }
+    }
+    return found;
+  }
+
   private static CommonOptions common(CommandLine.ParseResult parsed) {
     CommonOptions found = null;
     for (CommandLine line : parsed.asCommandLineList()) {
-      for (CommandLine.Model.CommandSpec mixin : line.getCommandSpec().mixins().values()) {
-        if (mixin.userObject() instanceof CommonOptions common) {
-          found = common;
-        }
-      }
+      CommonOptions own = common(line.getCommandSpec());
+      found = own == null ? found : own;
     }
     return found;
   }

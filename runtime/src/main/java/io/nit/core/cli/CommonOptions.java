@@ -20,6 +20,13 @@ public final class CommonOptions {
   /** Made by picocli. */
   public CommonOptions() {}
 
+  /** Adds what was given before the command's name. */
+  void addAll(CommonOptions before) {
+    verbose |= before.verbose;
+    debug |= before.debug;
+    quiet |= before.quiet;
+  }
+
   /** Whether {@code --quiet} was given. */
   public boolean quiet() {
     return quiet;

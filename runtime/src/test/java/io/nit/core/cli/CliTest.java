@@ -122,6 +122,43 @@ class CliTest {
     assertTrue(err.toString().contains("error: broken"));
   }
 
+  @Command(name = "below")
+  private static final class Below implements Callable<Integer> {
+    @Mixin CommonOptions common;
+
+    @Override
+    public Integer call() {
+      return common.quiet() ? 7 : 8;
+    }
+  }
+
+  @Command(name = "nit-test", mixinStandardHelpOptions = true, subcommands = Below.class)
+  private static final class Above implements Callable<Integer> {
+    @Mixin CommonOptions common;
+
+    @Option(names = "--steps", defaultValue = "50")
+    int steps;
+
+    @Override
+    public Integer call() {
+      return 9;
+    }
+  }
+
+  @Test
+  void optionsBeforeASubcommandCountForItOrAreRefused() {
+    assertEquals(9, Cli.run(new Above(), "--steps", "3"));
+    assertEquals(8, Cli.run(new Above(), "below"));
+    assertEquals(7, Cli.run(new Above(), "below", "-q"));
+    assertEquals(7, Cli.run(new Above(), "-q", "below"));
+    assertEquals("", err.toString());
+    assertEquals(2, Cli.run(new Above(), "--steps", "3", "below"));
+    assertEquals(
+        "error: --steps: expected after the command 'below', found before it",
+        err.toString().lines().findFirst().orElseThrow());
+    assertEquals(0, Cli.run(new Above(), "--help", "below"));
+  }
+
   @Test
   void helpGoesToStdoutAndShowsDefaults() {
     assertEquals(0, Cli.run(new Work(() -> 1), "--help"));
