@@ -9,6 +9,7 @@ import io.nit.trainer.loop.RunFolder;
 import io.nit.trainer.loop.TrainOptions;
 import io.nit.trainer.loop.TrainingLoop;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
 import org.slf4j.Logger;
@@ -115,8 +116,16 @@ final class RunFlags {
     return threads == 0 ? Runtime.getRuntime().availableProcessors() : threads;
   }
 
-  /** The checkpoint to go on from, if any. */
+  /**
+   * The checkpoint to go on from, if any.
+   *
+   * @throws IllegalArgumentException if {@code --resume} or {@code --output} does not fit
+   */
   Optional<Checkpoint> checkpoint(RunFolder folder) throws IOException {
+    if (Files.exists(folder.root()) && !Files.isDirectory(folder.root())) {
+      throw new IllegalArgumentException(
+          "--output: expected a folder, found a file: " + folder.root());
+    }
     CheckpointStore store = new CheckpointStore(folder.checkpoints(), keep);
     switch (resume) {
       case "auto":

@@ -160,6 +160,10 @@ public final class LatentPreparer {
 
   /** Writes the settings on the output folder, or checks that they are these. */
   private void claim() throws IOException {
+    if (Files.exists(options.output()) && !Files.isDirectory(options.output())) {
+      throw new IllegalArgumentException(
+          "--output: expected a folder, found a file: " + options.output());
+    }
     Path file = options.output().resolve(SETTINGS);
     ObjectNode settings = options.settings(codec);
     if (Files.exists(file)) {

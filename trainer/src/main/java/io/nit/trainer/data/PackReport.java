@@ -40,7 +40,7 @@ public record PackReport(Path file, List<int[]> packs, int[] tokens, int maxToke
     if (meta == null) {
       throw new IllegalArgumentException(
           "--data: expected a data meta file or a folder with data_meta.jsonl, found "
-              + (Files.exists(data) ? data + " without one" : "no " + data));
+              + (Files.exists(data) ? data + " without one" : "nothing at " + data));
     }
     int[] tokens = DataMeta.read(meta).stream().mapToInt(row -> row.tokens(patchSize)).toArray();
     List<int[]> packs;

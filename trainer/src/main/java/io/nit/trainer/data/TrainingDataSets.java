@@ -24,7 +24,7 @@ public final class TrainingDataSets {
     if (!Files.isDirectory(folder)) {
       throw new IllegalArgumentException(
           "--data: expected a folder of pictures or prepared latents, found "
-              + (Files.exists(folder) ? "the file " : "no ")
+              + (Files.exists(folder) ? "the file " : "nothing at ")
               + folder);
     }
     Optional<Path> meta = LatentData.findMeta(folder);

@@ -104,7 +104,9 @@ public final class TrainingLoop {
             : System.nanoTime() + (long) (pace.maxMinutes() * TimeUnit.MINUTES.toNanos(1));
     long saved = -1;
     Outcome outcome = Outcome.DONE;
-    try (Progress progress = Progress.start("training", steps, training.step(), " steps", quiet)) {
+    // A run that is beyond the steps asked for has nothing left, and is not "200 %" done.
+    long end = Math.max(steps, training.step());
+    try (Progress progress = Progress.start("training", end, training.step(), " steps", quiet)) {
       while (training.step() < steps) {
         boolean timeIsUp = System.nanoTime() >= deadline;
         int wish = training.agree(stop.requested() ? STOP : timeIsUp ? END : GO_ON);

@@ -111,6 +111,13 @@ class PreparePackTest {
   }
 
   @Test
+  void aFileInPlaceOfTheOutputFolderIsBadUsage() throws IOException {
+    Files.createFile(folder.resolve("set"));
+    assertEquals(Cli.BAD_USAGE, prepare());
+    assertTrue(err.contains("--output: expected a folder, found a file: "), err);
+  }
+
+  @Test
   void anEmptyFolderIsBadUsageWithAReason() throws IOException {
     Files.createDirectories(folder.resolve("pictures"));
     assertEquals(Cli.BAD_USAGE, prepare());

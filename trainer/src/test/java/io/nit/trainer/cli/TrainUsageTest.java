@@ -103,6 +103,35 @@ class TrainUsageTest {
   }
 
   @Test
+  void aFileInPlaceOfTheOutputFolderIsToldBeforeTheDataIsRead() throws IOException {
+    Path file = Files.createFile(folder.resolve("run"));
+    assertEquals(Cli.BAD_USAGE, run("--config", folder.resolve("tiny.json").toString()));
+    assertTrue(errors.contains("--output: expected a folder, found a file: " + file), errors);
+  }
+
+  @Test
+  void dataThatIsNotThereIsTold() {
+    assertEquals(Cli.BAD_USAGE, run("--config", folder.resolve("tiny.json").toString()));
+    assertTrue(errors.contains("found nothing at " + folder.resolve("data")), errors);
+  }
+
+  @Test
+  void aRunThatIsBeyondItsStepsIsDoneAndNoMore() throws IOException {
+    Pictures.folder(folder.resolve("data"), 6);
+    Path tiny = folder.resolve("tiny.json");
+    Files.writeString(tiny, Files.readString(tiny).replace("classes\": 2", "classes\": 3"));
+    List<String> words =
+        new ArrayList<>(List.of("--config", tiny.toString(), "--factor", "4", "--threads", "1"));
+    words.addAll(List.of("--data", folder.resolve("data").toString(), "--device", "cpu"));
+    words.addAll(List.of("--output", folder.resolve("run").toString(), "--steps"));
+    words.add("2");
+    assertEquals(Cli.DONE, exit(words.toArray(String[]::new)), () -> errors);
+    words.set(words.size() - 1, "1");
+    assertEquals(Cli.DONE, exit(words.toArray(String[]::new)), () -> errors);
+    assertTrue(errors.contains("2/2 steps") && !errors.contains("2/1 steps"), errors);
+  }
+
+  @Test
   void packsOfLatentsAreNotTakenForPictures() throws IOException {
     Pictures.folder(folder.resolve("data"), 6);
     String config = folder.resolve("tiny.json").toString();
