@@ -8,6 +8,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.config.CustomFreqs;
 import io.nit.core.flow.SamplerKind;
 import java.util.Map;
+import java.util.regex.Pattern;
 
 /**
  * Requests as JSON objects, one a line in a {@code requests.jsonl}:
@@ -26,6 +27,9 @@ public final class RequestJson {
           .enable(DeserializationFeature.FAIL_ON_READING_DUP_TREE_KEY)
           .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
 
+  /** What Jackson adds of the text that it read, which it does not show. */
+  private static final Pattern PLACE = Pattern.compile(" \\(start marker at \\[Source[^]]*]\\)");
+
   private RequestJson() {}
 
   /**
@@ -41,7 +45,8 @@ public final class RequestJson {
       node = JSON.readTree(json);
     } catch (JsonProcessingException e) {
       throw new IllegalArgumentException(
-          "expected a JSON object, found: " + e.getOriginalMessage(), e);
+          "expected a JSON object, found: " + PLACE.matcher(e.getOriginalMessage()).replaceAll(""),
+          e);
     }
     if (node == null || !node.isObject()) {
       throw new IllegalArgumentException("expected a JSON object, found: " + json);

@@ -17,6 +17,7 @@ import java.awt.Graphics2D;
 import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Iterator;
 import java.util.List;
@@ -137,6 +138,9 @@ final class Encode implements Callable<Integer> {
 
   private static BufferedImage read(Path file) throws IOException {
     try (ImageInputStream in = ImageIO.createImageInputStream(file.toFile())) {
+      if (in == null) {
+        throw new IOException(file + ": cannot be opened");
+      }
       Iterator<ImageReader> readers = ImageIO.getImageReaders(in);
       if (!readers.hasNext()) {
         throw new IOException(file + ": expected a PNG or JPEG picture, found another file");
@@ -160,6 +164,9 @@ final class Encode implements Callable<Integer> {
 
   /** The pictures by id, in the order of their ids. */
   private static Map<String, Path> files(Path from) throws IOException {
+    if (!Files.exists(from)) {
+      throw new NoSuchFileException(from.toString());
+    }
     Map<String, Path> files = new TreeMap<>();
     List<Path> found = List.of(from);
     if (Files.isDirectory(from)) {

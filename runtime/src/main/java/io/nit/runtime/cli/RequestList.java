@@ -60,6 +60,9 @@ final class RequestList {
    * @throws IllegalArgumentException naming the line, if one does not fit
    */
   void addFile(Path file) throws IOException {
+    if (Files.isDirectory(file)) {
+      throw new IllegalArgumentException("--requests: expected a file, found the folder " + file);
+    }
     List<String> lines;
     try {
       lines = Files.readAllLines(file);

@@ -306,6 +306,12 @@ class DecodeCommandTest {
     run = run(command);
     assertEquals(2, run.code());
     assertTrue(run.err().contains("expected an encoder"), run.err());
+    Object[] absent = {
+      "encode", "--bundle", bundle.folder(), "--images", "absent", "--output", out
+    };
+    run = run(absent);
+    assertEquals(1, run.code());
+    assertTrue(run.err().contains("error: no such file or folder: absent"), run.err());
   }
 
   private static TreeSet<String> names(Path folder) throws IOException {

@@ -290,6 +290,7 @@ class RunCommandTest {
     CapturedRun run = run(output, "--requests", requests.toString());
     assertEquals(2, run.code(), run.err());
     assertTrue(run.err().contains("requests.jsonl " + message), run.err());
+    assertFalse(run.err().contains("Source"), run.err());
     assertFalse(Files.exists(output));
   }
 
@@ -324,6 +325,7 @@ class RunCommandTest {
         "--label 0 --size 8x8 --count 0 | 2 | --count: expected 1..",
         "--label 0 | 2 | missing --label and --size, or --requests",
         "--label 0 --requests r.jsonl | 2 | --requests: expected without",
+        "--requests . | 2 | --requests: expected a file, found the folder .",
         "--requests absent.jsonl | 1 | no such file or folder: absent.jsonl",
         "--colour red | 2 | Unknown option",
       })
