@@ -1,6 +1,7 @@
 package io.nit.samples.spring;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.exc.InputCoercionException;
 import com.fasterxml.jackson.databind.JsonMappingException;
 import com.fasterxml.jackson.databind.exc.MismatchedInputException;
 import com.fasterxml.jackson.databind.exc.UnrecognizedPropertyException;
@@ -171,19 +172,25 @@ class ImageController {
               .collect(Collectors.joining(", "));
     }
     if (cause instanceof MismatchedInputException e && e.getTargetType() != null) {
-      String key =
-          e.getPath().stream()
-              .map(JsonMappingException.Reference::getFieldName)
-              .collect(Collectors.joining("."));
+      String key = key(e);
       return (key.isEmpty() ? "body" : key)
           + ": expected "
           + e.getTargetType().getSimpleName()
           + "; "
           + e.getOriginalMessage();
     }
+    if (cause instanceof JsonMappingException e && e.getCause() instanceof InputCoercionException) {
+      return key(e) + ": " + e.getOriginalMessage(); // a number that is too large
+    }
     return cause instanceof JsonProcessingException e
         ? "expected a JSON object, found: " + e.getOriginalMessage()
         : "expected a JSON object, found none";
+  }
+
+  private static String key(JsonMappingException e) {
+    return e.getPath().stream()
+        .map(JsonMappingException.Reference::getFieldName)
+        .collect(Collectors.joining("."));
   }
 
   private static ErrorResponseException unavailable(String detail) {

@@ -110,6 +110,12 @@ class SpringSampleTest {
     assertRefused(
         "colour: expected one of guidanceScale, height, label, seed, steps, width",
         "{\"colour\": 1}");
+    assertRefused(
+        "width: Numeric value (99999999999) out of range of int", "{\"width\": 99999999999}");
+    assertRefused("Duplicate field 'width'", "{\"width\": 24, \"width\": 32}");
+    assertRefused(
+        "expected a JSON object, found: ",
+        "{\"label\": 1, \"width\": 24, \"height\": 24, \"steps\": 1} more");
     assertRefused("expected a JSON object, found: ", "{");
     assertRefused("expected a JSON object, found none", "");
   }
