@@ -7,8 +7,8 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.config.CustomFreqs;
 import io.nit.core.flow.SamplerKind;
+import io.nit.core.io.JsonReason;
 import java.util.Map;
-import java.util.regex.Pattern;
 
 /**
  * Requests as JSON objects, one a line in a {@code requests.jsonl}:
@@ -27,9 +27,6 @@ public final class RequestJson {
           .enable(DeserializationFeature.FAIL_ON_READING_DUP_TREE_KEY)
           .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
 
-  /** What Jackson adds of the text that it read, which it does not show. */
-  private static final Pattern PLACE = Pattern.compile(" \\(start marker at \\[Source[^]]*]\\)");
-
   private RequestJson() {}
 
   /**
@@ -44,9 +41,7 @@ public final class RequestJson {
     try {
       node = JSON.readTree(json);
     } catch (JsonProcessingException e) {
-      throw new IllegalArgumentException(
-          "expected a JSON object, found: " + PLACE.matcher(e.getOriginalMessage()).replaceAll(""),
-          e);
+      throw new IllegalArgumentException("expected a JSON object, found: " + JsonReason.of(e), e);
     }
     if (node == null || !node.isObject()) {
       throw new IllegalArgumentException("expected a JSON object, found: " + json);

@@ -9,6 +9,7 @@ import io.nit.core.codec.DcAeSpec;
 import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
+import io.nit.core.io.JsonReason;
 import io.nit.core.safetensors.TensorSource;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -206,8 +207,7 @@ record CheckpointDescription(
     try {
       return JSON.readTree(text);
     } catch (JsonProcessingException e) {
-      throw new IllegalArgumentException(
-          where + ": expected JSON, found: " + e.getOriginalMessage(), e);
+      throw new IllegalArgumentException(where + ": expected JSON, found: " + JsonReason.of(e), e);
     }
   }
 

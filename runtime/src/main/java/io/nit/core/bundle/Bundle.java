@@ -13,6 +13,7 @@ import io.nit.core.config.PositionOrder;
 import io.nit.core.flow.Guidance;
 import io.nit.core.flow.SamplerKind;
 import io.nit.core.io.AtomicFile;
+import io.nit.core.io.JsonReason;
 import io.nit.core.io.Sha256;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -197,7 +198,7 @@ public record Bundle(
       node = JSON.readTree(file.toFile());
     } catch (JsonProcessingException e) {
       throw new IllegalArgumentException(
-          file + ": expected a JSON manifest, found: " + e.getOriginalMessage(), e);
+          file + ": expected a JSON manifest, found: " + JsonReason.of(e), e);
     }
     if (!node.path("format").asText().equals(format)) {
       throw new IllegalArgumentException(

@@ -10,6 +10,7 @@ import io.nit.core.config.DcAeConfig;
 import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
 import io.nit.core.io.AtomicFile;
+import io.nit.core.io.JsonReason;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -485,7 +486,7 @@ public record EngineManifest(
     try {
       root = JSON.readTree(file.toFile());
     } catch (JsonProcessingException e) {
-      throw new IOException(file + ": expected JSON, found: " + e.getOriginalMessage(), e);
+      throw new IOException(file + ": expected JSON, found: " + JsonReason.of(e), e);
     }
     try {
       return new Reader(file, root).manifest();

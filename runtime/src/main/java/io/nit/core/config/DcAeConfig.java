@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nit.core.io.JsonReason;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -344,8 +345,7 @@ public record DcAeConfig(
     try {
       return fromNode(JSON.readTree(json), where);
     } catch (JsonProcessingException e) {
-      throw new IllegalArgumentException(
-          where + ": expected JSON, found: " + e.getOriginalMessage(), e);
+      throw new IllegalArgumentException(where + ": expected JSON, found: " + JsonReason.of(e), e);
     }
   }
 

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nit.core.io.JsonReason;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -343,8 +344,7 @@ public record NitConfig(
       return fromNode(JSON.readTree(json), where, order);
     } catch (JsonProcessingException e) {
       throw new IllegalArgumentException(
-          where + ": expected a JSON object with NiT's config, found: " + e.getOriginalMessage(),
-          e);
+          where + ": expected a JSON object with NiT's config, found: " + JsonReason.of(e), e);
     }
   }
 

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.MapperFeature;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import io.nit.core.io.AtomicFile;
+import io.nit.core.io.JsonReason;
 import java.io.BufferedWriter;
 import java.io.IOException;
 import java.io.InputStream;
@@ -45,8 +46,7 @@ public final class SamplerMeta {
       packs = JSON.readValue(in, int[][].class);
     } catch (JsonProcessingException e) {
       throw new IllegalArgumentException(
-          file + ": expected a JSON list of lists of row indices, found: " + e.getOriginalMessage(),
-          e);
+          file + ": expected a JSON list of lists of row indices, found: " + JsonReason.of(e), e);
     }
     if (packs == null) {
       throw new IllegalArgumentException(

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import io.nit.core.io.JsonReason;
 import io.nit.core.tensor.DType;
 import io.nit.core.tensor.HostTensor;
 import io.nit.core.tensor.Shape;
@@ -182,7 +183,7 @@ public final class SafetensorsFile implements TensorSource {
       throw new SafetensorsException(path + ": expected a header in UTF-8, found other bytes", e);
     } catch (JsonProcessingException e) {
       throw new SafetensorsException(
-          path + ": expected a JSON header, found: " + e.getOriginalMessage(), e);
+          path + ": expected a JSON header, found: " + JsonReason.of(e), e);
     }
     if (tree == null || !tree.isObject()) {
       throw bad("expected a JSON object as header");

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.nit.core.io.Closing;
+import io.nit.core.io.JsonReason;
 import io.nit.core.tensor.HostTensor;
 import io.nit.core.tensor.TensorSpec;
 import java.io.IOException;
@@ -44,7 +45,7 @@ public final class ShardedSafetensors implements TensorSource {
       map = JSON.readTree(index.toFile()).path("weight_map");
     } catch (JsonProcessingException e) {
       throw new SafetensorsException(
-          index + ": expected a JSON index, found: " + e.getOriginalMessage(), e);
+          index + ": expected a JSON index, found: " + JsonReason.of(e), e);
     }
     if (!map.isObject() || map.isEmpty()) {
       throw new SafetensorsException(index + ": expected a weight_map with tensors, found none");
@@ -113,7 +114,15 @@ public final class ShardedSafetensors implements TensorSource {
       }
       if (found.size() != 1) {
         throw new SafetensorsException(
-            folder + ": expected one safetensors file or index, found " + found.size());
+            folder
+                + ": expected one safetensors file or index, found "
+                + found.size()
+                + (found.isEmpty()
+                    ? ""
+                    : found.stream()
+                        .map(file -> file.getFileName().toString())
+                        .sorted()
+                        .collect(Collectors.joining(", ", ": ", "; name one of them"))));
       }
       return found.get(0);
     }

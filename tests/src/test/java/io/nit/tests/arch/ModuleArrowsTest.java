@@ -73,7 +73,7 @@ class ModuleArrowsTest {
 
   private static final List<Arrow> ARROWS =
       List.of(
-          Arrow.of("io.nit.core.config.."),
+          Arrow.of("io.nit.core.config..", "io.nit.core.io.."),
           Arrow.of("io.nit.core.tensor..", "io.nit.core.config.."),
           Arrow.of("io.nit.core.io.."),
           Arrow.of("io.nit.core.safetensors..", "io.nit.core.tensor..", "io.nit.core.io.."),

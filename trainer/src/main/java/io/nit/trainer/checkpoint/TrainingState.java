@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.io.AtomicFile;
+import io.nit.core.io.JsonReason;
 import io.nit.core.io.Sha256;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -61,7 +62,7 @@ public record TrainingState(
     try {
       node = JSON.readTree(Files.readString(file));
     } catch (JsonProcessingException e) {
-      throw new IOException(file + ": expected JSON, found: " + e.getOriginalMessage(), e);
+      throw new IOException(file + ": expected JSON, found: " + JsonReason.of(e), e);
     }
     if (node == null || node.path("version").asInt() != VERSION) {
       throw new IOException(

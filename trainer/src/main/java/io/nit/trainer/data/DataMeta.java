@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.io.AtomicFile;
+import io.nit.core.io.JsonReason;
 import java.io.BufferedReader;
 import java.io.BufferedWriter;
 import java.io.IOException;
@@ -151,7 +152,7 @@ public final class DataMeta {
       return JSON.readTree(line);
     } catch (JsonProcessingException e) {
       throw new IllegalArgumentException(
-          where + ": expected a JSON object, found: " + e.getOriginalMessage(), e);
+          where + ": expected a JSON object, found: " + JsonReason.of(e), e);
     }
   }
 

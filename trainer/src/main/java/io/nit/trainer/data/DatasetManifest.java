@@ -7,6 +7,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.Codecs;
 import io.nit.core.io.AtomicFile;
+import io.nit.core.io.JsonReason;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -52,7 +53,7 @@ record DatasetManifest(
       node = JSON.readTree(file.toFile());
     } catch (JsonProcessingException e) {
       throw new IllegalArgumentException(
-          file + ": expected a JSON object, found: " + e.getOriginalMessage(), e);
+          file + ": expected a JSON object, found: " + JsonReason.of(e), e);
     }
     if (node.path("format").asInt() != FORMAT) {
       throw new IllegalArgumentException(

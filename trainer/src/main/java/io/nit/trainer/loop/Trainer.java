@@ -197,8 +197,8 @@ public final class Trainer implements AutoCloseable {
       LOG.warn(
           "going on with other data than {}: expected {} packs, found {}",
           checkpoint.folder(),
-          state.packs(),
-          data.packs());
+          data.packs(),
+          state.packs());
     }
     checkpoint.restore(new Checkpoint.Trained(model, ema, optimizer));
     restored = Optional.of(checkpoint);

@@ -183,8 +183,8 @@ public final class ReconstructionTrainer implements AutoCloseable {
       LOG.warn(
           "going on with other data than {}: expected {} pictures, found {}",
           checkpoint.folder(),
-          state.packs(),
-          split.trained().length);
+          split.trained().length,
+          state.packs());
     }
     checkpoint.restore(new Checkpoint.Trained(model, ema, optimizer));
     step = state.step();

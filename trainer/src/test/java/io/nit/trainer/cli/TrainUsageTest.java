@@ -129,6 +129,12 @@ class TrainUsageTest {
     words.set(words.size() - 1, "1");
     assertEquals(Cli.DONE, exit(words.toArray(String[]::new)), () -> errors);
     assertTrue(errors.contains("2/2 steps") && !errors.contains("2/1 steps"), errors);
+    words.addAll(List.of("--max-tokens", "64"));
+    assertEquals(Cli.DONE, exit(words.toArray(String[]::new)), () -> errors);
+    // Both tell what is asked for first, and then what the checkpoint had.
+    assertTrue(errors.contains(" packs of at most 64 tokens"), errors);
+    String packs = errors.replaceAll("(?s).* images in (\\d+) packs of at most.*", "$1");
+    assertTrue(errors.contains(": expected " + packs + " packs, found "), errors);
   }
 
   @Test
