@@ -59,14 +59,7 @@ record EngineExport(
    */
   void run(EngineFolder temporary) throws IOException, EngineException {
     requireTensorRt(options.device());
-    Path staging = temporary.begin(plan);
-    try {
-      build(temporary, staging);
-    } catch (TensorRtException e) {
-      throw new EngineException(e.getMessage(), e);
-    } finally {
-      temporary.end();
-    }
+    temporary.make(plan, staging -> build(temporary, staging));
   }
 
   /** Refuses a machine that has no such GPU or no TensorRT. */

@@ -4,6 +4,8 @@ import io.nit.core.bundle.EngineManifest;
 import io.nit.core.cli.StopSignal;
 import io.nit.core.io.AtomicFile;
 import io.nit.core.io.FileTree;
+import io.nit.core.trt.TensorRtException;
+import io.nit.runtime.engine.EngineException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -30,13 +32,30 @@ final class EngineFolder {
     return made;
   }
 
+  /** Makes an engine in an empty folder, and ends with {@link #complete}. */
+  interface Making {
+    void in(Path folder) throws IOException, EngineException, TensorRtException;
+  }
+
   /**
-   * Begins an engine; {@link #end} follows.
+   * Makes an engine; the folder is removed afterwards with what is still in it.
    *
-   * @param made the file that it will be
-   * @return an empty folder beside it
+   * @param made the file that it will be; the folder lies beside it
+   * @throws EngineException if it is thrown, or TensorRT fails
+   * @throws IOException if it is thrown, or the folder cannot be made or removed
    */
-  synchronized Path begin(Path made) throws IOException {
+  void make(Path made, Making making) throws IOException, EngineException {
+    Path empty = begin(made);
+    try {
+      making.in(empty);
+    } catch (TensorRtException e) {
+      throw new EngineException(e.getMessage(), e);
+    } finally {
+      end();
+    }
+  }
+
+  private synchronized Path begin(Path made) throws IOException {
     awaitEnd();
     Path parent = made.toAbsolutePath().getParent();
     Files.createDirectories(parent);
@@ -54,8 +73,7 @@ final class EngineFolder {
     plan = null;
   }
 
-  /** Removes the folder with what is still in it. */
-  synchronized void end() throws IOException {
+  private synchronized void end() throws IOException {
     awaitEnd();
     plan = null;
     Path old = folder;

@@ -80,14 +80,7 @@ record EngineRefit(
   void run(EngineFolder temporary) throws IOException, EngineException {
     requireFit();
     EngineExport.requireTensorRt(device);
-    Path staging = temporary.begin(target);
-    try {
-      refit(temporary, staging);
-    } catch (TensorRtException e) {
-      throw new EngineException(e.getMessage(), e);
-    } finally {
-      temporary.end();
-    }
+    temporary.make(target, staging -> refit(temporary, staging));
   }
 
   private void requireFit() {
