@@ -153,14 +153,7 @@ public final class TensorRtProvider implements EngineProvider {
 
   private static String none(Bundle bundle, EnginePart part) throws IOException {
     String command = "nit-export engine " + bundle.folder();
-    boolean bare = part == EnginePart.MODEL;
-    if (!bare) {
-      bare = true;
-      for (EnginePart any : EnginePart.values()) {
-        bare &= EngineManifest.plansIn(bundle.folder(), any).isEmpty();
-      }
-    }
-    return bare // one command builds all parts
+    return part == EnginePart.MODEL || !hasEngines(bundle) // one command builds all parts
         ? "no engine in the bundle; " + command + " builds one on a GPU"
         : "no "
             + part.key()
@@ -169,5 +162,14 @@ public final class TensorRtProvider implements EngineProvider {
             + " --parts "
             + part.key()
             + " builds one on a GPU";
+  }
+
+  private static boolean hasEngines(Bundle bundle) throws IOException {
+    for (EnginePart part : EnginePart.values()) {
+      if (!EngineManifest.plansIn(bundle.folder(), part).isEmpty()) {
+        return true;
+      }
+    }
+    return false;
   }
 }
