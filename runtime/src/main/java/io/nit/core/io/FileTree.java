@@ -25,4 +25,16 @@ public final class FileTree {
       Files.deleteIfExists(path);
     }
   }
+
+  /**
+   * Refuses a file where a folder is or will be.
+   *
+   * @param option that named it, such as {@code --output}
+   * @throws IllegalArgumentException if {@code folder} is there and no folder
+   */
+  public static void requireFolderOrNothing(String option, Path folder) {
+    if (Files.exists(folder) && !Files.isDirectory(folder)) {
+      throw new IllegalArgumentException(option + ": expected a folder, found a file: " + folder);
+    }
+  }
 }

@@ -10,6 +10,7 @@ import io.nit.core.codec.Decoded;
 import io.nit.core.codec.LatentCodec;
 import io.nit.core.image.Png;
 import io.nit.core.image.RgbImage;
+import io.nit.core.io.FileTree;
 import io.nit.core.safetensors.TensorSource;
 import io.nit.runtime.cli.LatentInputs.Latent;
 import io.nit.runtime.engine.EngineException;
@@ -74,9 +75,7 @@ final class Decode implements Callable<Integer> {
   public Integer call() throws Exception {
     Path from = Flags.required("--inputs", inputs);
     Path to = Flags.required("--output", output);
-    if (Files.exists(to) && !Files.isDirectory(to)) {
-      throw new IllegalArgumentException("--output: expected a folder, found a file: " + to);
-    }
+    FileTree.requireFolderOrNothing("--output", to);
     Bundle bundle = Bundle.open(model.folder());
     CodecSpec codec =
         bundle

@@ -7,6 +7,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.image.Png;
 import io.nit.core.image.RgbImage;
 import io.nit.core.io.AtomicFile;
+import io.nit.core.io.FileTree;
 import io.nit.runtime.ImageRequest;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -52,9 +53,7 @@ final class PictureFolder {
    * @param model hash of the model whose pictures count as done
    */
   static PictureFolder open(Path folder, String model) throws IOException {
-    if (Files.exists(folder) && !Files.isDirectory(folder)) {
-      throw new IllegalArgumentException("--output: expected a folder, found a file: " + folder);
-    }
+    FileTree.requireFolderOrNothing("--output", folder);
     PictureFolder opened = new PictureFolder(folder, model);
     if (Files.exists(opened.report)) {
       for (String line : Files.readAllLines(opened.report)) {

@@ -3,13 +3,13 @@ package io.nit.trainer.cli;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.cli.Cli;
 import io.nit.core.cli.StopSignal;
+import io.nit.core.io.FileTree;
 import io.nit.trainer.checkpoint.Checkpoint;
 import io.nit.trainer.checkpoint.CheckpointStore;
 import io.nit.trainer.loop.RunFolder;
 import io.nit.trainer.loop.TrainOptions;
 import io.nit.trainer.loop.TrainingLoop;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
 import org.slf4j.Logger;
@@ -122,10 +122,7 @@ final class RunFlags {
    * @throws IllegalArgumentException if {@code --resume} or {@code --output} does not fit
    */
   Optional<Checkpoint> checkpoint(RunFolder folder) throws IOException {
-    if (Files.exists(folder.root()) && !Files.isDirectory(folder.root())) {
-      throw new IllegalArgumentException(
-          "--output: expected a folder, found a file: " + folder.root());
-    }
+    FileTree.requireFolderOrNothing("--output", folder.root());
     CheckpointStore store = new CheckpointStore(folder.checkpoints(), keep);
     switch (resume) {
       case "auto":

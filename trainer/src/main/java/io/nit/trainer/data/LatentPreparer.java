@@ -8,6 +8,7 @@ import io.nit.core.cli.Progress;
 import io.nit.core.cli.StopSignal;
 import io.nit.core.codec.LatentCodec;
 import io.nit.core.io.AtomicFile;
+import io.nit.core.io.FileTree;
 import io.nit.core.packing.Lpfhp;
 import io.nit.core.packing.SamplerMeta;
 import java.io.IOException;
@@ -160,10 +161,7 @@ public final class LatentPreparer {
 
   /** Writes the settings on the output folder, or checks that they are these. */
   private void claim() throws IOException {
-    if (Files.exists(options.output()) && !Files.isDirectory(options.output())) {
-      throw new IllegalArgumentException(
-          "--output: expected a folder, found a file: " + options.output());
-    }
+    FileTree.requireFolderOrNothing("--output", options.output());
     Path file = options.output().resolve(SETTINGS);
     ObjectNode settings = options.settings(codec);
     if (Files.exists(file)) {
