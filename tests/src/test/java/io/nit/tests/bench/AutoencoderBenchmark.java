@@ -1,5 +1,8 @@
 package io.nit.tests.bench;
 
+import static io.nit.tests.bench.Arguments.argument;
+import static io.nit.tests.bench.Arguments.numbers;
+
 import io.nit.core.config.DcAeConfig;
 import io.nit.trainer.autoencoder.DcAe;
 import io.nit.trainer.autoencoder.DcAeInitializer;
@@ -63,14 +66,6 @@ public final class AutoencoderBenchmark {
         }
       }
     }
-  }
-
-  private static String argument(String[] args, int index, String otherwise) {
-    return args.length > index ? args[index] : otherwise;
-  }
-
-  private static int[] numbers(String list) {
-    return Arrays.stream(list.split(",")).mapToInt(Integer::parseInt).toArray();
   }
 
   private static void rows(DcAe model, Precision precision, int size, int batch, int rounds)

@@ -1,5 +1,7 @@
 package io.nit.tests.bench;
 
+import static io.nit.tests.bench.Arguments.argument;
+
 import io.nit.core.bundle.EngineManifest.Traits;
 import io.nit.core.bundle.PackPlan;
 import io.nit.core.config.NitConfig;
@@ -158,10 +160,6 @@ public final class EngineBenchmark {
       System.out.printf(
           Locale.ROOT, "%d MiB of device memory in the end%n", freeBefore - Cuda.freeBytes() >> 20);
     }
-  }
-
-  private static String argument(String[] args, int index, String otherwise) {
-    return args.length > index ? args[index] : otherwise;
   }
 
   private static double seconds(long since) {

@@ -1,5 +1,7 @@
 package io.nit.tests.bench;
 
+import static io.nit.tests.bench.Arguments.argument;
+
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
 import io.nit.core.bundle.EnginePart;
@@ -118,10 +120,6 @@ public final class PictureBenchmark {
       }
     }
     decodes(Bundle.open(folder), backend, cells, rounds);
-  }
-
-  private static String argument(String[] args, int index, String otherwise) {
-    return args.length > index ? args[index] : otherwise;
   }
 
   private static double seconds(long since) {

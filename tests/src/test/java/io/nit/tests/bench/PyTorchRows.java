@@ -1,8 +1,7 @@
 package io.nit.tests.bench;
 
-import java.io.BufferedReader;
 import java.io.IOException;
-import java.io.InputStreamReader;
+import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
@@ -12,7 +11,7 @@ import java.util.regex.Pattern;
 
 /**
  * PyTorch's training step as rows of {@link TrainBenchmark}'s table: the baseline script of {@code
- * shared/bench} as a process of its own on the same GPU, its lines read while it runs.
+ * shared/bench} as a process of its own on the same GPU.
  */
 final class PyTorchRows {
   /** Names the command that the words {@code train PACK...} are put behind. */
@@ -60,18 +59,13 @@ final class PyTorchRows {
     List<String> words = new ArrayList<>(List.of("bash", "-c", command + " train \"$@\"", "bench"));
     words.addAll(wanted);
     Process process = new ProcessBuilder(words).redirectErrorStream(true).start();
-    List<Row> rows = new ArrayList<>();
-    List<String> lines = new ArrayList<>();
-    try (BufferedReader out =
-        new BufferedReader(
-            new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
-      for (String line = out.readLine(); line != null; line = out.readLine()) {
-        lines.add(line);
-        Row.of(line).ifPresent(rows::add);
-      }
+    List<String> lines;
+    try (InputStream out = process.getInputStream()) {
+      lines = new String(out.readAllBytes(), StandardCharsets.UTF_8).lines().toList();
     } finally {
       process.destroy();
     }
+    List<Row> rows = lines.stream().flatMap(line -> Row.of(line).stream()).toList();
     int code = process.waitFor();
     if (code != 0 || rows.isEmpty()) {
       throw new IOException(

@@ -1,5 +1,7 @@
 package io.nit.tests.bench;
 
+import static io.nit.tests.bench.Arguments.argument;
+
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.nit.core.cli.StopSignal;
@@ -174,10 +176,6 @@ public final class RanksBenchmark {
     return rows.stream()
         .map(row -> String.format(Locale.ROOT, "%.1f", value.applyAsDouble(row)))
         .collect(Collectors.joining("/"));
-  }
-
-  private static String argument(String[] args, int index, String otherwise) {
-    return args.length > index ? args[index] : otherwise;
   }
 
   /** The processes' rows; empty if one failed. */

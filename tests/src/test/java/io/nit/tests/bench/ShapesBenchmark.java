@@ -1,5 +1,8 @@
 package io.nit.tests.bench;
 
+import static io.nit.tests.bench.Arguments.argument;
+import static io.nit.tests.bench.Arguments.numbers;
+
 import io.nit.core.bundle.DcAeFolder;
 import io.nit.core.config.DcAeConfig;
 import io.nit.trainer.autoencoder.DcAe;
@@ -68,10 +71,7 @@ public final class ShapesBenchmark {
     Device device = Devices.choose(argument(args, 1, "auto"));
     boolean cuda = device.is_cuda();
     String[] precisions = argument(args, 2, cuda ? "f32,bf16" : "f32").split(",");
-    int[] counts =
-        Arrays.stream(argument(args, 3, cuda ? "2,8,1" : "2").split(","))
-            .mapToInt(Integer::parseInt)
-            .toArray();
+    int[] counts = numbers(argument(args, 3, cuda ? "2,8,1" : "2"));
     Devices.requireTrueFloat32();
     if (!cuda) {
       Devices.setThreads(Runtime.getRuntime().availableProcessors());
@@ -92,10 +92,6 @@ public final class ShapesBenchmark {
         }
       }
     }
-  }
-
-  private static String argument(String[] args, int index, String otherwise) {
-    return args.length > index ? args[index] : otherwise;
   }
 
   /** A folder's last name. */

@@ -1,5 +1,7 @@
 package io.nit.tests.bench;
 
+import static io.nit.tests.bench.Arguments.argument;
+
 import io.nit.core.config.NitConfig;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.rope.Rope2d;
@@ -156,10 +158,6 @@ public final class TrainBenchmark {
           "",
           row.peakGiB());
     }
-  }
-
-  private static String argument(String[] args, int index, String otherwise) {
-    return args.length > index ? args[index] : otherwise;
   }
 
   // ---------------------------------------------------------------- Packs
