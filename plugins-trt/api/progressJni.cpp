@@ -32,14 +32,24 @@ extern "C"
         delete progress(address);
     }
 
-    JNIEXPORT jdouble JNICALL Java_io_nit_core_cuda_BuildMonitor_share(JNIEnv*, jclass, jlong address)
+    //! Timing's fields in their order; null without memory, with Java's error.
+    JNIEXPORT jdoubleArray JNICALL Java_io_nit_core_cuda_BuildMonitor_timing(JNIEnv* env, jclass, jlong address)
     {
-        return progress(address)->share();
+        BuildProgress::Timing const timing = progress(address)->timing();
+        jdouble const fields[]{
+            static_cast<double>(timing.profiles), timing.profilesTook, timing.layers, timing.seconds};
+        jsize const count = sizeof(fields) / sizeof(fields[0]);
+        jdoubleArray const made = env->NewDoubleArray(count);
+        if (made != nullptr)
+        {
+            env->SetDoubleArrayRegion(made, 0, count, fields);
+        }
+        return made;
     }
 
-    JNIEXPORT jstring JNICALL Java_io_nit_core_cuda_BuildMonitor_phases(JNIEnv* env, jclass, jlong address)
+    JNIEXPORT jstring JNICALL Java_io_nit_core_cuda_BuildMonitor_phase(JNIEnv* env, jclass, jlong address)
     {
-        return env->NewStringUTF(progress(address)->phases().c_str());
+        return env->NewStringUTF(progress(address)->phase().c_str());
     }
 
 } // extern "C"

@@ -5,26 +5,50 @@
 namespace nit
 {
 
-// A phase that cannot be noted is left out: a progress line is not worth a build. Hence the empty handlers.
+namespace
+{
+
+// TensorRT's names, seen in 10.6 (tests/bench/RESULTS.md). Where another version has others, no profile is told.
+constexpr char const* kProfile{"Timing tactics"};
+constexpr char const* kLayers{"Timing graph nodes"};
+
+double seconds(std::chrono::steady_clock::duration time)
+{
+    return std::chrono::duration<double>(time).count();
+}
+
+} // namespace
+
+// What cannot be noted is left out: a progress line is not worth a build. Hence the empty handlers.
 
 void BuildProgress::phaseStart(char const* phaseName, char const* parentPhase, int32_t nbSteps) noexcept
 {
-    if (phaseName == nullptr || *phaseName == '\0')
+    if (phaseName == nullptr)
     {
-        return; // an empty name stands for no parent
+        return;
     }
     try
     {
         std::lock_guard<std::mutex> const lock(mMutex);
-        Phase phase{phaseName, parentPhase == nullptr ? "" : parentPhase, std::max(1, nbSteps), 0};
-        if (Phase* const known = find(phaseName))
+        std::string const name{phaseName};
+        if (parentPhase == nullptr || *parentPhase == '\0') // a build begins
         {
-            *known = std::move(phase); // begins anew
+            mProfiles = 0;
+            mProfilesTook = Clock::duration{0};
+            mTiming = false;
         }
-        else
+        if (name == kProfile)
         {
-            mRunning.push_back(std::move(phase));
+            mTiming = true;
+            mSince = Clock::now();
+            mLayersTimed = 0;
         }
+        else if (name == kLayers)
+        {
+            mLayers = std::max(1, nbSteps);
+            mLayersTimed = 0;
+        }
+        mRunning.push_back(name);
     }
     catch (...)
     {
@@ -36,10 +60,10 @@ bool BuildProgress::stepComplete(char const* phaseName, int32_t step) noexcept
     try
     {
         std::lock_guard<std::mutex> const lock(mMutex);
-        if (Phase* const phase = find(phaseName))
+        if (phaseName != nullptr && std::string{phaseName} == kLayers)
         {
             // Steps may be told out of their order.
-            phase->done = std::min(phase->steps, std::max(phase->done, step + 1));
+            mLayersTimed = std::max(mLayersTimed, std::min(step, mLayers - 1) + 1);
         }
     }
     catch (...)
@@ -50,12 +74,24 @@ bool BuildProgress::stepComplete(char const* phaseName, int32_t step) noexcept
 
 void BuildProgress::phaseFinish(char const* phaseName) noexcept
 {
+    if (phaseName == nullptr)
+    {
+        return;
+    }
     try
     {
         std::lock_guard<std::mutex> const lock(mMutex);
-        if (Phase const* const phase = find(phaseName))
+        std::string const name{phaseName};
+        if (name == kProfile && mTiming)
         {
-            mRunning.erase(mRunning.begin() + (phase - mRunning.data()));
+            ++mProfiles;
+            mProfilesTook += Clock::now() - mSince;
+            mTiming = false;
+        }
+        auto const last = std::find(mRunning.rbegin(), mRunning.rend(), name);
+        if (last != mRunning.rend())
+        {
+            mRunning.erase(std::next(last).base());
         }
     }
     catch (...)
@@ -63,61 +99,24 @@ void BuildProgress::phaseFinish(char const* phaseName) noexcept
     }
 }
 
-BuildProgress::Phase* BuildProgress::find(char const* name) noexcept
-{
-    for (Phase& phase : mRunning)
-    {
-        if (phase.name == (name == nullptr ? "" : name))
-        {
-            return &phase;
-        }
-    }
-    return nullptr;
-}
-
-double BuildProgress::share() const
+BuildProgress::Timing BuildProgress::timing() const
 {
     std::lock_guard<std::mutex> const lock(mMutex);
-    for (Phase const& phase : mRunning)
+    Timing timing;
+    timing.profiles = mProfiles;
+    timing.profilesTook = seconds(mProfilesTook);
+    if (mTiming)
     {
-        if (phase.parent.empty())
-        {
-            return share(phase, 0);
-        }
+        timing.layers = static_cast<double>(mLayersTimed) / mLayers;
+        timing.seconds = seconds(Clock::now() - mSince);
     }
-    return -1.0;
+    return timing;
 }
 
-//! Steps that are done, and of the step that runs what the phases inside it have done: the least of them, as a step
-//! ends with its last.
-double BuildProgress::share(Phase const& phase, size_t depth) const
-{
-    double inside = 1.0;
-    bool any = false;
-    if (depth < mRunning.size()) // a phase that names itself or a child as its parent has no depth
-    {
-        for (Phase const& child : mRunning)
-        {
-            if (&child != &phase && child.parent == phase.name)
-            {
-                inside = std::min(inside, share(child, depth + 1));
-                any = true;
-            }
-        }
-    }
-    double const done = phase.done + (any ? inside : 0.0);
-    return std::min(1.0, done / phase.steps);
-}
-
-std::string BuildProgress::phases() const
+std::string BuildProgress::phase() const
 {
     std::lock_guard<std::mutex> const lock(mMutex);
-    std::string names;
-    for (Phase const& phase : mRunning)
-    {
-        names += (names.empty() ? "" : " > ") + phase.name;
-    }
-    return names;
+    return mRunning.empty() ? "" : mRunning.back();
 }
 
 } // namespace nit

@@ -1,7 +1,8 @@
-// How far a build of TensorRT's is. TensorRT tells phases, each with a number of steps and most inside a step of
-// another phase; this makes one share of them.
+// How far a build of TensorRT's is. TensorRT times the kernels of every layer once for each optimization profile, which
+// is what takes the time; of the phases that it tells, this follows the two that say so.
 #pragma once
 
+#include <chrono>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -15,6 +16,16 @@ namespace nit
 class BuildProgress final : public nvinfer1::IProgressMonitor
 {
 public:
+    //! Of the build that runs or, where none runs, of the one before.
+    struct Timing
+    {
+        int32_t profiles{0};    //!< optimization profiles whose layers are all timed
+        double profilesTook{0}; //!< seconds, those profiles together
+        double layers{-1};      //!< share of the layers of the profile after them that are timed, 0 to 1; less than
+                                //!< 0 where none is being timed
+        double seconds{0};      //!< since that profile began; 0 where none is being timed
+    };
+
     void phaseStart(char const* phaseName, char const* parentPhase, int32_t nbSteps) noexcept override;
 
     //! True: the build goes on.
@@ -22,26 +33,22 @@ public:
 
     void phaseFinish(char const* phaseName) noexcept override;
 
-    //! What is done of the outermost phase that runs, 0 to 1; less than 0 where none runs.
-    double share() const;
+    Timing timing() const;
 
-    //! The names of the phases that run, in the order that they started, with " > " between; may be empty.
-    std::string phases() const;
+    //! The name of the phase that started last of those that run; may be empty.
+    std::string phase() const;
 
 private:
-    struct Phase
-    {
-        std::string name;
-        std::string parent; //!< empty for an outermost one
-        int32_t steps;
-        int32_t done;
-    };
-
-    Phase* find(char const* name) noexcept;
-    double share(Phase const& phase, size_t depth) const;
+    using Clock = std::chrono::steady_clock;
 
     mutable std::mutex mMutex;
-    std::vector<Phase> mRunning; //!< in the order that they started
+    std::vector<std::string> mRunning; //!< in the order that they started
+    int32_t mProfiles{0};
+    Clock::duration mProfilesTook{0};
+    bool mTiming{false}; //!< a profile is being timed
+    Clock::time_point mSince;
+    int32_t mLayers{1};
+    int32_t mLayersTimed{0};
 };
 
 } // namespace nit

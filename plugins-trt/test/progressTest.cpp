@@ -1,4 +1,5 @@
 // A build's progress, told as TensorRT tells it: through the interface, phases inside phases, from several threads.
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -22,53 +23,76 @@ void check(bool holds, std::string const& claim)
     }
 }
 
-void expectShare(double expected, nit::BuildProgress const& progress, char const* where)
+void expect(int32_t profiles, double layers, nit::BuildProgress const& progress, char const* where)
 {
-    double const found = progress.share();
+    nit::BuildProgress::Timing const found = progress.timing();
     check(
-        std::abs(found - expected) < 1e-12,
-        std::string(where) + ": expected " + std::to_string(expected) + ", found " + std::to_string(found));
+        found.profiles == profiles && std::abs(found.layers - layers) < 1e-12,
+        std::string(where) + ": expected " + std::to_string(profiles) + " and " + std::to_string(layers) + ", found " +
+            std::to_string(found.profiles) + " and " + std::to_string(found.layers));
 }
 
-void phasesInsidePhases()
+void pause()
+{
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+}
+
+//! One profile of a build, as TensorRT 10.6 tells it; stops before the profile's end.
+void timeLayers(nvinfer1::IProgressMonitor& monitor, nit::BuildProgress const& progress, int32_t before)
+{
+    monitor.phaseStart("Timing tactics", "Computing profile costs", 3);
+    expect(before, 0, progress, "a profile begins");
+    monitor.phaseStart("Timing graph nodes", "Timing tactics", 4);
+    monitor.phaseStart("Evaluating tactic times", "Timing graph nodes", 1);
+    check(progress.phase() == "Evaluating tactic times", "the innermost phase, found " + progress.phase());
+    monitor.stepComplete("Evaluating tactic times", 0);
+    monitor.phaseFinish("Evaluating tactic times");
+    expect(before, 0, progress, "a step of another phase");
+    monitor.stepComplete("Timing graph nodes", 0);
+    expect(before, 0.25, progress, "one layer of four");
+    pause();
+    monitor.stepComplete("Timing graph nodes", 3);
+    monitor.stepComplete("Timing graph nodes", 2);
+    expect(before, 1, progress, "all layers, told out of their order");
+    monitor.phaseFinish("Timing graph nodes");
+    monitor.stepComplete("Timing tactics", 0);
+    expect(before, 1, progress, "layers are timed, the profile goes on");
+}
+
+void aBuildOfTwoProfiles()
 {
     nit::BuildProgress progress;
     nvinfer1::IProgressMonitor& monitor = progress;
     check(std::strcmp(monitor.getInterfaceInfo().kind, "IProgressMonitor") == 0, "the interface's name");
-    expectShare(-1, progress, "before the first phase");
-    check(progress.phases().empty(), "no phase runs yet");
+    expect(0, -1, progress, "before the first build");
+    check(progress.phase().empty(), "no phase runs yet");
 
-    monitor.phaseStart("build", nullptr, 4);
-    expectShare(0, progress, "the first phase begins");
-    check(monitor.stepComplete("build", 0), "the build goes on");
-    expectShare(0.25, progress, "a step of four");
-    monitor.phaseStart("costs", "build", 10);
-    for (int i = 0; i < 5; ++i)
-    {
-        monitor.stepComplete("costs", i);
-    }
-    expectShare(0.375, progress, "half of the second step");
-    monitor.phaseStart("nodes", "costs", 2);
-    monitor.stepComplete("nodes", 0);
-    expectShare(0.25 + 0.25 * 0.55, progress, "a phase in a phase in a phase");
-    check(progress.phases() == "build > costs > nodes", "names: " + progress.phases());
-    monitor.phaseFinish("nodes");
-    monitor.phaseFinish("costs");
-    monitor.stepComplete("build", 1);
-    expectShare(0.5, progress, "the second step ends");
-    monitor.phaseFinish("build");
-    expectShare(-1, progress, "all ended");
-}
+    monitor.phaseStart("Building engine", nullptr, 6);
+    check(monitor.stepComplete("Building engine", 0), "the build goes on");
+    monitor.phaseStart("Computing profile costs", "Building engine", 10);
+    expect(0, -1, progress, "no profile yet");
+    timeLayers(monitor, progress, 0);
+    check(progress.timing().seconds >= 0.02, "the time of a profile that runs");
+    check(progress.timing().profilesTook == 0, "none has ended");
+    monitor.phaseFinish("Timing tactics");
+    expect(1, -1, progress, "between two profiles");
+    check(progress.timing().seconds == 0, "no profile runs");
+    double const first = progress.timing().profilesTook;
+    check(first >= 0.02, "the time of the first");
+    pause();
+    timeLayers(monitor, progress, 1);
+    check(progress.timing().profilesTook == first, "a profile that runs does not count");
+    monitor.phaseFinish("Timing tactics");
+    expect(2, -1, progress, "both have ended");
+    check(progress.timing().profilesTook >= first + 0.02, "the time of both");
+    monitor.phaseFinish("Computing profile costs");
+    monitor.phaseFinish("Building engine");
+    expect(2, -1, progress, "the build has ended");
+    check(progress.phase().empty(), "no phase runs any more");
 
-void phasesBesideOneAnother()
-{
-    nit::BuildProgress progress;
-    progress.phaseStart("build", "", 1);
-    progress.phaseStart("a", "build", 4);
-    progress.phaseStart("b", "build", 4);
-    progress.stepComplete("a", 2);
-    progress.stepComplete("b", 0);
-    expectShare(0.25, progress, "the slower of two");
+    monitor.phaseStart("Building engine", "", 6);
+    expect(0, -1, progress, "the next build");
+    check(progress.timing().profilesTook == 0, "the next build has taken no time");
 }
 
 void strangeCalls()
@@ -76,28 +100,31 @@ void strangeCalls()
     nit::BuildProgress progress;
     progress.stepComplete("unknown", 3);
     progress.phaseFinish("unknown");
-    progress.phaseFinish(nullptr);
-    progress.phaseStart("build", nullptr, 0);
-    progress.stepComplete("build", 99);
-    expectShare(1, progress, "more steps than there are");
-    progress.phaseStart("build", nullptr, 5);
-    expectShare(0, progress, "the same phase anew");
-    progress.stepComplete("build", 2);
-    progress.stepComplete("build", 0);
-    expectShare(0.6, progress, "steps out of their order");
-    progress.phaseStart("ring", "ring", 2);
-    progress.phaseStart("one", "other", 2);
-    progress.phaseStart("other", "one", 2);
-    expectShare(0.6, progress, "phases that are each other's parents");
-    progress.phaseStart(nullptr, "build", 2);
+    progress.phaseFinish("Timing tactics");
+    expect(0, -1, progress, "ends of what never began");
     progress.stepComplete(nullptr, 0);
-    expectShare(0.6, progress, "a phase without a name");
+    progress.phaseFinish(nullptr);
+    progress.phaseStart(nullptr, nullptr, 2);
+    check(progress.phase().empty(), "a phase without a name");
+    progress.phaseStart("Timing tactics", "costs", 3);
+    progress.phaseStart("Timing graph nodes", "Timing tactics", 0);
+    expect(0, 0, progress, "no layers at all");
+    progress.stepComplete("Timing graph nodes", 99);
+    expect(0, 1, progress, "more layers than there are");
+    progress.stepComplete("Timing graph nodes", -7);
+    expect(0, 1, progress, "a step below the first");
+    progress.phaseStart("Timing graph nodes", "Timing tactics", 2);
+    expect(0, 0, progress, "the same phase anew");
+    progress.phaseStart("Building engine", nullptr, 6);
+    expect(0, -1, progress, "a build after one that was broken off");
 }
 
 void manyThreads()
 {
     nit::BuildProgress progress;
-    progress.phaseStart("build", nullptr, 1000);
+    progress.phaseStart("Building engine", nullptr, 1);
+    progress.phaseStart("Timing tactics", "Building engine", 3);
+    progress.phaseStart("Timing graph nodes", "Timing tactics", 1000);
     std::vector<std::thread> threads;
     for (int t = 0; t < 4; ++t)
     {
@@ -107,12 +134,12 @@ void manyThreads()
                 std::string const name = "part " + std::to_string(t);
                 for (int i = 0; i < 250; ++i)
                 {
-                    progress.phaseStart(name.c_str(), "build", 2);
-                    progress.stepComplete(name.c_str(), 0);
-                    check(progress.share() >= 0 && progress.share() <= 1, "a share while others run");
-                    progress.phases();
+                    progress.phaseStart(name.c_str(), "Timing graph nodes", 2);
+                    double const layers = progress.timing().layers;
+                    check(layers >= 0 && layers <= 1, "a share while others run");
+                    progress.phase();
                     progress.phaseFinish(name.c_str());
-                    progress.stepComplete("build", 4 * i + t);
+                    progress.stepComplete("Timing graph nodes", 4 * i + t);
                 }
             });
     }
@@ -120,16 +147,15 @@ void manyThreads()
     {
         thread.join();
     }
-    expectShare(1, progress, "all steps of all threads");
-    check(progress.phases() == "build", "what runs at last: " + progress.phases());
+    expect(0, 1, progress, "all layers of all threads");
+    check(progress.phase() == "Timing graph nodes", "what runs at last: " + progress.phase());
 }
 
 } // namespace
 
 int main()
 {
-    phasesInsidePhases();
-    phasesBesideOneAnother();
+    aBuildOfTwoProfiles();
     strangeCalls();
     manyThreads();
     if (gFailures > 0)

@@ -263,7 +263,7 @@ public final class EngineBuilder {
       for (InputSizes sizes : profiles) {
         addProfile(sizes);
       }
-      plan = timed();
+      plan = timed(profiles.size());
       write(plan, target);
     } finally {
       NativeOwners.close(plan);
@@ -430,10 +430,10 @@ public final class EngineBuilder {
     }
   }
 
-  private IHostMemory timed() throws IOException, TensorRtException {
+  private IHostMemory timed(int profiles) throws IOException, TensorRtException {
     IHostMemory plan;
     double seconds;
-    try (BuildClock clock = BuildClock.start(monitor, progress)) {
+    try (BuildClock clock = BuildClock.start(monitor, profiles, progress)) {
       plan = serialized();
       seconds = clock.seconds();
     }

@@ -1,16 +1,29 @@
 package io.nit.core.cuda;
 
 import java.io.IOException;
+import java.util.Optional;
 
 /**
  * How far TensorRT is with a build. TensorRT wants an object of C++ for that, which {@code
  * libnit_plugins.so} has; a builder takes it by its {@link #address}. Any thread may ask.
  *
- * <p>TensorRT tells phases with a number of steps each, and phases inside a step; they do not take
- * equally long, so that a share of the steps is no share of the time.
+ * <p>TensorRT tells phases with a number of steps each. Nearly all of the time goes into one of
+ * them, which times the kernels of every layer and comes once for each optimization profile.
  */
 public final class BuildMonitor implements AutoCloseable {
   private long address;
+
+  /**
+   * What is timed of the build that runs.
+   *
+   * @param profiles optimization profiles whose layers are all timed
+   * @param profilesTook seconds, those profiles together
+   * @param layers share of the layers of the profile after them that are timed, 0 to 1; empty where
+   *     none is being timed
+   * @param seconds since that profile began; 0 where none is being timed
+   */
+  public record Timing(
+      int profiles, double profilesTook, Optional<Double> layers, double seconds) {}
 
   private BuildMonitor(long address) {
     this.address = address;
@@ -48,20 +61,26 @@ public final class BuildMonitor implements AutoCloseable {
   }
 
   /**
-   * The share of the steps that are done, 0 to 1, of the outermost phase that runs; below 0 where
-   * none runs, and after {@link #close}.
+   * How far the timing of kernels is; empty where no profile of the build has begun, and after
+   * {@link #close}.
    */
-  public synchronized double share() {
-    return address == 0 ? -1 : share(address);
+  public synchronized Optional<Timing> timing() {
+    if (address == 0) {
+      return Optional.empty();
+    }
+    double[] fields = timing(address);
+    Optional<Double> layers = fields[2] < 0 ? Optional.empty() : Optional.of(fields[2]);
+    return fields[0] == 0 && layers.isEmpty()
+        ? Optional.empty()
+        : Optional.of(new Timing((int) fields[0], fields[1], layers, fields[3]));
   }
 
   /**
-   * The phases that run, in TensorRT's words and in the order that they started, so that those
-   * inside a phase stand behind it, with {@code " > "} between; empty where none runs, and after
-   * {@link #close}.
+   * The innermost phase that runs, in TensorRT's words; empty where none runs, and after {@link
+   * #close}.
    */
-  public synchronized String phases() {
-    return address == 0 ? "" : phases(address);
+  public synchronized String phase() {
+    return address == 0 ? "" : phase(address);
   }
 
   /** Frees the object, which no build may use any more. */
@@ -78,7 +97,7 @@ public final class BuildMonitor implements AutoCloseable {
 
   private static native void destroy(long address);
 
-  private static native double share(long address);
+  private static native double[] timing(long address);
 
-  private static native String phases(long address);
+  private static native String phase(long address);
 }

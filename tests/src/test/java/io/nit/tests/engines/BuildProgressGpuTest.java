@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.nit.core.config.NitConfig;
 import io.nit.core.cuda.BuildMonitor;
+import io.nit.core.cuda.BuildMonitor.Timing;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.tensor.DType;
 import io.nit.exporter.trt.BuildOptions;
@@ -19,6 +20,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.tensorrt.nvinfer.IProgressMonitor;
@@ -31,8 +33,8 @@ import org.junit.jupiter.api.io.TempDir;
 /** What a build of TensorRT's tells of its progress. */
 @Tag("gpu")
 class BuildProgressGpuTest {
-  private static final Pattern SHARE =
-      Pattern.compile("building for \\d+ s, (\\d+) % of the steps done.*");
+  private static final Pattern PROFILE =
+      Pattern.compile("building for \\d+ s: profile (\\d) of 3, (\\d+) % of its layers timed.*");
 
   @TempDir Path folder;
 
@@ -57,20 +59,26 @@ class BuildProgressGpuTest {
       View view = new View(monitor);
       InterfaceInfo info = view.getInterfaceInfo();
       assertEquals("IProgressMonitor 1", info.kind() + " " + info.major());
-      view.phaseStart("build", null, 4);
-      assertTrue(view.stepComplete("build", 0));
-      view.phaseStart("costs", "build", 2);
-      assertTrue(view.stepComplete("costs", 0));
-      assertEquals(0.375, monitor.share());
-      assertEquals("build > costs", monitor.phases());
-      view.phaseFinish("costs");
-      view.phaseFinish("build");
-      assertTrue(monitor.share() < 0);
+      view.phaseStart("Building engine", null, 6);
+      assertTrue(view.stepComplete("Building engine", 0));
+      assertEquals(Optional.empty(), monitor.timing());
+      view.phaseStart("Timing tactics", "Building engine", 3);
+      view.phaseStart("Timing graph nodes", "Timing tactics", 4);
+      assertTrue(view.stepComplete("Timing graph nodes", 0));
+      assertEquals(Optional.of(0.25), monitor.timing().flatMap(Timing::layers));
+      assertEquals("Timing graph nodes", monitor.phase());
+      view.phaseFinish("Timing graph nodes");
+      view.phaseFinish("Timing tactics");
+      Timing timed = monitor.timing().orElseThrow();
+      assertEquals("1 Optional.empty", timed.profiles() + " " + timed.layers());
+      assertEquals("Building engine", monitor.phase());
+      view.phaseFinish("Building engine");
+      assertEquals("", monitor.phase());
     }
   }
 
   @Test
-  void aBuildTellsWhichShareOfItIsDone() throws Exception {
+  void aBuildTellsWhichProfileIsTimed() throws Exception {
     NitConfig config = NitConfig.s().with(Map.of("num_classes", 5));
     BuildOptions options =
         new BuildOptions(
@@ -93,14 +101,17 @@ class BuildProgressGpuTest {
     EngineBuilder.build(
         model, Optional.of(plugins), options, folder.resolve("engine.plan"), lines::add);
     lines.forEach(line -> System.out.println("  " + line));
-    List<Integer> shares =
-        lines.stream()
-            .map(SHARE::matcher)
-            .filter(matcher -> matcher.matches())
-            .map(matcher -> Integer.parseInt(matcher.group(1)))
-            .toList();
+    List<Integer> percents = new ArrayList<>();
+    for (String line : lines) {
+      Matcher matcher = PROFILE.matcher(line);
+      if (matcher.matches()) {
+        // All layers of a profile before it, and so many of its own.
+        percents.add(100 * Integer.parseInt(matcher.group(1)) + Integer.parseInt(matcher.group(2)));
+      }
+    }
     assertFalse(
-        shares.isEmpty(), "expected a share from the fifth second of a build on, found " + lines);
-    assertTrue(shares.stream().allMatch(share -> share >= 0 && share <= 100), shares.toString());
+        percents.isEmpty(),
+        "expected a profile from the fifth second of a build on, found " + lines);
+    assertEquals(percents.stream().sorted().toList(), percents, lines.toString());
   }
 }
