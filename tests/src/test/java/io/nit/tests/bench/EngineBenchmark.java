@@ -46,7 +46,8 @@ import java.util.Optional;
  * small packs have a plan of their own, they are measured in the main plan too.
  */
 public final class EngineBenchmark {
-  private static final int WARM_UP = 5;
+  /** Of forwards before a pack is measured: a GPU that was idle is slower for a while. */
+  private static final long WARM_UP_NANOS = 300_000_000L;
 
   /** Longer than a size takes to be recorded beside its forwards. */
   private static final long RECORDING_NANOS = 2_000_000_000L;
@@ -237,14 +238,16 @@ public final class EngineBenchmark {
     }
     double[] device = new double[rounds];
     double[] whole = new double[rounds];
-    for (int i = -WARM_UP; i < rounds; i++) {
+    long warm = System.nanoTime() + WARM_UP_NANOS;
+    while (System.nanoTime() < warm) {
+      runs.forward(in, v.clear());
+    }
+    for (int i = 0; i < rounds; i++) {
       long start = System.nanoTime();
       runs.forward(in, v.clear());
       double millis = (System.nanoTime() - start) / 1e6;
-      if (i >= 0) {
-        device[i] = engine.deviceMillis();
-        whole[i] = millis;
-      }
+      device[i] = engine.deviceMillis();
+      whole[i] = millis;
       if (v.clear().mismatch(FloatBuffer.wrap(expected)) >= 0) {
         throw new IllegalStateException(name + ": other bits in another round");
       }
