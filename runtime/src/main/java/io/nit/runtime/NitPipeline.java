@@ -211,7 +211,8 @@ public final class NitPipeline implements AutoCloseable {
       if (guideBundle.isPresent()) {
         PackedSampler.checkGuide(bundle.config(), guideBundle.get().config());
       }
-      VelocityEngine engine = Engines.open(bundle, backend, options);
+      Engines.Choice chosen = Engines.choose(bundle, backend, options);
+      VelocityEngine engine = Engines.open(bundle, chosen, options);
       Optional<VelocityEngine> guide = Optional.empty();
       Optional<LatentCodec> codec = Optional.empty();
       try {
@@ -224,7 +225,7 @@ public final class NitPipeline implements AutoCloseable {
           engine.warmUp();
           guide.ifPresent(VelocityEngine::warmUp);
         }
-        codec = Engines.openCodecAfterModel(bundle, backend, options);
+        codec = Engines.openCodecAfterModel(bundle, chosen, options);
         return new NitPipeline(bundle, engine, guide, sampler, codec, maxTokens);
       } catch (IOException | EngineException | RuntimeException | Error e) {
         Optional<VelocityEngine> openedGuide = guide;

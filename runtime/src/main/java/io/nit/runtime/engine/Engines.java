@@ -4,6 +4,7 @@ import io.nit.core.bundle.AutoencoderFiles;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.codec.LatentCodec;
 import java.io.IOException;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -27,6 +28,23 @@ public final class Engines {
 
   private Engines() {}
 
+  /**
+   * The backend that was chosen for a bundle's model.
+   *
+   * @param asked what was asked for: its name, or {@link #AUTO}
+   * @param passedOver why those that were preferred refuse, by their names and in their order
+   */
+  public record Choice(String asked, EngineProvider provider, Map<String, String> passedOver) {
+    /** Keeps the order. */
+    public Choice {
+      passedOver = Collections.unmodifiableMap(new LinkedHashMap<>(passedOver));
+    }
+
+    private String kind() {
+      return asked.equals(AUTO) ? AUTO : "asked for";
+    }
+  }
+
   /** Every backend on the class path, the preferred first. */
   public static List<EngineProvider> providers() {
     return ServiceLoader.load(EngineProvider.class, Engines.class.getClassLoader()).stream()
@@ -47,7 +65,36 @@ public final class Engines {
    */
   public static VelocityEngine open(Bundle bundle, String backend, EngineOptions options)
       throws IOException, EngineException {
-    return open(bundle, backend, options, providers());
+    return open(bundle, choose(bundle, backend, options), options);
+  }
+
+  /**
+   * Chooses the backend of a bundle's model, for {@link #open(Bundle, Choice, EngineOptions)} and
+   * {@link #openCodecAfterModel}; loads and logs nothing.
+   *
+   * @param backend a backend's name, or {@link #AUTO}
+   * @throws IllegalArgumentException if no backend has that name; lists the known ones
+   * @throws EngineException if the backend cannot run the bundle; with {@link #AUTO}, if none can,
+   *     with each one's reason
+   */
+  public static Choice choose(Bundle bundle, String backend, EngineOptions options)
+      throws EngineException {
+    return choose(bundle, backend, options, providers());
+  }
+
+  /**
+   * Opens a bundle's model on the backend that was chosen for it with the same options.
+   *
+   * @return the engine, which the caller closes
+   * @throws EngineException if the backend does not take the model
+   * @throws IOException if a file of the bundle cannot be read
+   */
+  public static VelocityEngine open(Bundle bundle, Choice choice, EngineOptions options)
+      throws IOException, EngineException {
+    VelocityEngine engine = choice.provider.open(bundle, options);
+    choice.passedOver.forEach((passed, reason) -> LOG.info("{} passed over: {}", passed, reason));
+    LOG.info("backend {} ({}): {}", engine.backend(), choice.kind(), engine.description());
+    return engine;
   }
 
   /**
@@ -63,28 +110,30 @@ public final class Engines {
    */
   public static Optional<LatentCodec> openCodec(
       Bundle bundle, String backend, EngineOptions options) throws IOException, EngineException {
-    return openCodec(bundle, backend, options, providers(), false);
+    return openCodec(bundle, backend, options, providers(), Map.of());
   }
 
   /**
-   * {@link #openCodec} once the bundle's model was opened with the same backend and options: why a
-   * backend was passed over is logged only where the reason is not the model's.
+   * {@link #openCodec} once the bundle's model was opened with the same options: why a backend was
+   * passed over is logged only where the reason is not the model's.
    *
+   * @param model what was chosen for the model; the codec's backend is asked for likewise
    * @return the codec, which the caller closes; empty if the bundle has none
    * @throws EngineException if the backend cannot run the autoencoder
    * @throws IOException if a file of the bundle cannot be read
    */
   public static Optional<LatentCodec> openCodecAfterModel(
-      Bundle bundle, String backend, EngineOptions options) throws IOException, EngineException {
-    return openCodec(bundle, backend, options, providers(), true);
+      Bundle bundle, Choice model, EngineOptions options) throws IOException, EngineException {
+    return openCodec(bundle, model.asked, options, providers(), model.passedOver);
   }
 
+  /** With {@code logged}, the reasons that are in the log, by the backends' names. */
   static Optional<LatentCodec> openCodec(
       Bundle bundle,
       String backend,
       EngineOptions options,
       List<EngineProvider> providers,
-      boolean afterModel)
+      Map<String, String> logged)
       throws IOException, EngineException {
     if (bundle.codec().isEmpty()) {
       return Optional.empty();
@@ -93,7 +142,7 @@ public final class Engines {
     if (plain.isPresent()) {
       return plain;
     }
-    EngineProvider provider = codecProvider(bundle, backend, options, providers, afterModel);
+    EngineProvider provider = codecProvider(bundle, backend, options, providers, logged);
     LatentCodec codec = provider.openCodec(bundle, options);
     boolean encodes = bundle.autoencoder().flatMap(AutoencoderFiles::encoder).isPresent();
     if (!encodes || !backend.equals(AUTO)) {
@@ -130,7 +179,7 @@ public final class Engines {
       String backend,
       EngineOptions options,
       List<EngineProvider> providers,
-      boolean afterModel)
+      Map<String, String> logged)
       throws EngineException {
     Refusals refusals = provider -> provider.codecRefusal(bundle, options);
     List<EngineProvider> able = providers.stream().filter(EngineProvider::runsCodecs).toList();
@@ -138,11 +187,11 @@ public final class Engines {
       Choice choice = chosen(bundle, backend, able.isEmpty() ? providers : able, refusals);
       choice.passedOver.forEach(
           (passed, reason) -> {
-            if (!afterModel || !passed.refusal(bundle, options).equals(Optional.of(reason))) {
-              LOG.info("autoencoder: {} passed over: {}", passed.name(), reason);
+            if (!reason.equals(logged.get(passed))) {
+              LOG.info("autoencoder: {} passed over: {}", passed, reason);
             }
           });
-      LOG.info("autoencoder: backend {} ({})", choice.provider.name(), choice.kind);
+      LOG.info("autoencoder: backend {} ({})", choice.provider.name(), choice.kind());
       return choice.provider;
     }
     EngineProvider other = chosen(bundle, AUTO, able, refusals).provider;
@@ -150,26 +199,11 @@ public final class Engines {
     return other;
   }
 
-  static VelocityEngine open(
+  static Choice choose(
       Bundle bundle, String backend, EngineOptions options, List<EngineProvider> providers)
-      throws IOException, EngineException {
-    Choice choice =
-        chosen(bundle, backend, providers, provider -> provider.refusal(bundle, options));
-    VelocityEngine engine = choice.provider.open(bundle, options);
-    choice.passedOver.forEach(
-        (passed, reason) -> LOG.info("{} passed over: {}", passed.name(), reason));
-    LOG.info("backend {} ({}): {}", engine.backend(), choice.kind, engine.description());
-    return engine;
+      throws EngineException {
+    return chosen(bundle, backend, providers, provider -> provider.refusal(bundle, options));
   }
-
-  /**
-   * What was chosen.
-   *
-   * @param kind how: asked for by name, or {@link #AUTO}
-   * @param passedOver the reasons of those that were preferred and refuse, in their order
-   */
-  private record Choice(
-      EngineProvider provider, String kind, Map<EngineProvider, String> passedOver) {}
 
   /** Why a backend cannot do what it is chosen for. */
   private interface Refusals {
@@ -186,18 +220,18 @@ public final class Engines {
         throw new EngineException(
             "backend " + backend + " cannot run " + bundle.folder() + ": " + refusal.get());
       }
-      return new Choice(named, "asked for", Map.of());
+      return new Choice(backend, named, Map.of());
     }
-    Map<EngineProvider, String> passedOver = new LinkedHashMap<>();
+    Map<String, String> passedOver = new LinkedHashMap<>();
     for (EngineProvider provider : providers) {
       if (provider.preference() == EngineProvider.BY_NAME_ONLY) {
         continue;
       }
       Optional<String> refusal = refusals.of(provider);
       if (refusal.isEmpty()) {
-        return new Choice(provider, AUTO, passedOver);
+        return new Choice(AUTO, provider, passedOver);
       }
-      passedOver.put(provider, refusal.get());
+      passedOver.put(provider.name(), refusal.get());
     }
     throw new EngineException(
         "no backend can run "
@@ -206,7 +240,7 @@ public final class Engines {
             + (passedOver.isEmpty()
                 ? "none on the class path"
                 : passedOver.entrySet().stream()
-                    .map(passed -> passed.getKey().name() + " (" + passed.getValue() + ")")
+                    .map(passed -> passed.getKey() + " (" + passed.getValue() + ")")
                     .collect(Collectors.joining("; "))));
   }
 

@@ -23,6 +23,7 @@ import java.nio.FloatBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.slf4j.LoggerFactory;
@@ -31,31 +32,31 @@ class EnginesTest {
   private static final Bundle BUNDLE =
       PlainBundle.of(Path.of("bundle"), NitConfig.s(), "model.onnx", "F32", 64, List.of());
 
+  private static VelocityEngine open(String backend, EngineProvider... providers) throws Exception {
+    EngineOptions options = EngineOptions.DEFAULT;
+    return Engines.open(
+        BUNDLE, Engines.choose(BUNDLE, backend, options, List.of(providers)), options);
+  }
+
   @Test
   void autoTakesThePreferredThatDoesNotRefuse() throws Exception {
     Fake gpu = new Fake("gpu", 20, "no device");
     Fake cpu = new Fake("cpu", 10, null);
-    assertSame(cpu.engine, Engines.open(BUNDLE, "auto", EngineOptions.DEFAULT, List.of(gpu, cpu)));
+    assertSame(cpu.engine, open("auto", gpu, cpu));
   }
 
   @Test
   void autoNeverTakesABackendThatMustBeAskedFor() throws Exception {
     Fake slow = new Fake("slow", EngineProvider.BY_NAME_ONLY, null);
-    assertThrows(
-        EngineException.class,
-        () -> Engines.open(BUNDLE, "auto", EngineOptions.DEFAULT, List.of(slow)));
-    assertSame(slow.engine, Engines.open(BUNDLE, "slow", EngineOptions.DEFAULT, List.of(slow)));
+    assertThrows(EngineException.class, () -> open("auto", slow));
+    assertSame(slow.engine, open("slow", slow));
   }
 
   @Test
   void aNamedBackendThatRefusesIsNotReplaced() {
     Fake gpu = new Fake("gpu", 20, "no device");
     Fake cpu = new Fake("cpu", 10, null);
-    String message =
-        assertThrows(
-                EngineException.class,
-                () -> Engines.open(BUNDLE, "gpu", EngineOptions.DEFAULT, List.of(gpu, cpu)))
-            .getMessage();
+    String message = assertThrows(EngineException.class, () -> open("gpu", gpu, cpu)).getMessage();
     assertTrue(message.contains("gpu") && message.contains("no device"), message);
   }
 
@@ -75,10 +76,7 @@ class EnginesTest {
     Fake cpu = new Fake("cpu", 10, "no library");
     assertEquals(
         "no backend can run bundle: gpu (no device); cpu (no library)",
-        assertThrows(
-                EngineException.class,
-                () -> Engines.open(BUNDLE, "auto", EngineOptions.DEFAULT, List.of(gpu, cpu)))
-            .getMessage());
+        assertThrows(EngineException.class, () -> open("auto", gpu, cpu)).getMessage());
   }
 
   @Test
@@ -90,16 +88,17 @@ class EnginesTest {
     cpu.codecs = true;
     List<EngineProvider> all = List.of(engines, gpu, cpu);
     EngineOptions options = EngineOptions.DEFAULT;
-    assertSame(gpu, Engines.codecProvider(BUNDLE, "engines", options, all, false));
-    assertSame(gpu, Engines.codecProvider(BUNDLE, "auto", options, all, false));
-    assertSame(cpu, Engines.codecProvider(BUNDLE, "cpu", options, all, false));
+    assertSame(gpu, Engines.codecProvider(BUNDLE, "engines", options, all, Map.of()));
+    assertSame(gpu, Engines.codecProvider(BUNDLE, "auto", options, all, Map.of()));
+    assertSame(cpu, Engines.codecProvider(BUNDLE, "cpu", options, all, Map.of()));
     Fake lost = new Fake("gpu", 20, "no device");
     lost.codecs = true;
     all = List.of(engines, lost, cpu);
-    assertSame(cpu, Engines.codecProvider(BUNDLE, "engines", options, all, false));
+    assertSame(cpu, Engines.codecProvider(BUNDLE, "engines", options, all, Map.of()));
     List<EngineProvider> named = all;
     assertThrows(
-        EngineException.class, () -> Engines.codecProvider(BUNDLE, "gpu", options, named, false));
+        EngineException.class,
+        () -> Engines.codecProvider(BUNDLE, "gpu", options, named, Map.of()));
   }
 
   private static Bundle learned() {
@@ -138,7 +137,7 @@ class EnginesTest {
 
   private static String codedBy(String backend, List<EngineProvider> providers) throws Exception {
     try (LatentCodec codec =
-        Engines.openCodec(learned(), backend, EngineOptions.DEFAULT, providers, false)
+        Engines.openCodec(learned(), backend, EngineOptions.DEFAULT, providers, Map.of())
             .orElseThrow()) {
       codec.decode(new float[1], 1, 1);
       codec.encode(new float[1], 1, 1);
@@ -173,8 +172,10 @@ class EnginesTest {
     logger.setLevel(Level.INFO);
     logger.addAppender(lines);
     try {
-      Engines.open(learned(), "auto", EngineOptions.DEFAULT, providers);
-      Engines.openCodec(learned(), "auto", EngineOptions.DEFAULT, providers, true);
+      EngineOptions options = EngineOptions.DEFAULT;
+      Engines.Choice model = Engines.choose(learned(), "auto", options, providers);
+      Engines.open(learned(), model, options);
+      Engines.openCodec(learned(), "auto", options, providers, model.passedOver());
     } finally {
       logger.detachAppender(lines);
       logger.setLevel(level);
@@ -202,6 +203,25 @@ class EnginesTest {
     trt.codecRefusal = Optional.of("no decoder");
     expected.add(model.size(), "autoencoder: trt passed over: no decoder");
     assertEquals(expected, logged(all));
+    assertEquals(List.of(2, 2, 2), all.stream().map(each -> ((Fake) each).asked).toList());
+  }
+
+  @Test
+  void autoLogsWhyABackendRunsNoCodecThatWasNotAskedForTheModel() throws Exception {
+    Fake trt = new Fake("trt", 30, null);
+    Fake gpu = new Fake("gpu", 20, "no device");
+    Fake cpu = new Fake("cpu", 10, null);
+    trt.codecRefusal = Optional.of("no decoder");
+    for (Fake each : List.of(trt, gpu, cpu)) {
+      each.codecs = true;
+    }
+    assertEquals(
+        List.of(
+            "backend idle (auto): does nothing",
+            "autoencoder: trt passed over: no decoder",
+            "autoencoder: gpu passed over: no device",
+            "autoencoder: backend cpu (auto)"),
+        logged(List.of(trt, gpu, cpu)));
   }
 
   private static final class Fake implements EngineProvider {
@@ -210,6 +230,7 @@ class EnginesTest {
     private final String refusal;
     private final VelocityEngine engine = new Idle();
     private final List<String> calls = new ArrayList<>();
+    private int asked; // whether it can run the model
     private boolean codecs;
     private Optional<String> codecRefusal = Optional.empty();
     private Optional<String> encoderRefusal = Optional.empty();
@@ -237,12 +258,13 @@ class EnginesTest {
 
     @Override
     public Optional<String> refusal(Bundle bundle, EngineOptions options) {
+      asked++;
       return Optional.ofNullable(refusal);
     }
 
     @Override
     public Optional<String> codecRefusal(Bundle bundle, EngineOptions options) {
-      return codecRefusal.or(() -> refusal(bundle, options));
+      return codecRefusal.or(() -> Optional.ofNullable(refusal));
     }
 
     @Override
