@@ -211,8 +211,8 @@ public final class NitPipeline implements AutoCloseable {
       if (guideBundle.isPresent()) {
         PackedSampler.checkGuide(bundle.config(), guideBundle.get().config());
       }
-      Engines.Choice chosen = Engines.choose(bundle, backend, options);
-      VelocityEngine engine = Engines.open(bundle, chosen, options);
+      Engines.OpenedModel opened = Engines.openModel(bundle, backend, options);
+      VelocityEngine engine = opened.engine();
       Optional<VelocityEngine> guide = Optional.empty();
       Optional<LatentCodec> codec = Optional.empty();
       try {
@@ -225,7 +225,7 @@ public final class NitPipeline implements AutoCloseable {
           engine.warmUp();
           guide.ifPresent(VelocityEngine::warmUp);
         }
-        codec = Engines.openCodecAfterModel(bundle, chosen, options);
+        codec = Engines.openCodecAfterModel(bundle, opened, options);
         return new NitPipeline(bundle, engine, guide, sampler, codec, maxTokens);
       } catch (IOException | EngineException | RuntimeException | Error e) {
         Optional<VelocityEngine> openedGuide = guide;

@@ -11,14 +11,17 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.ServiceLoader;
+import java.util.Set;
 import java.util.stream.Collectors;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
+import org.slf4j.event.Level;
 
 /**
  * Chooses a backend and opens a model on it. The choice is made once, at {@link #open}, and logged,
- * after a line for each backend that {@link #AUTO} passed over, with the reason; a backend asked
- * for by name is used or fails, and never replaced by another.
+ * after a line for each backend that {@link #AUTO} passed over, with the reason: it refused, or
+ * could not open the model, which is a warning. A backend asked for by name is used or fails, and
+ * never replaced by another.
  */
 public final class Engines {
   /** The name that leaves the choice to {@link EngineProvider#preference}. */
@@ -29,19 +32,32 @@ public final class Engines {
   private Engines() {}
 
   /**
-   * The backend that was chosen for a bundle's model.
+   * A bundle's model that was opened.
    *
-   * @param asked what was asked for: its name, or {@link #AUTO}
-   * @param passedOver why those that were preferred refuse, by their names and in their order
+   * @param engine the model, which the caller closes
+   * @param asked the backend that was asked for: its name, or {@link #AUTO}
+   * @param passedOver why those that were preferred do not run it, by their names and in their
+   *     order
    */
-  public record Choice(String asked, EngineProvider provider, Map<String, String> passedOver) {
+  public record OpenedModel(VelocityEngine engine, String asked, Map<String, String> passedOver) {
     /** Keeps the order. */
-    public Choice {
+    public OpenedModel {
       passedOver = Collections.unmodifiableMap(new LinkedHashMap<>(passedOver));
     }
+  }
 
-    private String kind() {
-      return asked.equals(AUTO) ? AUTO : "asked for";
+  /** What a backend opened, after those that refuse and those among them that failed. */
+  private record Opened<T>(
+      T opened, EngineProvider provider, Map<String, String> passedOver, Set<String> failed) {
+    /** Says why those before it were passed over, unless that is in the log already. */
+    void log(String what, Map<String, String> logged) {
+      passedOver.forEach(
+          (passed, reason) -> {
+            if (!reason.equals(logged.get(passed))) {
+              LOG.atLevel(failed.contains(passed) ? Level.WARN : Level.INFO)
+                  .log("{}{} passed over: {}", what, passed, reason);
+            }
+          });
     }
   }
 
@@ -65,36 +81,39 @@ public final class Engines {
    */
   public static VelocityEngine open(Bundle bundle, String backend, EngineOptions options)
       throws IOException, EngineException {
-    return open(bundle, choose(bundle, backend, options), options);
+    return openModel(bundle, backend, options).engine();
   }
 
   /**
-   * Chooses the backend of a bundle's model, for {@link #open(Bundle, Choice, EngineOptions)} and
-   * {@link #openCodecAfterModel}; loads and logs nothing.
+   * {@link #open}, with what {@link #openCodecAfterModel} wants to know.
    *
-   * @param backend a backend's name, or {@link #AUTO}
-   * @throws IllegalArgumentException if no backend has that name; lists the known ones
-   * @throws EngineException if the backend cannot run the bundle; with {@link #AUTO}, if none can,
-   *     with each one's reason
+   * @throws IllegalArgumentException as {@link #open}
+   * @throws EngineException as {@link #open}
+   * @throws IOException as {@link #open}
    */
-  public static Choice choose(Bundle bundle, String backend, EngineOptions options)
-      throws EngineException {
-    return choose(bundle, backend, options, providers());
-  }
-
-  /**
-   * Opens a bundle's model on the backend that was chosen for it with the same options.
-   *
-   * @return the engine, which the caller closes
-   * @throws EngineException if the backend does not take the model
-   * @throws IOException if a file of the bundle cannot be read
-   */
-  public static VelocityEngine open(Bundle bundle, Choice choice, EngineOptions options)
+  public static OpenedModel openModel(Bundle bundle, String backend, EngineOptions options)
       throws IOException, EngineException {
-    VelocityEngine engine = choice.provider.open(bundle, options);
-    choice.passedOver.forEach((passed, reason) -> LOG.info("{} passed over: {}", passed, reason));
-    LOG.info("backend {} ({}): {}", engine.backend(), choice.kind(), engine.description());
-    return engine;
+    return openModel(bundle, backend, options, providers());
+  }
+
+  static OpenedModel openModel(
+      Bundle bundle, String backend, EngineOptions options, List<EngineProvider> providers)
+      throws IOException, EngineException {
+    Opened<VelocityEngine> opened =
+        first(
+            bundle,
+            backend,
+            providers,
+            provider -> provider.refusal(bundle, options),
+            provider -> provider.open(bundle, options));
+    opened.log("", Map.of());
+    VelocityEngine engine = opened.opened;
+    LOG.info("backend {} ({}): {}", engine.backend(), kind(backend), engine.description());
+    return new OpenedModel(engine, backend, opened.passedOver);
+  }
+
+  private static String kind(String asked) {
+    return asked.equals(AUTO) ? AUTO : "asked for";
   }
 
   /**
@@ -117,13 +136,13 @@ public final class Engines {
    * {@link #openCodec} once the bundle's model was opened with the same options: why a backend was
    * passed over is logged only where the reason is not the model's.
    *
-   * @param model what was chosen for the model; the codec's backend is asked for likewise
+   * @param model which the codec's backend is asked for likewise
    * @return the codec, which the caller closes; empty if the bundle has none
    * @throws EngineException if the backend cannot run the autoencoder
    * @throws IOException if a file of the bundle cannot be read
    */
   public static Optional<LatentCodec> openCodecAfterModel(
-      Bundle bundle, Choice model, EngineOptions options) throws IOException, EngineException {
+      Bundle bundle, OpenedModel model, EngineOptions options) throws IOException, EngineException {
     return openCodec(bundle, model.asked, options, providers(), model.passedOver);
   }
 
@@ -142,8 +161,9 @@ public final class Engines {
     if (plain.isPresent()) {
       return plain;
     }
-    EngineProvider provider = codecProvider(bundle, backend, options, providers, logged);
-    LatentCodec codec = provider.openCodec(bundle, options);
+    Opened<LatentCodec> opened = openLearned(bundle, backend, options, providers, logged);
+    EngineProvider provider = opened.provider;
+    LatentCodec codec = opened.opened;
     boolean encodes = bundle.autoencoder().flatMap(AutoencoderFiles::encoder).isPresent();
     if (!encodes || !backend.equals(AUTO)) {
       return Optional.of(codec);
@@ -174,35 +194,26 @@ public final class Engines {
             }));
   }
 
-  static EngineProvider codecProvider(
+  private static Opened<LatentCodec> openLearned(
       Bundle bundle,
       String backend,
       EngineOptions options,
       List<EngineProvider> providers,
       Map<String, String> logged)
-      throws EngineException {
+      throws IOException, EngineException {
     Refusals refusals = provider -> provider.codecRefusal(bundle, options);
+    Opening<LatentCodec> opening = provider -> provider.openCodec(bundle, options);
     List<EngineProvider> able = providers.stream().filter(EngineProvider::runsCodecs).toList();
     if (backend.equals(AUTO) || named(backend, providers).runsCodecs() || able.isEmpty()) {
-      Choice choice = chosen(bundle, backend, able.isEmpty() ? providers : able, refusals);
-      choice.passedOver.forEach(
-          (passed, reason) -> {
-            if (!reason.equals(logged.get(passed))) {
-              LOG.info("autoencoder: {} passed over: {}", passed, reason);
-            }
-          });
-      LOG.info("autoencoder: backend {} ({})", choice.provider.name(), choice.kind());
-      return choice.provider;
+      List<EngineProvider> among = able.isEmpty() ? providers : able;
+      Opened<LatentCodec> opened = first(bundle, backend, among, refusals, opening);
+      opened.log("autoencoder: ", logged);
+      LOG.info("autoencoder: backend {} ({})", opened.provider.name(), kind(backend));
+      return opened;
     }
-    EngineProvider other = chosen(bundle, AUTO, able, refusals).provider;
-    LOG.info("autoencoder: backend {} runs none, {} does", backend, other.name());
+    Opened<LatentCodec> other = first(bundle, AUTO, able, refusals, opening);
+    LOG.info("autoencoder: backend {} runs none, {} does", backend, other.provider.name());
     return other;
-  }
-
-  static Choice choose(
-      Bundle bundle, String backend, EngineOptions options, List<EngineProvider> providers)
-      throws EngineException {
-    return chosen(bundle, backend, providers, provider -> provider.refusal(bundle, options));
   }
 
   /** Why a backend cannot do what it is chosen for. */
@@ -210,9 +221,18 @@ public final class Engines {
     Optional<String> of(EngineProvider provider);
   }
 
-  private static Choice chosen(
-      Bundle bundle, String backend, List<EngineProvider> providers, Refusals refusals)
-      throws EngineException {
+  private interface Opening<T> {
+    T by(EngineProvider provider) throws IOException, EngineException;
+  }
+
+  /** Opens on the backend asked for, or on the first that neither refuses nor fails. */
+  private static <T> Opened<T> first(
+      Bundle bundle,
+      String backend,
+      List<EngineProvider> providers,
+      Refusals refusals,
+      Opening<T> opening)
+      throws IOException, EngineException {
     if (!backend.equals(AUTO)) {
       EngineProvider named = named(backend, providers);
       Optional<String> refusal = refusals.of(named);
@@ -220,28 +240,47 @@ public final class Engines {
         throw new EngineException(
             "backend " + backend + " cannot run " + bundle.folder() + ": " + refusal.get());
       }
-      return new Choice(backend, named, Map.of());
+      return new Opened<>(opening.by(named), named, Map.of(), Set.of());
     }
     Map<String, String> passedOver = new LinkedHashMap<>();
+    Map<String, Exception> failures = new LinkedHashMap<>();
     for (EngineProvider provider : providers) {
       if (provider.preference() == EngineProvider.BY_NAME_ONLY) {
         continue;
       }
       Optional<String> refusal = refusals.of(provider);
-      if (refusal.isEmpty()) {
-        return new Choice(AUTO, provider, passedOver);
+      if (refusal.isPresent()) {
+        passedOver.put(provider.name(), refusal.get());
+        continue;
       }
-      passedOver.put(provider.name(), refusal.get());
+      try {
+        return new Opened<>(opening.by(provider), provider, passedOver, failures.keySet());
+      } catch (EngineException | IOException e) {
+        failures.put(provider.name(), e);
+        passedOver.put(provider.name(), "it could not be opened: " + e.getMessage());
+      }
     }
-    throw new EngineException(
-        "no backend can run "
-            + bundle.folder()
-            + ": "
-            + (passedOver.isEmpty()
-                ? "none on the class path"
-                : passedOver.entrySet().stream()
-                    .map(passed -> passed.getKey() + " (" + passed.getValue() + ")")
-                    .collect(Collectors.joining("; "))));
+    if (failures.size() == 1) { // the others were never meant to run it: this is what is wrong
+      Exception only = failures.values().iterator().next();
+      if (only instanceof IOException unread) {
+        throw unread;
+      }
+      throw (EngineException) only;
+    }
+    EngineException none = new EngineException(reasons(bundle, passedOver));
+    failures.values().forEach(none::addSuppressed);
+    throw none;
+  }
+
+  private static String reasons(Bundle bundle, Map<String, String> passedOver) {
+    return "no backend can run "
+        + bundle.folder()
+        + ": "
+        + (passedOver.isEmpty()
+            ? "none on the class path"
+            : passedOver.entrySet().stream()
+                .map(passed -> passed.getKey() + " (" + passed.getValue() + ")")
+                .collect(Collectors.joining("; ")));
   }
 
   private static EngineProvider named(String backend, List<EngineProvider> providers) {

@@ -33,9 +33,7 @@ class EnginesTest {
       PlainBundle.of(Path.of("bundle"), NitConfig.s(), "model.onnx", "F32", 64, List.of());
 
   private static VelocityEngine open(String backend, EngineProvider... providers) throws Exception {
-    EngineOptions options = EngineOptions.DEFAULT;
-    return Engines.open(
-        BUNDLE, Engines.choose(BUNDLE, backend, options, List.of(providers)), options);
+    return Engines.openModel(BUNDLE, backend, EngineOptions.DEFAULT, List.of(providers)).engine();
   }
 
   @Test
@@ -80,25 +78,34 @@ class EnginesTest {
   }
 
   @Test
-  void aCodecRunsOnTheBackendAskedForOrOnThePreferredThatRunsCodecs() throws Exception {
-    Fake engines = new Fake("engines", 30, null);
+  void autoGoesOnWhereABackendCannotOpenTheModelAndANamedOneFails() throws Exception {
     Fake gpu = new Fake("gpu", 20, null);
+    gpu.broken = new EngineException("the plan is corrupt");
     Fake cpu = new Fake("cpu", 10, null);
-    gpu.codecs = true;
-    cpu.codecs = true;
-    List<EngineProvider> all = List.of(engines, gpu, cpu);
-    EngineOptions options = EngineOptions.DEFAULT;
-    assertSame(gpu, Engines.codecProvider(BUNDLE, "engines", options, all, Map.of()));
-    assertSame(gpu, Engines.codecProvider(BUNDLE, "auto", options, all, Map.of()));
-    assertSame(cpu, Engines.codecProvider(BUNDLE, "cpu", options, all, Map.of()));
-    Fake lost = new Fake("gpu", 20, "no device");
-    lost.codecs = true;
-    all = List.of(engines, lost, cpu);
-    assertSame(cpu, Engines.codecProvider(BUNDLE, "engines", options, all, Map.of()));
-    List<EngineProvider> named = all;
-    assertThrows(
-        EngineException.class,
-        () -> Engines.codecProvider(BUNDLE, "gpu", options, named, Map.of()));
+    assertSame(cpu.engine, open("auto", gpu, cpu));
+    assertSame(gpu.broken, assertThrows(EngineException.class, () -> open("gpu", gpu, cpu)));
+  }
+
+  @Test
+  void whereTheOnlyOneThatDoesNotRefuseFailsItsReasonIsGiven() {
+    Fake gpu = new Fake("gpu", 20, "no device");
+    Fake cpu = new Fake("cpu", 10, null);
+    cpu.broken = new EngineException("no memory");
+    assertSame(cpu.broken, assertThrows(EngineException.class, () -> open("auto", gpu, cpu)));
+  }
+
+  @Test
+  void whereSeveralFailEveryReasonIsGiven() {
+    Fake gpu = new Fake("gpu", 20, null);
+    gpu.broken = new EngineException("the plan is corrupt");
+    Fake cpu = new Fake("cpu", 10, null);
+    cpu.broken = new EngineException("no memory");
+    EngineException failed = assertThrows(EngineException.class, () -> open("auto", gpu, cpu));
+    assertEquals(
+        "no backend can run bundle: gpu (it could not be opened: the plan is corrupt);"
+            + " cpu (it could not be opened: no memory)",
+        failed.getMessage());
+    assertEquals(List.of(gpu.broken, cpu.broken), List.of(failed.getSuppressed()));
   }
 
   private static Bundle learned() {
@@ -157,6 +164,28 @@ class EnginesTest {
   }
 
   @Test
+  void aCodecOfABackendThatRunsNoneIsOpenedOnThePreferredThatDoes() throws Exception {
+    Fake none = new Fake("none", 40, null);
+    List<EngineProvider> able = new ArrayList<>(engines(null, null));
+    able.add(0, none);
+    assertEquals("[none[], gpu[decode, encode, close], cpu[]]", codedBy("none", able));
+    List<EngineProvider> named = new ArrayList<>(engines(null, null));
+    named.add(0, none);
+    assertEquals("[none[], gpu[], cpu[decode, encode, close]]", codedBy("cpu", named));
+    List<EngineProvider> lost = new ArrayList<>(engines("no device", "no device"));
+    lost.add(0, none);
+    assertEquals("[none[], gpu[], cpu[decode, encode, close]]", codedBy("none", lost));
+  }
+
+  @Test
+  void autoDecodesElsewhereWhereTheCodecCannotBeOpened() throws Exception {
+    List<EngineProvider> all = engines(null, null);
+    ((Fake) all.get(0)).brokenCodec = new EngineException("the plan is corrupt");
+    assertEquals("[gpu[], cpu[decode, encode, close]]", codedBy("auto", all));
+    assertThrows(EngineException.class, () -> codedBy("gpu", all));
+  }
+
+  @Test
   void autoEncodesElsewhereWhereThePreferredOnlyDecodesAndANamedBackendDoesNot() throws Exception {
     assertEquals(
         "[gpu[decode, close], cpu[encode, close]]", codedBy("auto", engines(null, "no encoder")));
@@ -173,8 +202,7 @@ class EnginesTest {
     logger.addAppender(lines);
     try {
       EngineOptions options = EngineOptions.DEFAULT;
-      Engines.Choice model = Engines.choose(learned(), "auto", options, providers);
-      Engines.open(learned(), model, options);
+      Engines.OpenedModel model = Engines.openModel(learned(), "auto", options, providers);
       Engines.openCodec(learned(), "auto", options, providers, model.passedOver());
     } finally {
       logger.detachAppender(lines);
@@ -207,6 +235,21 @@ class EnginesTest {
   }
 
   @Test
+  void aBackendThatFailedIsLoggedLikeThoseThatRefuse() throws Exception {
+    Fake gpu = new Fake("gpu", 20, null);
+    gpu.broken = new EngineException("the plan is corrupt");
+    Fake cpu = new Fake("cpu", 10, null);
+    gpu.codecs = true;
+    cpu.codecs = true;
+    assertEquals(
+        List.of(
+            "gpu passed over: it could not be opened: the plan is corrupt",
+            "backend idle (auto): does nothing",
+            "autoencoder: backend gpu (auto)"),
+        logged(List.of(gpu, cpu)));
+  }
+
+  @Test
   void autoLogsWhyABackendRunsNoCodecThatWasNotAskedForTheModel() throws Exception {
     Fake trt = new Fake("trt", 30, null);
     Fake gpu = new Fake("gpu", 20, "no device");
@@ -232,6 +275,8 @@ class EnginesTest {
     private final List<String> calls = new ArrayList<>();
     private int asked; // whether it can run the model
     private boolean codecs;
+    private EngineException broken; // how opening fails, if it does
+    private EngineException brokenCodec;
     private Optional<String> codecRefusal = Optional.empty();
     private Optional<String> encoderRefusal = Optional.empty();
 
@@ -273,7 +318,10 @@ class EnginesTest {
     }
 
     @Override
-    public LatentCodec openCodec(Bundle bundle, EngineOptions options) {
+    public LatentCodec openCodec(Bundle bundle, EngineOptions options) throws EngineException {
+      if (brokenCodec != null) {
+        throw brokenCodec;
+      }
       return new LatentCodec() {
         @Override
         public CodecSpec spec() {
@@ -300,7 +348,10 @@ class EnginesTest {
     }
 
     @Override
-    public VelocityEngine open(Bundle bundle, EngineOptions options) {
+    public VelocityEngine open(Bundle bundle, EngineOptions options) throws EngineException {
+      if (broken != null) {
+        throw broken;
+      }
       return engine;
     }
   }
