@@ -143,21 +143,15 @@ public final class Engines {
       return plain;
     }
     EngineProvider provider = codecProvider(bundle, backend, options, providers, logged);
-    LatentCodec codec = provider.openCodec(bundle, options);
     boolean encodes = bundle.autoencoder().flatMap(AutoencoderFiles::encoder).isPresent();
-    if (!encodes || !backend.equals(AUTO)) {
-      return Optional.of(codec);
-    }
-    Optional<String> refusal = provider.encoderRefusal(bundle, options);
-    if (refusal.isEmpty()) {
-      return Optional.of(codec);
-    }
+    // All are asked before one is opened, which nobody would close if a question failed.
+    Optional<String> refusal =
+        encodes && backend.equals(AUTO)
+            ? provider.encoderRefusal(bundle, options)
+            : Optional.empty();
     Optional<EngineProvider> other =
-        providers.stream()
-            .filter(EngineProvider::runsCodecs)
-            .filter(next -> next.preference() != EngineProvider.BY_NAME_ONLY)
-            .filter(next -> next.encoderRefusal(bundle, options).isEmpty())
-            .findFirst();
+        refusal.isEmpty() ? Optional.empty() : encodingProvider(bundle, options, providers);
+    LatentCodec codec = provider.openCodec(bundle, options);
     if (other.isEmpty()) {
       return Optional.of(codec);
     }
@@ -172,6 +166,15 @@ public final class Engines {
                   refusal.get());
               return other.get().openCodec(bundle, options);
             }));
+  }
+
+  private static Optional<EngineProvider> encodingProvider(
+      Bundle bundle, EngineOptions options, List<EngineProvider> providers) {
+    return providers.stream()
+        .filter(EngineProvider::runsCodecs)
+        .filter(next -> next.preference() != EngineProvider.BY_NAME_ONLY)
+        .filter(next -> next.encoderRefusal(bundle, options).isEmpty())
+        .findFirst();
   }
 
   static EngineProvider codecProvider(

@@ -163,6 +163,16 @@ class EnginesTest {
     assertEquals("[gpu[decode, encode, close], cpu[]]", codedBy("gpu", engines(null, "none")));
   }
 
+  @Test
+  void aQuestionThatFailsLeavesNoCodecOpen() {
+    for (int failing = 0; failing < 2; failing++) {
+      List<EngineProvider> providers = engines(null, "no encoder");
+      ((Fake) providers.get(failing)).encoderFailure = new IllegalStateException("lost device");
+      assertThrows(IllegalStateException.class, () -> codedBy("auto", providers));
+      assertEquals(0, providers.stream().mapToInt(each -> ((Fake) each).codecsOpened).sum());
+    }
+  }
+
   /** What the choice of a model and then of its codec logs. */
   private static List<String> logged(List<EngineProvider> providers) throws Exception {
     Logger logger = (Logger) LoggerFactory.getLogger(Engines.class);
@@ -234,6 +244,8 @@ class EnginesTest {
     private boolean codecs;
     private Optional<String> codecRefusal = Optional.empty();
     private Optional<String> encoderRefusal = Optional.empty();
+    private RuntimeException encoderFailure;
+    private int codecsOpened;
 
     Fake(String name, int preference, String refusal) {
       this.name = name;
@@ -269,11 +281,15 @@ class EnginesTest {
 
     @Override
     public Optional<String> encoderRefusal(Bundle bundle, EngineOptions options) {
+      if (encoderFailure != null) {
+        throw encoderFailure;
+      }
       return encoderRefusal;
     }
 
     @Override
     public LatentCodec openCodec(Bundle bundle, EngineOptions options) {
+      codecsOpened++;
       return new LatentCodec() {
         @Override
         public CodecSpec spec() {
