@@ -285,7 +285,7 @@ public final class NitPipeline implements AutoCloseable {
    *     {@link CancellationException} if the pipeline was closed; cancelling it takes the request
    *     out
    * @throws IllegalArgumentException if the request does not fit the model; names what does not
-   * @throws IllegalStateException after {@link #close}
+   * @throws IllegalStateException after {@link #close}, or once an error has ended the pipeline
    */
   public CompletableFuture<ImageResult> submit(ImageRequest request, ProgressListener listener) {
     Ticket ticket = new Ticket(rules.check(request), rules, listener);
