@@ -76,7 +76,7 @@ public final class NitPipeline implements AutoCloseable {
                 engine.maxImages(), guide.map(VelocityEngine::maxImages).orElse(Integer.MAX_VALUE)),
             decoding::add);
     this.samplingThread = daemon(this::sample, "nit-sampling");
-    this.decodingThread = daemon(decoding, "nit-decoding");
+    this.decodingThread = daemon(this::decode, "nit-decoding");
     samplingThread.start();
     decodingThread.start();
   }
@@ -285,7 +285,7 @@ public final class NitPipeline implements AutoCloseable {
    *     {@link CancellationException} if the pipeline was closed; cancelling it takes the request
    *     out
    * @throws IllegalArgumentException if the request does not fit the model; names what does not
-   * @throws IllegalStateException after {@link #close}
+   * @throws IllegalStateException after {@link #close}, or once an error has ended the pipeline
    */
   public CompletableFuture<ImageResult> submit(ImageRequest request, ProgressListener listener) {
     Ticket ticket = new Ticket(rules.check(request), rules, listener);
@@ -367,6 +367,16 @@ public final class NitPipeline implements AutoCloseable {
       throw e;
     } finally {
       Closing.all(engine::close, () -> guide.ifPresent(VelocityEngine::close), decoding::close);
+    }
+  }
+
+  /** What cannot be decoded need not be sampled: each of the two threads ends the other. */
+  private void decode() {
+    try {
+      decoding.run();
+    } catch (RuntimeException | Error e) {
+      loop.end(e);
+      throw e;
     }
   }
 

@@ -3,6 +3,7 @@ package io.nit.runtime.engine;
 import io.nit.core.bundle.AutoencoderFiles;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.codec.LatentCodec;
+import io.nit.core.io.Closing;
 import java.io.IOException;
 import java.util.Collections;
 import java.util.Comparator;
@@ -162,36 +163,49 @@ public final class Engines {
       return plain;
     }
     Opened<LatentCodec> opened = openLearned(bundle, backend, options, providers, logged);
-    EngineProvider provider = opened.provider;
-    LatentCodec codec = opened.opened;
     boolean encodes = bundle.autoencoder().flatMap(AutoencoderFiles::encoder).isPresent();
     if (!encodes || !backend.equals(AUTO)) {
-      return Optional.of(codec);
+      return Optional.of(opened.opened);
     }
-    Optional<String> refusal = provider.encoderRefusal(bundle, options);
-    if (refusal.isEmpty()) {
-      return Optional.of(codec);
+    try {
+      return Optional.of(encodingToo(opened, bundle, options, providers));
+    } catch (RuntimeException | Error e) {
+      Closing.after(e, opened.opened::close);
+      throw e;
     }
+  }
+
+  /** The codec that was opened, or with the encoder of another backend where it only decodes. */
+  private static LatentCodec encodingToo(
+      Opened<LatentCodec> opened,
+      Bundle bundle,
+      EngineOptions options,
+      List<EngineProvider> providers) {
+    Optional<String> refusal = opened.provider.encoderRefusal(bundle, options);
     Optional<EngineProvider> other =
-        providers.stream()
-            .filter(EngineProvider::runsCodecs)
-            .filter(next -> next.preference() != EngineProvider.BY_NAME_ONLY)
-            .filter(next -> next.encoderRefusal(bundle, options).isEmpty())
-            .findFirst();
+        refusal.isEmpty() ? Optional.empty() : encodingProvider(bundle, options, providers);
     if (other.isEmpty()) {
-      return Optional.of(codec);
+      return opened.opened;
     }
-    return Optional.of(
-        new SplitCodec(
-            codec,
-            () -> {
-              LOG.info(
-                  "autoencoder: encoder on backend {} (auto: {} ({}))",
-                  other.get().name(),
-                  provider.name(),
-                  refusal.get());
-              return other.get().openCodec(bundle, options);
-            }));
+    return new SplitCodec(
+        opened.opened,
+        () -> {
+          LOG.info(
+              "autoencoder: encoder on backend {} (auto: {} ({}))",
+              other.get().name(),
+              opened.provider.name(),
+              refusal.get());
+          return other.get().openCodec(bundle, options);
+        });
+  }
+
+  private static Optional<EngineProvider> encodingProvider(
+      Bundle bundle, EngineOptions options, List<EngineProvider> providers) {
+    return providers.stream()
+        .filter(EngineProvider::runsCodecs)
+        .filter(next -> next.preference() != EngineProvider.BY_NAME_ONLY)
+        .filter(next -> next.encoderRefusal(bundle, options).isEmpty())
+        .findFirst();
   }
 
   private static Opened<LatentCodec> openLearned(

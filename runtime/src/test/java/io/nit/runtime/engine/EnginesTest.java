@@ -192,6 +192,17 @@ class EnginesTest {
     assertEquals("[gpu[decode, encode, close], cpu[]]", codedBy("gpu", engines(null, "none")));
   }
 
+  @Test
+  void aQuestionThatFailsLeavesNoCodecOpen() {
+    for (int failing = 0; failing < 2; failing++) {
+      List<EngineProvider> providers = engines(null, "no encoder");
+      ((Fake) providers.get(failing)).encoderFailure = new IllegalStateException("lost device");
+      assertThrows(IllegalStateException.class, () -> codedBy("auto", providers));
+      assertEquals(List.of("close"), ((Fake) providers.get(0)).calls);
+      assertEquals(List.of(), ((Fake) providers.get(1)).calls);
+    }
+  }
+
   /** What the choice of a model and then of its codec logs. */
   private static List<String> logged(List<EngineProvider> providers) throws Exception {
     Logger logger = (Logger) LoggerFactory.getLogger(Engines.class);
@@ -279,6 +290,7 @@ class EnginesTest {
     private EngineException brokenCodec;
     private Optional<String> codecRefusal = Optional.empty();
     private Optional<String> encoderRefusal = Optional.empty();
+    private RuntimeException encoderFailure;
 
     Fake(String name, int preference, String refusal) {
       this.name = name;
@@ -314,6 +326,9 @@ class EnginesTest {
 
     @Override
     public Optional<String> encoderRefusal(Bundle bundle, EngineOptions options) {
+      if (encoderFailure != null) {
+        throw encoderFailure;
+      }
       return encoderRefusal;
     }
 
