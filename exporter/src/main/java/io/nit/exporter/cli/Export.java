@@ -42,7 +42,8 @@ import picocli.CommandLine.Option;
       "        --codec space-to-depth --codec-factor 4 --labels names.txt \\",
       "        --output bundles/own",
       "",
-      "Exit codes: 0 done, 1 failed (also the verification), 2 bad usage, 130 stopped."
+      "Exit codes: 0 done, 1 failed (also the verification), 2 bad usage;",
+      "130 stopped by Ctrl-C, 143 by SIGTERM (nothing is left)."
     })
 public final class Export implements Callable<Integer> {
   // Not required to picocli, which would then ask for them with every subcommand too.

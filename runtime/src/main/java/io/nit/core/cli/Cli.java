@@ -6,12 +6,14 @@ import ch.qos.logback.classic.LoggerContext;
 import ch.qos.logback.classic.encoder.PatternLayoutEncoder;
 import ch.qos.logback.classic.spi.ILoggingEvent;
 import ch.qos.logback.core.ConsoleAppender;
+import io.nit.core.io.AtomicFile;
 import java.io.IOException;
 import java.lang.reflect.Field;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
+import java.nio.file.NotDirectoryException;
 import java.util.Optional;
 import java.util.concurrent.CancellationException;
 import org.slf4j.LoggerFactory;
@@ -19,7 +21,8 @@ import picocli.CommandLine;
 
 /**
  * Runs a picocli command the way all of ours run: results on stdout, logs and progress on stderr,
- * failures as one message and not a stack trace (unless {@code --debug}), and the exit codes below.
+ * failures as one message and not a stack trace (unless {@code --debug}), and the exit codes below,
+ * or {@link StopSignal#exitCode} of a job that was stopped.
  */
 public final class Cli {
   /** Done. */
@@ -33,13 +36,18 @@ public final class Cli {
    */
   public static final int BAD_USAGE = 2;
 
-  /** Stopped by Ctrl-C, as shells count it. */
-  public static final int INTERRUPTED = 130;
-
   private Cli() {}
 
-  /** Runs and exits the process. */
+  /**
+   * Runs and exits the process. Until the command takes the signals over ({@link StopSignal}), one
+   * ends it at once, past the exit handlers of native libraries that are at work.
+   */
   public static void main(Object command, String[] args) {
+    StopSignal.endAtOnce(
+        () -> {
+          AtomicFile.abandonAll();
+          System.err.println("stopped");
+        });
     int code = run(command, args);
     System.out.flush();
     // Native libraries may hold threads that are no daemons; a finished command ends.
@@ -74,7 +82,7 @@ public final class Cli {
           }
           failed.getErr().println("error: " + describe(e));
           if (e instanceof CancellationException) {
-            return INTERRUPTED;
+            return StopSignal.ofProcess().exitCode();
           }
           return e instanceof IllegalArgumentException ? BAD_USAGE : FAILED;
         });
@@ -111,6 +119,9 @@ public final class Cli {
     }
     if (e instanceof AccessDeniedException denied) {
       return "no permission: " + denied.getFile();
+    }
+    if (e instanceof NotDirectoryException file) {
+      return "expected a folder, found a file: " + file.getFile();
     }
     if (e instanceof FileAlreadyExistsException existing) {
       return existing.getFile() + ": there is a file of that name";

@@ -12,6 +12,7 @@ import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
+import java.nio.file.NotDirectoryException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -95,6 +96,7 @@ class CliTest {
     assertFails(1, "no such file or folder: x.json", new NoSuchFileException("x.json"));
     assertFails(1, "no permission: x.json", new AccessDeniedException("x.json"));
     assertFails(1, "x: there is a file of that name", new FileAlreadyExistsException("x"));
+    assertFails(1, "expected a folder, found a file: x.png", new NotDirectoryException("x.png"));
     assertFails(
         1, "x.json: Is a directory", new FileSystemException("x.json", null, "Is a directory"));
     assertFails(
@@ -216,8 +218,11 @@ class CliTest {
   void aStopIsNotedWhenRequested() {
     StopSignal stop = StopSignal.none();
     assertFalse(stop.requested());
-    stop.request();
+    assertEquals(0, stop.signal());
+    stop.request(15);
+    stop.request(); // comes later
     assertTrue(stop.requested());
+    assertEquals(143, stop.exitCode());
     assertFalse(StopSignal.none().requested());
   }
 

@@ -161,15 +161,22 @@ final class RunFlags {
         .put("max-minutes", minutes());
   }
 
-  /** Says how a run ended; the exit code, which after SIGTERM is that of a run that is done. */
-  static int finish(TrainingLoop.Outcome outcome, long step, StopSignal stop) {
+  /** Says how a run ended. */
+  static void say(TrainingLoop.Outcome outcome, long step) {
     switch (outcome) {
       case DONE -> LOG.info("done: {} steps", step);
       case OUT_OF_TIME -> LOG.info("the time is over: {} steps", step);
-      case STOPPED -> LOG.info("stopped at step {}; the same command goes on from there", step);
+      case STOPPED ->
+          // A warning, which --quiet leaves: where the work is and how it is finished.
+          LOG.warn(
+              "stopped at step {}, which is saved; the same command goes on from there, with"
+                  + " --resume auto (the default)",
+              step);
     }
-    return outcome == TrainingLoop.Outcome.STOPPED && !stop.terminated()
-        ? Cli.INTERRUPTED
-        : Cli.DONE;
+  }
+
+  /** What a run ends with: a stop is no end of its work, although it is saved. */
+  static int exitCode(TrainingLoop.Outcome outcome, StopSignal stop) {
+    return outcome == TrainingLoop.Outcome.STOPPED ? stop.exitCode() : Cli.DONE;
   }
 }
