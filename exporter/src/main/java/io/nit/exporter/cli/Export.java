@@ -141,7 +141,7 @@ public final class Export implements Callable<Integer> {
     ExportOptions options =
         new ExportOptions(
             checkpoint,
-            Optional.ofNullable(preset).map(NitConfig::preset),
+            Optional.ofNullable(preset).map(Export::preset),
             Optional.ofNullable(config),
             output,
             storage,
@@ -156,6 +156,14 @@ public final class Export implements Callable<Integer> {
     Bundle bundle = new BundleExport(options, StopSignal.install()).run();
     System.out.println(bundle.folder());
     return Cli.DONE;
+  }
+
+  private static NitConfig preset(String name) {
+    try {
+      return NitConfig.preset(name);
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException("--" + e.getMessage(), e);
+    }
   }
 
   private static void require(String flag, String what, Path value) {

@@ -12,10 +12,14 @@ import java.lang.reflect.Field;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
+import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
+import java.nio.file.Path;
 import java.util.Optional;
 import java.util.concurrent.CancellationException;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.slf4j.LoggerFactory;
 import picocli.CommandLine;
 
@@ -28,13 +32,21 @@ public final class Cli {
   /** Done. */
   public static final int DONE = 0;
 
-  /** Failed: a file that cannot be read or written, a backend that does not run. */
+  /**
+   * Failed: a file or folder that is not there or cannot be read or written, a backend that does
+   * not run.
+   */
   public static final int FAILED = 1;
 
   /**
    * Bad usage: an unknown option, or a value that does not fit ({@link IllegalArgumentException}).
    */
   public static final int BAD_USAGE = 2;
+
+  private static final Pattern NO_NUMBER =
+      Pattern.compile(
+          "Invalid value for option '([^']+)'.*?: '(.*)' is not an? (int|long|double)",
+          Pattern.DOTALL);
 
   private Cli() {}
 
@@ -70,7 +82,10 @@ public final class Cli {
         (e, given) -> {
           CommandLine failed = e.getCommandLine();
           // picocli begins some of its messages with the word already
-          failed.getErr().println("error: " + e.getMessage().replaceFirst("^Error: ", ""));
+          failed
+              .getErr()
+              .println("error: " + describe(e.getMessage().replaceFirst("^Error: ", "")));
+          CommandLine.UnmatchedArgumentException.printSuggestions(e, failed.getErr());
           failed.getErr().println("Try '" + failed.getCommandSpec().qualifiedName() + " --help'.");
           return BAD_USAGE;
         });
@@ -112,10 +127,31 @@ public final class Cli {
     return Optional.ofNullable(command.getPackage().getImplementationVersion());
   }
 
+  /** picocli's words for a value that is no number name Java's types. */
+  private static String describe(String usage) {
+    Matcher wrong = NO_NUMBER.matcher(usage);
+    if (!wrong.matches()) {
+      return usage;
+    }
+    String expected = wrong.group(3).equals("double") ? "a number" : "a whole number";
+    if (wrong.group(2).matches("[+-]?[0-9]+")) { // too large
+      boolean small = wrong.group(3).equals("int");
+      long most = small ? Integer.MAX_VALUE : Long.MAX_VALUE;
+      expected += " of " + (-most - 1) + ".." + most;
+    }
+    return wrong.group(1) + ": expected " + expected + ", found '" + wrong.group(2) + "'";
+  }
+
   /** A failure as a user reads it. */
   static String describe(Throwable e) {
     if (e instanceof NoSuchFileException missing) {
-      return "no such file or folder: " + missing.getFile();
+      Path parent = Path.of(missing.getFile()).getParent();
+      if (parent != null && Files.isRegularFile(parent)) {
+        return "expected a folder, found a file: " + parent;
+      }
+      return "no such file or folder: "
+          + missing.getFile()
+          + (missing.getReason() == null ? "" : "; " + missing.getReason());
     }
     if (e instanceof AccessDeniedException denied) {
       return "no permission: " + denied.getFile();

@@ -199,7 +199,7 @@ public final class Run implements Callable<Integer> {
       throw new IllegalArgumentException("--devices all: " + e.getMessage(), e);
     } catch (LinkageError e) {
       throw new IllegalArgumentException(
-          "--devices all: expected CUDA's jars and a driver, found none: " + e, e);
+          "--devices all: expected CUDA's jars (a build with -Pgpu) and a driver, found none", e);
     }
   }
 

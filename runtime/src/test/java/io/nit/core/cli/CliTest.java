@@ -77,10 +77,17 @@ class CliTest {
   void unknownOptionsAndUnreadableValuesAreBadUsage() {
     assertEquals(2, Cli.run(new Work(() -> 0), "--stepz", "3"));
     assertTrue(err.toString().contains("error: Unknown option"), err.toString());
+    assertTrue(err.toString().contains("--steps"), err.toString());
     assertTrue(err.toString().contains("Try 'nit-test --help'."));
     err.reset();
     assertEquals(2, Cli.run(new Work(() -> 0), "--steps", "many"));
-    assertTrue(err.toString().contains("--steps"), err.toString());
+    String expected = "error: --steps: expected a whole number";
+    assertTrue(err.toString().startsWith(expected + ", found 'many'"), err.toString());
+    err.reset();
+    assertEquals(2, Cli.run(new Work(() -> 0), "--steps", "3000000000"));
+    assertTrue(
+        err.toString().startsWith(expected + " of -2147483648..2147483647, found '3000000000'"),
+        err.toString());
   }
 
   @Test

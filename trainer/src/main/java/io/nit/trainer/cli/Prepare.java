@@ -277,7 +277,8 @@ public final class Prepare implements Callable<Integer> {
     try {
       parsed = types.stream().map(String::strip).map(DataType::parse).toList();
     } catch (IllegalArgumentException e) {
-      throw new IllegalArgumentException("--types: " + e.getMessage(), e);
+      throw new IllegalArgumentException(
+          "--types: " + e.getMessage().replaceFirst("^type: ", ""), e);
     }
     try {
       type = DType.parse(dtype.toUpperCase(Locale.ROOT));

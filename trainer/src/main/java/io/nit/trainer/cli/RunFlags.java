@@ -10,6 +10,7 @@ import io.nit.trainer.loop.RunFolder;
 import io.nit.trainer.loop.TrainOptions;
 import io.nit.trainer.loop.TrainingLoop;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
 import org.slf4j.Logger;
@@ -120,6 +121,7 @@ final class RunFlags {
    * The checkpoint to go on from, if any.
    *
    * @throws IllegalArgumentException if {@code --resume} or {@code --output} does not fit
+   * @throws IOException if there is nothing at {@code --resume}, or it cannot be read
    */
   Optional<Checkpoint> checkpoint(RunFolder folder) throws IOException {
     FileTree.requireFolderOrNothing("--output", folder.root());
@@ -138,11 +140,14 @@ final class RunFlags {
         return Optional.empty();
       default:
         Path from = Path.of(resume);
+        String expected =
+            "--resume: expected auto, none or a checkpoint's folder such as"
+                + " run/checkpoints/step-0000500, found ";
+        if (!Files.exists(from)) {
+          throw new IOException(expected + "nothing at " + from);
+        }
         if (!Checkpoint.isOne(from)) {
-          throw new IllegalArgumentException(
-              "--resume: expected auto, none or a checkpoint's folder such as"
-                  + " run/checkpoints/step-0000500, found "
-                  + from);
+          throw new IllegalArgumentException(expected + from);
         }
         return Optional.of(Checkpoint.open(from));
     }

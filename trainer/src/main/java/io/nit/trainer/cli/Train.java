@@ -290,9 +290,14 @@ public final class Train implements Callable<Integer> {
     if (network == null) {
       throw new IllegalArgumentException("expected --config FILE or --preset SIZE, found neither");
     }
-    return network.preset != null
-        ? NitConfig.preset(network.preset)
-        : NitConfig.read(network.config, PositionOrder.AXIAL);
+    if (network.preset == null) {
+      return NitConfig.read(network.config, PositionOrder.AXIAL);
+    }
+    try {
+      return NitConfig.preset(network.preset);
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException("--" + e.getMessage(), e);
+    }
   }
 
   /** A preset takes the data set's channels and classes; a config file must fit them. */
