@@ -869,7 +869,7 @@ public final class TensorRtEngine implements VelocityEngine {
 
   /** Records a size for the calls after this one; its context is made while others run. */
   private void record(Shape shape) {
-    if (!isOpen()) {
+    if (!records()) {
       return;
     }
     IExecutionContext context = null;
@@ -947,6 +947,10 @@ public final class TensorRtEngine implements VelocityEngine {
 
   private synchronized boolean isOpen() {
     return open;
+  }
+
+  private synchronized boolean records() {
+    return open && graphsWork;
   }
 
   private void requireOpen() {
