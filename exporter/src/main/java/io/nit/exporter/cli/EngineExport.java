@@ -99,6 +99,9 @@ record EngineExport(
     }
     mismatches.addAll(
         found.differences(source.precision().name(), source.subject(here), options.traits()));
+    if (mismatches.isEmpty()) { // reading gigabytes tells nothing more of one that does not fit
+      found.planDifference(plan.toAbsolutePath().getParent()).ifPresent(mismatches::add);
+    }
     if (!mismatches.isEmpty()) {
       say(found.refusal(mismatches));
     }

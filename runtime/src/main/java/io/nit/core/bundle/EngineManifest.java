@@ -11,6 +11,7 @@ import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
 import io.nit.core.io.AtomicFile;
 import io.nit.core.io.JsonReason;
+import io.nit.core.io.Sha256;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -462,13 +463,47 @@ public record EngineManifest(
     }
   }
 
+  /**
+   * Whether the plan's file is not the one that this was written for: hashes all of it, which takes
+   * seconds for gigabytes.
+   *
+   * @param folder where the plan lies
+   * @return the difference; empty if it is that file
+   * @throws IOException if it cannot be read
+   */
+  public Optional<Mismatch> planDifference(Path folder) throws IOException {
+    List<Mismatch> all = new ArrayList<>();
+    Path file = folder.resolve(plan);
+    compare(
+        all, "plan.sha256", planSha256, Files.isRegularFile(file) ? Sha256.of(file) : "no file");
+    return all.stream().findFirst();
+  }
+
+  /**
+   * Every way in which an opened plan is not what this says; empty if it is.
+   *
+   * @param foundPrecision type of its arithmetic; empty if it does not tell
+   * @param found what it computes, and in which sizes
+   */
+  public List<Mismatch> differencesOpened(Optional<String> foundPrecision, EngineSubject found) {
+    List<Mismatch> all = new ArrayList<>();
+    foundPrecision.ifPresent(type -> compare(all, "precision", precision, type));
+    compare(all, "profiles", subject.largest(), found.largest());
+    return all;
+  }
+
   /** The differences as a user reads them, with the line that builds the engine again. */
   public String refusal(List<Mismatch> mismatches) {
     return plan
         + " does not fit: "
         + mismatches.stream().map(Mismatch::toString).collect(Collectors.joining("; "))
-        + ". Build it again with: "
-        + command;
+        + ". "
+        + again();
+  }
+
+  /** The line that builds the engine again, as a user reads it. */
+  public String again() {
+    return "Build it again with: " + command;
   }
 
   /**

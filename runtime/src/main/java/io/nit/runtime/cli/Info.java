@@ -21,6 +21,7 @@ import io.nit.runtime.engine.EngineProvider;
 import io.nit.runtime.engine.Engines;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.Callable;
@@ -45,7 +46,7 @@ final class Info implements Callable<Integer> {
   @Option(names = "--json", description = "As one JSON object.")
   private boolean json;
 
-  @Option(names = "--verify", description = "Also compare every file with its hash.")
+  @Option(names = "--verify", description = "Also compare every file with its hash, engines too.")
   private boolean verify;
 
   Info() {}
@@ -55,10 +56,24 @@ final class Info implements Callable<Integer> {
     Bundle bundle = Bundle.open(Flags.required("--bundle", folder));
     if (verify) {
       bundle.verifyHashes();
+      verifyPlans(bundle);
     }
     ObjectNode info = describe(bundle);
     System.out.print(json ? info.toPrettyString() + "\n" : text(bundle, info));
     return Cli.DONE;
+  }
+
+  /** Compares every engine with its manifest's hash. */
+  private static void verifyPlans(Bundle bundle) throws IOException {
+    for (EnginePart part : EnginePart.values()) {
+      for (Path plan : EngineManifest.plansIn(bundle.folder(), part)) {
+        EngineManifest engine = EngineManifest.read(plan);
+        Optional<EngineManifest.Mismatch> difference = engine.planDifference(bundle.folder());
+        if (difference.isPresent()) {
+          throw new IOException(engine.refusal(List.of(difference.get())));
+        }
+      }
+    }
   }
 
   /** Engines of the model; none where one cannot be read, which the backend then says. */

@@ -56,9 +56,8 @@ public final class TensorRtProvider implements EngineProvider {
     if (choice.fitting.isEmpty()) {
       throw new EngineException(choice.refusal);
     }
-    Fitting found = choice.fitting.get(0);
     return TensorRtEngine.open(
-        found.plan, found.manifest, new TensorRtEngine.Options(options.device(), true));
+        choice.fitting.get(0), new TensorRtEngine.Options(options.device(), true));
   }
 
   @Override
@@ -89,25 +88,23 @@ public final class TensorRtProvider implements EngineProvider {
     if (decoders.fitting.isEmpty() && encoders.fitting.isEmpty()) {
       throw new EngineException(decoders.refusal);
     }
-    Optional<Fitting> decoder = decoders.fitting.stream().findFirst();
-    Optional<Fitting> single =
+    Optional<CheckedPlan> decoder = decoders.fitting.stream().findFirst();
+    Optional<CheckedPlan> single =
         decoders.fitting.stream()
             .skip(1) // the decoder
-            .filter(fitting -> fitting.manifest.precision().equals(DType.F32.name()))
+            .filter(fitting -> fitting.manifest().precision().equals(DType.F32.name()))
             .findFirst();
     return TensorRtAutoencoder.open(
         new TensorRtAutoencoder.Plans(
-            decoder.map(Fitting::plan),
-            single.map(Fitting::plan),
-            encoders.fitting.stream().findFirst().map(Fitting::plan)),
+            decoder.map(CheckedPlan::file),
+            single.map(CheckedPlan::file),
+            encoders.fitting.stream().findFirst().map(CheckedPlan::file)),
         (DcAeSpec) bundle.codec().orElseThrow(),
         options);
   }
 
-  private record Fitting(Path plan, EngineManifest manifest) {}
-
   /** The plans of a part that fit, the preferred first; or why there is none. */
-  private record Choice(List<Fitting> fitting, String refusal) {}
+  private record Choice(List<CheckedPlan> fitting, String refusal) {}
 
   private Optional<String> refusal(Bundle bundle, EnginePart part, EngineOptions options) {
     try {
@@ -120,14 +117,14 @@ public final class TensorRtProvider implements EngineProvider {
 
   private Choice choose(Bundle bundle, EnginePart part, EngineOptions options) throws IOException {
     Optional<String> model = hash(bundle, part);
-    List<Fitting> fitting = new ArrayList<>();
+    List<CheckedPlan> fitting = new ArrayList<>();
     List<String> refusals = new ArrayList<>();
     for (Path plan : EngineManifest.plansIn(bundle.folder(), part)) {
       EngineManifest manifest = EngineManifest.read(plan);
       Optional<String> refusal =
           check.refusal(plan, manifest, bundle.folder(), model, options.device());
       if (refusal.isEmpty()) {
-        fitting.add(new Fitting(plan, manifest));
+        fitting.add(new CheckedPlan(plan, manifest));
       } else {
         refusals.add(refusal.get());
       }

@@ -15,6 +15,7 @@ import io.nit.core.bundle.EngineManifest.Weights;
 import io.nit.core.bundle.EngineSubject.PictureProfile;
 import io.nit.core.config.DcAeConfig;
 import io.nit.core.config.NitConfig;
+import io.nit.core.io.Sha256;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -246,6 +247,46 @@ class EngineManifestTest {
             "F16",
             new EngineSubject.Model(NitConfig.s(), List.of(new Profile(64, 64))),
             Traits.NONE));
+  }
+
+  @Test
+  void aPlanOfTheSameSizeIsToldByItsHash() throws IOException {
+    EngineManifest manifest = manifest("a.plan", "BF16", H100);
+    String hash = Sha256.of(folder.resolve("a.plan"));
+    assertEquals(
+        Optional.of(new Mismatch("plan.sha256", "hash", hash)), manifest.planDifference(folder));
+    manifest = manifest.withPlan(folder.resolve("a.plan"), hash, Weights.FIXED);
+    assertEquals(Optional.empty(), manifest.planDifference(folder));
+    byte[] other = new byte[100];
+    other[50] = 1;
+    Files.write(folder.resolve("a.plan"), other);
+    assertEquals(List.of(), manifest.mismatches(H100, folder, Optional.empty()));
+    assertEquals("plan.sha256", manifest.planDifference(folder).orElseThrow().field());
+    Files.delete(folder.resolve("a.plan"));
+    assertEquals(
+        Optional.of(new Mismatch("plan.sha256", hash, "no file")), manifest.planDifference(folder));
+  }
+
+  @Test
+  void anOpenedPlanIsComparedInItsPrecisionAndProfiles() throws IOException {
+    EngineSubject subject =
+        new EngineSubject.Model(
+            NitConfig.s(), List.of(new Profile(512, 512, PackPlan.SMALL), new Profile(4096, 1024)));
+    EngineManifest manifest = write("a.plan", subject, "BF16", H100, Traits.NONE);
+    EngineSubject opened =
+        new EngineSubject.Model(
+            NitConfig.s(), List.of(new Profile(512, 512), new Profile(4096, 1024)));
+    assertEquals(List.of(), manifest.differencesOpened(Optional.of("BF16"), opened));
+    assertEquals(List.of(), manifest.differencesOpened(Optional.empty(), opened));
+    EngineSubject other = new EngineSubject.Model(NitConfig.s(), List.of(new Profile(64, 32)));
+    assertEquals(
+        List.of(
+            new Mismatch("precision", "BF16", "F16"),
+            new Mismatch(
+                "profiles",
+                "512 tokens in 512 images, 4096 tokens in 1024 images",
+                "64 tokens in 32 images")),
+        manifest.differencesOpened(Optional.of("F16"), other));
   }
 
   @Test

@@ -11,6 +11,7 @@ import io.nit.core.bundle.EngineManifest;
 import io.nit.core.bundle.EngineManifest.Profile;
 import io.nit.core.bundle.PackPlan;
 import io.nit.core.config.NitConfig;
+import io.nit.core.io.Sha256;
 import io.nit.testing.CapturedRun;
 import io.nit.testing.PlainBundle;
 import java.io.IOException;
@@ -39,13 +40,26 @@ class InfoTest {
   }
 
   @Test
-  void enginesAreListedWithThePlanOfEachProfile() throws IOException {
-    assertFalse(info().out().contains("engine-bf16.plan"));
-    Files.write(folder.resolve("engine-bf16.plan"), new byte[3]);
+  void verifyComparesPlansWithTheirHashes() throws IOException {
+    Path plan = Files.write(folder.resolve("engine-bf16.plan"), new byte[3]);
+    write(plan, Sha256.of(plan), 3);
+    CapturedRun run = info("--verify");
+    assertEquals(0, run.code(), run.err());
+    Files.write(plan, new byte[] {0, 1, 0});
+    assertEquals(0, info().code());
+    run = info("--verify");
+    assertEquals(1, run.code(), run.err());
+    assertTrue(
+        run.err().contains("engine-bf16.plan does not fit: plan.sha256: expected ")
+            && run.err().contains("Build it again with: nit-export engine"),
+        run.err());
+  }
+
+  private void write(Path plan, String hash, long bytes) throws IOException {
     new EngineManifest(
-            "engine-bf16.plan",
-            5L << 20,
-            "hash",
+            plan.getFileName().toString(),
+            bytes,
+            hash,
             "model",
             NitConfig.s(),
             "BF16",
@@ -56,6 +70,12 @@ class InfoTest {
             "nit-export engine",
             JsonNodeFactory.instance.objectNode())
         .write(folder);
+  }
+
+  @Test
+  void enginesAreListedWithThePlanOfEachProfile() throws IOException {
+    assertFalse(info().out().contains("engine-bf16.plan"));
+    write(Files.write(folder.resolve("engine-bf16.plan"), new byte[3]), "hash", 5L << 20);
     CapturedRun run = info();
     assertEquals(0, run.code(), run.err());
     String profiles = "512 tokens in 512 images (small plan), 4096 tokens in 1024 images";
