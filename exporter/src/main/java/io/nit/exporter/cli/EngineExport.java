@@ -103,9 +103,13 @@ record EngineExport(
       found.planDifference(plan.toAbsolutePath().getParent()).ifPresent(mismatches::add);
     }
     if (!mismatches.isEmpty()) {
-      say(found.refusal(mismatches));
+      say(found.refusal(mismatches, place()));
     }
     return mismatches.isEmpty();
+  }
+
+  private EngineManifest.Place place() {
+    return new EngineManifest.Place(plan, source.folder(), options.device());
   }
 
   private void build(EngineFolder temporary, Path staging)
@@ -130,12 +134,14 @@ record EngineExport(
             built.openSeconds()));
     String hash = Sha256.of(staged);
     EngineSubject subject = source.subject(here);
-    manifest(built, hash, plugins, subject, JsonNodeFactory.instance.arrayNode()).write(staging);
     ArrayNode verification = JsonNodeFactory.instance.arrayNode();
+    EngineManifest manifest = manifest(built, hash, plugins, subject, verification);
+    // Here it would name the temporary folder, which nobody can build in again.
+    manifest.withCommand(manifest.command(place())).write(staging);
     if (verify) {
       source.verify(filled(staged, model, plugins), options.device(), verification);
     }
-    temporary.complete(staged, manifest(built, hash, plugins, subject, verification));
+    temporary.complete(staged, manifest);
   }
 
   /** The folder of the engine as it runs: of one without weights, of a copy that has them. */

@@ -153,7 +153,10 @@ final class EngineFlags {
     return all;
   }
 
-  /** The flags that were given, as a command line has them. */
+  /**
+   * The flags that were given, as a command line has them: without those of this machine, the GPU's
+   * number and the file of timings.
+   */
   String given() {
     StringJoiner words = new StringJoiner(" ");
     if (buckets != null) {
@@ -170,9 +173,6 @@ final class EngineFlags {
     if (optimizationLevel != null) {
       words.add("--optimization-level " + optimizationLevel);
     }
-    if (timingCache != null) {
-      words.add("--timing-cache " + ShellWord.of(timingCache.toString()));
-    }
     if (refittable) {
       words.add("--refittable");
     }
@@ -187,9 +187,6 @@ final class EngineFlags {
     }
     if (smallPackKernels != null) {
       words.add(SmallPackKernels.FLAG + " " + smallPackKernels);
-    }
-    if (device != 0) {
-      words.add("--device " + device);
     }
     return words.toString();
   }

@@ -14,6 +14,9 @@ import java.util.function.Consumer;
 
 /** What an engine is built from: the model of a bundle, or a half of its autoencoder. */
 sealed interface EngineSource permits ModelSource, AutoencoderSource {
+  /** The bundle's folder, or an exported autoencoder's. */
+  Path folder();
+
   /** Type of the engine's arithmetic. */
   DType precision();
 

@@ -12,6 +12,7 @@ import io.nit.core.cli.Cli;
 import io.nit.core.cli.CommonOptions;
 import io.nit.core.tensor.DType;
 import io.nit.exporter.trt.BuildOptions;
+import java.io.IOException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -123,6 +124,30 @@ final class ExportEngine implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
+    List<EngineExport> exports = exports();
+    for (EngineExport export : exports) {
+      if (Files.exists(export.plan()) && !overwrite && !rebuildOnMismatch) {
+        throw new FileAlreadyExistsException(
+            export.plan().toString(), null, "there is an engine already; --overwrite replaces it");
+      }
+    }
+    EngineFolder temporary = EngineFolder.install();
+    for (EngineExport export : exports) {
+      if (!Files.exists(export.plan()) || !rebuildOnMismatch || !export.fits()) {
+        export.run(temporary);
+      }
+      System.out.println(export.plan());
+    }
+    return Cli.DONE;
+  }
+
+  /**
+   * What the options ask for.
+   *
+   * @throws IllegalArgumentException if they ask for what cannot be, naming the option
+   * @throws IOException if the bundle cannot be read
+   */
+  List<EngineExport> exports() throws IOException {
     DType type =
         ExportOptions.type("--precision", precision, List.of(DType.BF16, DType.F16, DType.F32));
     List<EnginePart> wanted = wanted();
@@ -133,9 +158,8 @@ final class ExportEngine implements Callable<Integer> {
     if (Files.exists(bundle.resolve(Bundle.MANIFEST))
         || !Files.exists(bundle.resolve(AutoencoderBundle.MANIFEST))) {
       Bundle opened = Bundle.open(bundle);
-      List<EnginePart> there = parts(true, opened.autoencoder());
-      for (EnginePart part : chosen(wanted, there)) {
-        exports.add(export(opened, part, type, there.size() > 1));
+      for (EnginePart part : chosen(wanted, parts(true, opened.autoencoder()))) {
+        exports.add(export(opened, part, type));
       }
     } else {
       AutoencoderBundle opened = AutoencoderBundle.open(bundle);
@@ -151,20 +175,7 @@ final class ExportEngine implements Callable<Integer> {
           "--autoencoder-precision, --autoencoder-sizes, --autoencoder-batch: expected a decoder or"
               + " encoder to build, found none among the parts");
     }
-    for (EngineExport export : exports) {
-      if (Files.exists(export.plan()) && !overwrite && !rebuildOnMismatch) {
-        throw new FileAlreadyExistsException(
-            export.plan().toString(), null, "there is an engine already; --overwrite replaces it");
-      }
-    }
-    EngineFolder temporary = EngineFolder.install();
-    for (EngineExport export : exports) {
-      if (!Files.exists(export.plan()) || !rebuildOnMismatch || !export.fits()) {
-        export.run(temporary);
-      }
-      System.out.println(export.plan());
-    }
-    return Cli.DONE;
+    return exports;
   }
 
   /** The parts that are asked for; empty for all that there are. */
@@ -210,7 +221,7 @@ final class ExportEngine implements Callable<Integer> {
     return wanted.isEmpty() ? there : wanted;
   }
 
-  private EngineExport export(Bundle opened, EnginePart part, DType type, boolean several) {
+  private EngineExport export(Bundle opened, EnginePart part, DType type) {
     if (part != EnginePart.MODEL) {
       int factor = opened.codec().orElseThrow().factor();
       double cells = Math.sqrt(opened.maxTokens()) * opened.config().patchSize();
@@ -226,9 +237,7 @@ final class ExportEngine implements Callable<Integer> {
         source,
         plan,
         options,
-        command(
-            plan,
-            (several ? "--parts model " : "") + "--precision " + type.name().toLowerCase(ROOT)),
+        command("--parts model --precision " + type.name().toLowerCase(ROOT)),
         verify,
         common.quiet());
   }
@@ -237,27 +246,20 @@ final class ExportEngine implements Callable<Integer> {
     Path plan =
         output == null
             ? bundle.resolve(
-                part.planPrefix()
-                    + "-"
-                    + made.name().toLowerCase(ROOT)
-                    + EngineManifest.PLAN_SUFFIX)
+                EngineManifest.standardName(part, made.name(), EngineManifest.Weights.FIXED))
             : output;
     return new EngineExport(
         source,
         plan,
         flags.options(1, made, plan.toAbsolutePath()).withFixedWeights(), // it has no tokens
-        command(plan, "--parts " + part.key() + " " + autoencoder.given(made)),
+        command("--parts " + part.key() + " " + autoencoder.given(made)),
         verify,
         common.quiet());
   }
 
   /** The name that an engine of a bundle has unless another is asked for. */
   static Path standard(Path bundle, DType precision, EngineManifest.Weights weights) {
-    return bundle.resolve(
-        "engine-"
-            + precision.name().toLowerCase(ROOT)
-            + (weights == EngineManifest.Weights.STRIPPED ? "-stripped" : "")
-            + EngineManifest.PLAN_SUFFIX);
+    return bundle.resolve(EngineManifest.standardName(EnginePart.MODEL, precision.name(), weights));
   }
 
   /** Refuses a name that no plan has. */
@@ -271,19 +273,16 @@ final class ExportEngine implements Callable<Integer> {
     }
   }
 
-  /** The line that builds the same engine again, from any folder. */
-  private String command(Path plan, String part) {
-    StringBuilder line = new StringBuilder("nit-export engine ");
-    line.append(ShellWord.absolute(bundle));
-    line.append(' ').append(part);
-    if (output != null) {
-      line.append(" --output ");
-      line.append(ShellWord.absolute(plan));
-    }
+  /** The line that builds the same engine again, wherever its bundle lies then. */
+  private String command(String part) {
     String given = flags.given();
-    if (!given.isEmpty()) {
-      line.append(' ').append(given);
-    }
-    return line.append(" --overwrite").toString();
+    return "nit-export engine "
+        + EngineManifest.BUNDLE
+        + " "
+        + part
+        + EngineManifest.OUTPUT
+        + (given.isEmpty() ? "" : " " + given)
+        + EngineManifest.DEVICE
+        + " --overwrite";
   }
 }

@@ -32,6 +32,11 @@ import java.util.function.Consumer;
 record ModelSource(Bundle bundle, DType precision, SmallPackKernels smallPacks)
     implements EngineSource {
   @Override
+  public Path folder() {
+    return bundle.folder();
+  }
+
+  @Override
   public EngineSubject subject(BuildOptions options) {
     return new EngineSubject.Model(
         bundle.config(),

@@ -8,10 +8,12 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
+import io.nit.core.bundle.EngineManifest.Place;
 import io.nit.core.bundle.EngineManifest.Weights;
 import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
 import io.nit.core.cuda.PluginLibrary;
+import io.nit.core.io.ShellWord;
 import io.nit.core.tensor.DType;
 import io.nit.core.trt.TensorRt;
 import io.nit.exporter.trt.BuildOptions;
@@ -159,6 +161,83 @@ class ExportEngineTest {
     assertEquals(
         Path.of("b/engine-f16.plan"),
         ExportEngine.standard(Path.of("b"), DType.F16, Weights.REFITTABLE));
+  }
+
+  private static List<String> lines(Object... words) throws IOException {
+    ExportEngine command = new ExportEngine();
+    CommandLine.populateCommand(
+        command, Stream.of(words).map(Object::toString).toArray(String[]::new));
+    return command.exports().stream().map(EngineExport::command).toList();
+  }
+
+  @Test
+  void theLineThatBuildsAgainHoldsNothingOfThisMachine() throws IOException {
+    assertEquals(
+        List.of(
+            "nit-export engine {bundle} --parts model --precision bf16{output}{device}"
+                + " --overwrite"),
+        lines(bundle, "--device", "2", "--timing-cache", folder.resolve("timings")));
+    assertEquals(
+        List.of(
+            "nit-export engine {bundle} --parts model --precision f16{output} --buckets 64,128 --workspace 7"
+                + "{device} --overwrite"),
+        lines(
+            bundle,
+            "--output",
+            folder.resolve("a.plan"),
+            "--precision",
+            "f16",
+            "--buckets",
+            "64,128",
+            "--workspace",
+            "7"));
+    Path learned = TinyAutoencoder.bundle(folder.resolve("learned")).folder();
+    assertEquals(
+        List.of(
+            "nit-export engine {bundle} --parts model --precision bf16{output}{device}"
+                + " --overwrite",
+            "nit-export engine {bundle} --parts decoder --autoencoder-precision f32{output}{device}"
+                + " --overwrite",
+            "nit-export engine {bundle} --parts encoder --autoencoder-precision f32{output}{device}"
+                + " --overwrite"),
+        lines(learned, "--autoencoder-precision", "f32"));
+  }
+
+  private EngineManifest built(Weights weights, String command) throws IOException {
+    plan(TINY, weights);
+    return EngineManifest.read(folder.resolve("other.plan")).withCommand(command);
+  }
+
+  @Test
+  void aRefittedEnginesLineBuildsWhatIsRefittedFirst() throws IOException {
+    Path source = folder.resolve("other.plan");
+    String built = "nit-export engine {bundle} --refittable{output}{device} --overwrite";
+    assertEquals(built, EngineRefit.command(built(Weights.REFITTABLE, built), source));
+    String stripped =
+        EngineRefit.command(
+            built(
+                Weights.STRIPPED,
+                "nit-export engine {bundle} --weight-stripped{output}{device} --overwrite"),
+            source);
+    EngineManifest refitted = built(Weights.REFITTABLE, stripped);
+    Path tuned = Path.of("/tuned");
+    assertEquals(
+        "nit-export engine /tuned --weight-stripped --overwrite && nit-export refit"
+            + " /tuned/engine-bf16-stripped.plan /tuned --overwrite",
+        refitted.command(new Place(tuned.resolve("engine-bf16.plan"), tuned, 0)));
+    assertEquals(
+        "nit-export engine /tuned --weight-stripped --device 1 --overwrite && nit-export refit"
+            + " /tuned/engine-bf16-stripped.plan /tuned --output /tuned/own.plan --device 1"
+            + " --overwrite",
+        refitted.command(new Place(tuned.resolve("own.plan"), tuned, 1)));
+    // What was refitted can be refitted: the line leads to the weights of its last bundle.
+    assertEquals(stripped, EngineRefit.command(refitted, tuned.resolve("engine-bf16.plan")));
+    // A manifest from before holds the place that it was built in.
+    String old = "nit-export engine /old --weight-stripped --overwrite";
+    assertEquals(
+        old + " && nit-export refit " + source + " /tuned --overwrite",
+        built(Weights.FIXED, EngineRefit.command(built(Weights.STRIPPED, old), source))
+            .command(new Place(tuned.resolve("engine-bf16.plan"), tuned, 0)));
   }
 
   private ModelSource source(DType precision, SmallPackKernels smallPacks) throws IOException {

@@ -12,6 +12,7 @@ import io.nit.core.config.PositionOrder;
 import io.nit.core.io.AtomicFile;
 import io.nit.core.io.JsonReason;
 import io.nit.core.io.Sha256;
+import io.nit.core.io.ShellWord;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -47,7 +48,7 @@ import java.util.stream.Stream;
  *   "compatible": { "versions": true, "hardware": "ampere-plus" },      // absent where neither is
  *   "weights": "refittable",                                            // or stripped; absent: fixed
  *   "verification": [ { "against": "reference", "backend": "tensorrt", ... } ],
- *   "command": "nit-export engine bundles/xl --precision bf16",
+ *   "command": "nit-export engine {bundle} --precision bf16{output}{device} --overwrite",
  *   "provenance": { "tool": "nit-export 0.1.0", "seconds": 100, ... }
  * }
  * }</pre>
@@ -55,6 +56,9 @@ import java.util.stream.Stream;
  * <p>The plan of an autoencoder's half has {@code "part": "decoder"} or {@code "encoder"}, its
  * DcAeConfig as the model's config, and profiles {@code { "side": 512, "images": 1 }}; without
  * {@code part} it is a model's.
+ *
+ * <p>The command holds no path of the machine that built the engine: {@link Place} fills in what
+ * stands in braces. A command without {@value #BUNDLE} is printed as it stands.
  *
  * @param plan name of the plan's file
  * @param planBytes its size
@@ -65,7 +69,8 @@ import java.util.stream.Stream;
  * @param builtOn where it was built, which is where it runs
  * @param traits where else it runs, and whether its weights can be exchanged
  * @param verification what was measured; may be empty
- * @param command the line that builds it again
+ * @param command the line that builds it again, with {@value #BUNDLE}, {@value #OUTPUT} and {@value
+ *     #DEVICE} where those stand
  * @param provenance free-form
  */
 public record EngineManifest(
@@ -85,6 +90,15 @@ public record EngineManifest(
 
   /** What the name of a plan ends with. */
   public static final String PLAN_SUFFIX = ".plan";
+
+  /** In a command: the folder of the bundle or exported autoencoder that the engine is of. */
+  public static final String BUNDLE = "{bundle}";
+
+  /** In a command: the option that names the engine, empty for the name and place it has anyway. */
+  public static final String OUTPUT = "{output}";
+
+  /** In a command: the option that names the GPU, empty for the first. */
+  public static final String DEVICE = "{device}";
 
   /** The version that this code writes and reads. */
   public static final int VERSION = 1;
@@ -212,6 +226,29 @@ public record EngineManifest(
   }
 
   /**
+   * Where an engine is met.
+   *
+   * @param file the plan
+   * @param bundle the folder of the bundle or exported autoencoder that it is of
+   * @param device number of the GPU that is to run it
+   */
+  public record Place(Path file, Path bundle, int device) {
+    /** Of a plan that lies in its bundle. */
+    public static Place in(Path file, int device) {
+      return new Place(file, file.toAbsolutePath().getParent(), device);
+    }
+
+    private String fill(String command, String standardName) {
+      Path there = file.toAbsolutePath().normalize();
+      boolean standard = there.equals(bundle.toAbsolutePath().normalize().resolve(standardName));
+      return command
+          .replace(OUTPUT, standard ? "" : " --output " + ShellWord.absolute(file))
+          .replace(DEVICE, device == 0 ? "" : " --device " + device)
+          .replace(BUNDLE, ShellWord.absolute(bundle));
+    }
+  }
+
+  /**
    * Of a model's engine.
    *
    * @param config the model's shape
@@ -323,6 +360,22 @@ public record EngineManifest(
         traits.with(weights),
         JSON.createArrayNode(),
         command,
+        provenance);
+  }
+
+  /** The same with another line that builds it again. */
+  public EngineManifest withCommand(String line) {
+    return new EngineManifest(
+        plan,
+        planBytes,
+        planSha256,
+        modelSha256,
+        subject,
+        precision,
+        builtOn,
+        traits,
+        verification,
+        line,
         provenance);
   }
 
@@ -440,9 +493,9 @@ public record EngineManifest(
         ? Optional.of(
             plan
                 + " holds no weights (--weight-stripped); put them in with: nit-export refit "
-                + file
+                + ShellWord.of(file.toString())
                 + " "
-                + bundle)
+                + ShellWord.of(bundle.toString()))
         : Optional.empty();
   }
 
@@ -492,18 +545,38 @@ public record EngineManifest(
     return all;
   }
 
+  /**
+   * The name that an engine has in its bundle unless another is asked for.
+   *
+   * @param precision a {@link io.nit.core.tensor.DType} name
+   */
+  public static String standardName(EnginePart part, String precision, Weights weights) {
+    return part.planPrefix()
+        + "-"
+        + precision.toLowerCase(Locale.ROOT)
+        + (weights == Weights.STRIPPED ? "-stripped" : "")
+        + PLAN_SUFFIX;
+  }
+
   /** The differences as a user reads them, with the line that builds the engine again. */
-  public String refusal(List<Mismatch> mismatches) {
+  public String refusal(List<Mismatch> mismatches, Place place) {
     return plan
         + " does not fit: "
         + mismatches.stream().map(Mismatch::toString).collect(Collectors.joining("; "))
         + ". "
-        + again();
+        + again(place);
   }
 
   /** The line that builds the engine again, as a user reads it. */
-  public String again() {
-    return "Build it again with: " + command;
+  public String again(Place place) {
+    return "Build it again with: " + command(place);
+  }
+
+  /** The line that builds the engine again where it is met. */
+  public String command(Place place) {
+    return command.contains(BUNDLE)
+        ? place.fill(command, standardName(subject.part(), precision, traits.weights))
+        : command;
   }
 
   /**

@@ -70,7 +70,8 @@ final class Info implements Callable<Integer> {
         EngineManifest engine = EngineManifest.read(plan);
         Optional<EngineManifest.Mismatch> difference = engine.planDifference(bundle.folder());
         if (difference.isPresent()) {
-          throw new IOException(engine.refusal(List.of(difference.get())));
+          throw new IOException(
+              engine.refusal(List.of(difference.get()), EngineManifest.Place.in(plan, 0)));
         }
       }
     }

@@ -16,11 +16,11 @@ import java.util.Optional;
  *
  * @param file the plan
  * @param manifest what is said of it
+ * @param device number of the GPU that is to run it
  */
-record CheckedPlan(Path file, EngineManifest manifest) {
-  /** The folder that the plan lies in. */
-  private Path folder() {
-    return file.toAbsolutePath().getParent();
+record CheckedPlan(Path file, EngineManifest manifest, int device) {
+  private EngineManifest.Place place() {
+    return EngineManifest.Place.in(file, device);
   }
 
   /** Opens the plan or the network in it. */
@@ -51,13 +51,13 @@ record CheckedPlan(Path file, EngineManifest manifest) {
     try {
       hash =
           manifest
-              .planDifference(folder())
+              .planDifference(place().bundle())
               .map(Mismatch::toString)
               .orElse("plan.sha256: as expected, the file is whole");
     } catch (IOException e) {
       hash = "plan.sha256: not known: " + e.getMessage();
     }
-    return hash + ". " + manifest.again();
+    return hash + ". " + manifest.again(place());
   }
 
   /**
@@ -70,7 +70,7 @@ record CheckedPlan(Path file, EngineManifest manifest) {
   void require(Optional<String> precision, EngineSubject found) throws EngineException {
     List<Mismatch> mismatches = manifest.differencesOpened(precision, found);
     if (!mismatches.isEmpty()) {
-      throw new EngineException(manifest.refusal(mismatches));
+      throw new EngineException(manifest.refusal(mismatches, place()));
     }
   }
 }

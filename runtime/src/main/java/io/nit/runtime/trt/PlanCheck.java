@@ -94,7 +94,8 @@ record PlanCheck(Machine machine) {
       }
       return mismatches.isEmpty()
           ? manifest.needsWeights(file, bundle)
-          : Optional.of(manifest.refusal(mismatches));
+          : Optional.of(
+              manifest.refusal(mismatches, new EngineManifest.Place(file, bundle, device)));
     } catch (TensorRtException e) {
       return Optional.of(e.getMessage());
     }

@@ -48,12 +48,10 @@ public final class TensorRtAutoencoder extends LearnedCodec {
   private static final class Half {
     private final CheckedPlan plan;
     private final EngineSubject.Autoencoder subject;
-    private final int device;
     private TensorRtPlanes planes; // guarded by the codec
 
     Half(Path plan, DcAeSpec spec, int device) throws IOException, EngineException {
-      this.plan = new CheckedPlan(plan, EngineManifest.read(plan));
-      this.device = device;
+      this.plan = new CheckedPlan(plan, EngineManifest.read(plan), device);
       if (!(this.plan.manifest().subject() instanceof EngineSubject.Autoencoder half)
           || !half.config().equals(spec.config())) {
         throw new EngineException(
@@ -86,7 +84,7 @@ public final class TensorRtAutoencoder extends LearnedCodec {
             subject.part().key(),
             plan.file().getFileName(),
             TensorRt.version(),
-            device,
+            plan.device(),
             plan.manifest().precision(),
             subject.sizes());
       }
@@ -96,7 +94,9 @@ public final class TensorRtAutoencoder extends LearnedCodec {
     private TensorRtPlanes open(TensorRtPlanes.Ports ports) throws IOException, EngineException {
       TensorRtPlanes opened =
           plan.opened(
-              () -> TensorRtPlanes.open(plan.file(), plan.manifest().planBytes(), ports, device));
+              () ->
+                  TensorRtPlanes.open(
+                      plan.file(), plan.manifest().planBytes(), ports, plan.device()));
       try {
         // A half takes and gives single precision whatever it computes in.
         plan.require(

@@ -6,6 +6,7 @@ import io.nit.core.bundle.EngineManifest;
 import io.nit.core.bundle.EnginePart;
 import io.nit.core.codec.DcAeSpec;
 import io.nit.core.codec.LatentCodec;
+import io.nit.core.io.ShellWord;
 import io.nit.core.tensor.DType;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
@@ -124,7 +125,7 @@ public final class TensorRtProvider implements EngineProvider {
       Optional<String> refusal =
           check.refusal(plan, manifest, bundle.folder(), model, options.device());
       if (refusal.isEmpty()) {
-        fitting.add(new CheckedPlan(plan, manifest));
+        fitting.add(new CheckedPlan(plan, manifest, options.device()));
       } else {
         refusals.add(refusal.get());
       }
@@ -149,7 +150,7 @@ public final class TensorRtProvider implements EngineProvider {
   }
 
   private static String none(Bundle bundle, EnginePart part) throws IOException {
-    String command = "nit-export engine " + bundle.folder();
+    String command = "nit-export engine " + ShellWord.of(bundle.folder().toString());
     return part == EnginePart.MODEL || !hasEngines(bundle) // one command builds all parts
         ? "no engine in the bundle; " + command + " builds one on a GPU"
         : "no "

@@ -8,6 +8,7 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import io.nit.core.bundle.EngineManifest.Hardware;
 import io.nit.core.bundle.EngineManifest.Host;
 import io.nit.core.bundle.EngineManifest.Mismatch;
+import io.nit.core.bundle.EngineManifest.Place;
 import io.nit.core.bundle.EngineManifest.Plugins;
 import io.nit.core.bundle.EngineManifest.Profile;
 import io.nit.core.bundle.EngineManifest.Traits;
@@ -141,7 +142,37 @@ class EngineManifestTest {
         "a.plan does not fit: "
             + expected
             + ". Build it again with: nit-export engine bundles/s --overwrite",
-        manifest.refusal(found));
+        manifest.refusal(found, Place.in(folder.resolve("a.plan"), 0)));
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "/b/engine-bf16.plan | /b | 0 | nit-export engine /b --precision bf16 --overwrite",
+        "/b/engine-bf16.plan | /b | 3 | nit-export engine /b --precision bf16 --device 3"
+            + " --overwrite",
+        "/b/other.plan | /b | 0 | nit-export engine /b --precision bf16 --output /b/other.plan"
+            + " --overwrite",
+        "/c/engine-bf16.plan | /b | 0 | nit-export engine /b --precision bf16 --output"
+            + " /c/engine-bf16.plan --overwrite",
+        "/x/../my b/engine-bf16.plan | /my b | 0 | nit-export engine '/my b' --precision bf16"
+            + " --overwrite",
+        "/b/it's.plan | /b | 0 | nit-export engine /b --precision bf16 --output '/b/it'\\''s.plan'"
+            + " --overwrite"
+      })
+  void theLineThatBuildsAgainNamesThePlaceWhereTheEngineIsMet(
+      Path file, Path bundle, int device, String expected) throws IOException {
+    EngineManifest manifest =
+        manifest("a.plan", "BF16", H100)
+            .withCommand("nit-export engine {bundle} --precision bf16{output}{device} --overwrite");
+    Place place = new Place(file, bundle, device);
+    assertEquals(expected, manifest.command(place));
+    assertEquals("Build it again with: " + expected, manifest.again(place));
+    // A manifest from before: the line as it stands.
+    assertEquals(
+        "nit-export engine /old/b --overwrite",
+        manifest.withCommand("nit-export engine /old/b --overwrite").command(place));
   }
 
   private EngineManifest portable(Traits traits) throws IOException {

@@ -38,7 +38,7 @@ class CheckedPlanTest {
     EngineManifest manifest = EngineManifest.read(file);
     plan =
         new CheckedPlan(
-            file, manifest.withPlan(file, Sha256.of(file), EngineManifest.Weights.FIXED));
+            file, manifest.withPlan(file, Sha256.of(file), EngineManifest.Weights.FIXED), 0);
   }
 
   private String failure(Exception cause) {

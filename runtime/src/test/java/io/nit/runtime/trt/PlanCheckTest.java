@@ -53,6 +53,7 @@ class PlanCheckTest {
     Optional<String> refusal = Optional.empty();
     boolean library = true;
     Host host = H100;
+    int devices = 1;
 
     @Override
     public Optional<String> refusal(int device) {
@@ -69,8 +70,8 @@ class PlanCheckTest {
 
     @Override
     public Host host(int device, Optional<PluginLibrary> plugins) throws TensorRtException {
-      if (device > 0) {
-        throw new TensorRtException("device: expected 0..0, found " + device);
+      if (device >= devices) {
+        throw new TensorRtException("device: expected 0.." + (devices - 1) + ", found " + device);
       }
       return host;
     }
@@ -155,6 +156,26 @@ class PlanCheckTest {
             + difference
             + ". Build it again with: nit-export engine b --overwrite",
         refusal(machine, 0));
+  }
+
+  @Test
+  void aBundleThatWasCopiedNamesItsOwnPlaceAndTheGpuThatIsAskedFor() throws IOException {
+    MadeUpPlans.engine(
+        folder, H100, Traits.NONE, "nit-export engine {bundle}{output}{device} --overwrite");
+    Fake machine = new Fake();
+    machine.host = new Host("10.7.0", "12.6", "NVIDIA H100", "9.0", H100.plugins());
+    machine.devices = 2;
+    for (int device = 0; device < 2; device++) {
+      assertEquals(
+          "engine.plan does not fit: tensorrt: expected 10.6.0, found 10.7.0. Build it again with:"
+              + " nit-export engine "
+              + folder
+              + " --output "
+              + folder.resolve("engine.plan")
+              + (device == 0 ? "" : " --device 1")
+              + " --overwrite",
+          refusal(machine, device));
+    }
   }
 
   @Test
