@@ -14,6 +14,7 @@ import io.nit.core.io.Sha256;
 import io.nit.core.io.ShellWord;
 import io.nit.core.tensor.DType;
 import io.nit.core.trt.Gpu;
+import io.nit.core.trt.Machine;
 import io.nit.core.trt.TensorRtException;
 import io.nit.exporter.trt.EngineRefitter;
 import io.nit.exporter.trt.SmallPackKernels;
@@ -116,7 +117,7 @@ record EngineRefit(
     ModelSource model =
         new ModelSource(bundle, DType.parse(source.precision()), SmallPackKernels.AUTO);
     Optional<PluginLibrary> plugins =
-        source.builtOn().plugins().isPresent() ? model.plugins() : Optional.empty();
+        source.builtOn().plugins().isPresent() ? model.plugins(Machine.here()) : Optional.empty();
     List<EngineManifest.Mismatch> mismatches =
         source.mismatches(
             Gpu.open(device).host(plugins), plan.toAbsolutePath().getParent(), Optional.empty());
@@ -194,7 +195,7 @@ record EngineRefit(
             .put("tool", Cli.tool("nit-export", EngineRefit.class))
             .put("refit_seconds", Math.round(made.seconds() * 10) / 10.0)
             .put("created", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
-    provenance.set("built", source.provenance());
+    provenance.set(EngineExport.REFITTED_FROM, source.provenance());
     return new EngineManifest(
         staged.getFileName().toString(),
         made.bytes(),

@@ -11,6 +11,7 @@ import io.nit.core.bundle.EngineSubject.PictureProfile;
 import io.nit.core.cli.Cli;
 import io.nit.core.cli.CommonOptions;
 import io.nit.core.tensor.DType;
+import io.nit.core.trt.Machine;
 import io.nit.exporter.trt.BuildOptions;
 import java.io.IOException;
 import java.nio.file.FileAlreadyExistsException;
@@ -114,7 +115,8 @@ final class ExportEngine implements Callable<Integer> {
       names = "--rebuild-on-mismatch",
       description =
           "Replace an engine that is there already only if it does not fit this GPU, the versions,"
-              + " the bundle or the options; else leave it.")
+              + " the bundle or the options, was not verified though --verify asks for it, or its"
+              + " file is not its manifest's; else leave it.")
   private boolean rebuildOnMismatch;
 
   @Mixin private CommonOptions common;
@@ -133,7 +135,7 @@ final class ExportEngine implements Callable<Integer> {
     }
     EngineFolder temporary = EngineFolder.install();
     for (EngineExport export : exports) {
-      if (!Files.exists(export.plan()) || !rebuildOnMismatch || !export.fits()) {
+      if (!Files.exists(export.plan()) || !rebuildOnMismatch || !export.fits(Machine.here())) {
         export.run(temporary);
       }
       System.out.println(export.plan());
@@ -148,6 +150,10 @@ final class ExportEngine implements Callable<Integer> {
    * @throws IOException if the bundle cannot be read
    */
   List<EngineExport> exports() throws IOException {
+    if (overwrite && rebuildOnMismatch) {
+      throw new IllegalArgumentException(
+          "--overwrite, --rebuild-on-mismatch: expected one of them, found both");
+    }
     DType type =
         ExportOptions.type("--precision", precision, List.of(DType.BF16, DType.F16, DType.F32));
     List<EnginePart> wanted = wanted();

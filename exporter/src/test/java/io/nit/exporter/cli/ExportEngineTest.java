@@ -81,6 +81,8 @@ class ExportEngineTest {
             + " --small-pack-kernels on: expected an engine for one version",
         "--small-pack-kernels on --buckets 4096 | 2 |"
             + " --small-pack-kernels on: expected a bucket of at most 512 tokens, found [4096]",
+        "--overwrite --rebuild-on-mismatch | 2 |"
+            + " --overwrite, --rebuild-on-mismatch: expected one of them, found both",
         "--colour red | 2 | Unknown option"
       })
   void badUsageIsToldAndNothingIsMade(String options, int code, String message) throws IOException {

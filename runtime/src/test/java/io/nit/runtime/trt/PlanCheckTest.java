@@ -15,6 +15,7 @@ import io.nit.core.bundle.EngineManifest.Weights;
 import io.nit.core.bundle.EnginePart;
 import io.nit.core.bundle.PackPlan;
 import io.nit.core.cuda.PluginLibrary;
+import io.nit.core.trt.Machine;
 import io.nit.core.trt.PlanFile;
 import io.nit.core.trt.TensorRtException;
 import io.nit.runtime.engine.EngineException;
@@ -49,7 +50,7 @@ class PlanCheckTest {
   @TempDir Path folder;
 
   /** A machine whose every part may be broken. */
-  private static class Fake implements PlanCheck.Machine {
+  private static class Fake implements Machine {
     Optional<String> refusal = Optional.empty();
     boolean library = true;
     Host host = H100;
