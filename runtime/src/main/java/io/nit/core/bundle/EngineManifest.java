@@ -20,10 +20,8 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.Optional;
 import java.util.function.Function;
 import java.util.regex.Pattern;
@@ -105,6 +103,10 @@ public record EngineManifest(
 
   private static final String FORMAT = "nit-engine";
   private static final int AMPERE = 8;
+
+  /** The fast ones first. */
+  private static final List<String> PRECISIONS = List.of("BF16", "F16", "F32");
+
   private static final Pattern VERSIONS = Pattern.compile("[0-9]{1,6}(\\.[0-9]{1,6})*");
 
   private static final ObjectMapper JSON =
@@ -385,33 +387,62 @@ public record EngineManifest(
   }
 
   /**
-   * The plans of a folder that have a manifest and compute a part, the preferred precision first:
-   * bf16, f16, f32, then by name.
+   * A plan of a folder that has a manifest.
    *
-   * @throws IOException if the folder or a manifest cannot be read
+   * @param plan the plan
+   * @param manifest its manifest; empty if that cannot be read
+   * @param problem why it cannot be read, naming its file; empty if it can
    */
-  public static List<Path> plansIn(Path folder, EnginePart part) throws IOException {
+  public record Found(Path plan, Optional<EngineManifest> manifest, String problem) {
+    private int preference() {
+      return manifest.map(there -> PRECISIONS.indexOf(there.precision)).orElse(PRECISIONS.size());
+    }
+  }
+
+  /**
+   * All plans of a folder that have a manifest, the preferred precision first: bf16, f16, f32, then
+   * those whose manifest cannot be read; and by name.
+   *
+   * @throws IOException if the folder cannot be read
+   */
+  public static List<Found> allIn(Path folder) throws IOException {
     if (!Files.isDirectory(folder)) {
       return List.of();
     }
-    List<Path> plans;
     try (Stream<Path> files = Files.list(folder)) {
-      plans =
-          files
-              .filter(file -> file.getFileName().toString().endsWith(PLAN_SUFFIX))
-              .filter(file -> Files.isRegularFile(fileOf(file)))
-              .sorted()
-              .toList();
+      return files
+          .filter(file -> file.getFileName().toString().endsWith(PLAN_SUFFIX))
+          .filter(file -> Files.isRegularFile(fileOf(file)))
+          .sorted()
+          .map(EngineManifest::found)
+          .sorted(Comparator.comparingInt(Found::preference))
+          .toList();
     }
-    Map<String, List<Path>> byPrecision = new HashMap<>();
-    for (Path plan : plans) {
-      EngineManifest manifest = read(plan);
-      if (manifest.subject.part() == part) {
-        byPrecision.computeIfAbsent(manifest.precision, precision -> new ArrayList<>()).add(plan);
-      }
+  }
+
+  private static Found found(Path plan) {
+    try {
+      return new Found(plan, Optional.of(read(plan)), "");
+    } catch (IOException e) {
+      String message = String.valueOf(e.getMessage());
+      String file = fileOf(plan).toString(); // a failure to read it may tell the file alone
+      return new Found(
+          plan,
+          Optional.empty(),
+          message.equals(file) ? file + ": " + e.getClass().getSimpleName() : message);
     }
-    return Stream.of("BF16", "F16", "F32")
-        .flatMap(precision -> byPrecision.getOrDefault(precision, List.of()).stream())
+  }
+
+  /**
+   * The plans of a folder that compute a part, in the order of {@link #allIn}; without those whose
+   * manifest cannot be read.
+   *
+   * @throws IOException if the folder cannot be read
+   */
+  public static List<Path> plansIn(Path folder, EnginePart part) throws IOException {
+    return allIn(folder).stream()
+        .filter(found -> found.manifest.map(there -> there.subject.part() == part).orElse(false))
+        .map(Found::plan)
         .toList();
   }
 
@@ -636,7 +667,7 @@ public record EngineManifest(
           text(plan, "sha256"),
           text(model, "sha256"),
           subject(model),
-          text(root, "precision"),
+          one(PRECISIONS, Function.identity(), text(root, "precision"), "precision"),
           new Host(
               text(root, "tensorrt"),
               text(root, "cuda"),
@@ -689,11 +720,11 @@ public record EngineManifest(
       String weights = root.path("weights").asText(Weights.FIXED.key());
       return new Traits(
           compatible.path("versions").asBoolean(),
-          one(Hardware.values(), Hardware::key, hardware, "compatible.hardware"),
-          one(Weights.values(), Weights::key, weights, "weights"));
+          one(List.of(Hardware.values()), Hardware::key, hardware, "compatible.hardware"),
+          one(List.of(Weights.values()), Weights::key, weights, "weights"));
     }
 
-    private <E> E one(E[] all, Function<E, String> key, String word, String field)
+    private <E> E one(List<E> all, Function<E, String> key, String word, String field)
         throws IOException {
       for (E value : all) {
         if (key.apply(value).equals(word)) {
@@ -705,7 +736,7 @@ public record EngineManifest(
               + ": "
               + field
               + ": expected one of "
-              + Stream.of(all).map(key).collect(Collectors.joining(", "))
+              + all.stream().map(key).collect(Collectors.joining(", "))
               + ", found "
               + word);
     }

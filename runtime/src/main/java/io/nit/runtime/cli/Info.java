@@ -65,14 +65,12 @@ final class Info implements Callable<Integer> {
 
   /** Compares every engine with its manifest's hash. */
   private static void verifyPlans(Bundle bundle) throws IOException {
-    for (EnginePart part : EnginePart.values()) {
-      for (Path plan : EngineManifest.plansIn(bundle.folder(), part)) {
-        EngineManifest engine = EngineManifest.read(plan);
-        Optional<EngineManifest.Mismatch> difference = engine.planDifference(bundle.folder());
-        if (difference.isPresent()) {
-          throw new IOException(
-              engine.refusal(List.of(difference.get()), EngineManifest.Place.in(plan, 0)));
-        }
+    for (EngineManifest.Found found : EngineManifest.allIn(bundle.folder())) {
+      EngineManifest engine = found.manifest().orElseThrow(() -> new IOException(found.problem()));
+      Optional<EngineManifest.Mismatch> difference = engine.planDifference(bundle.folder());
+      if (difference.isPresent()) {
+        throw new IOException(
+            engine.refusal(List.of(difference.get()), EngineManifest.Place.in(found.plan(), 0)));
       }
     }
   }

@@ -23,6 +23,11 @@ record CheckedPlan(Path file, EngineManifest manifest, int device) {
     return EngineManifest.Place.in(file, device);
   }
 
+  /** The line that builds it again. */
+  String again() {
+    return manifest.again(place());
+  }
+
   /** Opens the plan or the network in it. */
   interface Opening<T> {
     T open() throws IOException, EngineException;
@@ -57,7 +62,7 @@ record CheckedPlan(Path file, EngineManifest manifest, int device) {
     } catch (IOException e) {
       hash = "plan.sha256: not known: " + e.getMessage();
     }
-    return hash + ". " + manifest.again(place());
+    return hash + ". " + again();
   }
 
   /**

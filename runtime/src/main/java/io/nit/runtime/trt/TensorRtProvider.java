@@ -3,6 +3,7 @@ package io.nit.runtime.trt;
 import io.nit.core.bundle.AutoencoderFiles;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
+import io.nit.core.bundle.EngineManifest.Found;
 import io.nit.core.bundle.EnginePart;
 import io.nit.core.codec.DcAeSpec;
 import io.nit.core.codec.LatentCodec;
@@ -13,16 +14,19 @@ import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.EngineProvider;
 import io.nit.runtime.engine.VelocityEngine;
 import java.io.IOException;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * TensorRT on an NVIDIA GPU, for bundles that hold an engine which fits. Loads nothing of TensorRT
  * for a bundle without an engine.
  */
 public final class TensorRtProvider implements EngineProvider {
+  private static final Logger LOG = LoggerFactory.getLogger(TensorRtProvider.class);
+
   private final PlanCheck check;
 
   /** Made by the service loader. */
@@ -57,6 +61,7 @@ public final class TensorRtProvider implements EngineProvider {
     if (choice.fitting.isEmpty()) {
       throw new EngineException(choice.refusal);
     }
+    warn(choice, EnginePart.MODEL);
     return TensorRtEngine.open(
         choice.fitting.get(0), new TensorRtEngine.Options(options.device(), true));
   }
@@ -89,6 +94,7 @@ public final class TensorRtProvider implements EngineProvider {
     if (decoders.fitting.isEmpty() && encoders.fitting.isEmpty()) {
       throw new EngineException(decoders.refusal);
     }
+    warn(decoders, EnginePart.DECODER);
     Optional<CheckedPlan> decoder = decoders.fitting.stream().findFirst();
     Optional<CheckedPlan> single =
         decoders.fitting.stream()
@@ -104,34 +110,62 @@ public final class TensorRtProvider implements EngineProvider {
         options);
   }
 
-  /** The plans of a part that fit, the preferred first; or why there is none. */
-  private record Choice(List<CheckedPlan> fitting, String refusal) {}
+  /**
+   * The plans of a part.
+   *
+   * @param fitting those that fit, the preferred first
+   * @param unreadable why manifests, which may be of any part, cannot be read
+   * @param refusal why none fits
+   */
+  private record Choice(List<CheckedPlan> fitting, List<String> unreadable, String refusal) {}
 
   private Optional<String> refusal(Bundle bundle, EnginePart part, EngineOptions options) {
     try {
       Choice choice = choose(bundle, part, options);
       return choice.fitting.isEmpty() ? Optional.of(choice.refusal) : Optional.empty();
     } catch (IOException e) {
-      return Optional.of("its engine cannot be read: " + e.getMessage());
+      return Optional.of("its engines cannot be read: " + e.getMessage());
     }
   }
 
   private Choice choose(Bundle bundle, EnginePart part, EngineOptions options) throws IOException {
-    Optional<String> model = hash(bundle, part);
     List<CheckedPlan> fitting = new ArrayList<>();
     List<String> refusals = new ArrayList<>();
-    for (Path plan : EngineManifest.plansIn(bundle.folder(), part)) {
-      EngineManifest manifest = EngineManifest.read(plan);
-      Optional<String> refusal =
-          check.refusal(plan, manifest, bundle.folder(), model, options.device());
-      if (refusal.isEmpty()) {
-        fitting.add(new CheckedPlan(plan, manifest, options.device()));
-      } else {
-        refusals.add(refusal.get());
+    List<String> unreadable = new ArrayList<>();
+    for (Found found : EngineManifest.allIn(bundle.folder())) {
+      if (found.manifest().isEmpty()) {
+        unreadable.add("an engine's manifest cannot be read: " + found.problem());
+      } else if (found.manifest().get().subject().part() == part) {
+        CheckedPlan plan = new CheckedPlan(found.plan(), found.manifest().get(), options.device());
+        refusal(bundle, plan).ifPresentOrElse(refusals::add, () -> fitting.add(plan));
       }
     }
-    return new Choice(
-        fitting, refusals.isEmpty() ? none(bundle, part) : String.join("; ", refusals));
+    if (refusals.isEmpty()) {
+      refusals.add(none(bundle, part));
+    }
+    refusals.addAll(unreadable);
+    return new Choice(fitting, unreadable, String.join("; ", refusals));
+  }
+
+  /** Why a plan does not fit, or empty if it does; one that cannot be read is no other's fault. */
+  private Optional<String> refusal(Bundle bundle, CheckedPlan plan) {
+    EngineManifest manifest = plan.manifest();
+    try {
+      return check.refusal(
+          plan.file(),
+          manifest,
+          bundle.folder(),
+          hash(bundle, manifest.subject().part()),
+          plan.device());
+    } catch (IOException e) {
+      return Optional.of(
+          manifest.plan() + " cannot be read: " + e.getMessage() + ". " + plan.again());
+    }
+  }
+
+  /** Tells what is passed over for what is opened. */
+  private static void warn(Choice choice, EnginePart part) {
+    choice.unreadable.forEach(reason -> LOG.warn("{}: {}", part.key(), reason));
   }
 
   private static Optional<String> hash(Bundle bundle, EnginePart part) {

@@ -333,6 +333,18 @@ class EngineManifestTest {
             .map(plan -> plan.getFileName().toString())
             .toList());
     assertEquals(List.of(), EngineManifest.plansIn(folder.resolve("absent"), EnginePart.MODEL));
+    Files.writeString(EngineManifest.fileOf(folder.resolve("a.plan")), "{");
+    Files.delete(EngineManifest.fileOf(folder.resolve("b.plan")));
+    Files.createDirectory(folder.resolve("none.plan.json"));
+    assertEquals(
+        List.of("z.plan", "c.plan"),
+        EngineManifest.plansIn(folder, EnginePart.MODEL).stream()
+            .map(plan -> plan.getFileName().toString())
+            .toList());
+    List<EngineManifest.Found> all = EngineManifest.allIn(folder);
+    assertEquals(3, all.size());
+    assertEquals(Optional.empty(), all.get(2).manifest());
+    assertTrue(all.get(2).problem().contains("a.plan.json: expected JSON"), all.get(2).problem());
   }
 
   private EngineManifest half(String name, EnginePart part, String precision) throws IOException {
@@ -392,6 +404,7 @@ class EngineManifestTest {
         "\"precision\" | \"weights\" : \"many\", \"precision\" | weights: expected one of fixed,",
         "\"precision\" | \"compatible\": { \"hardware\": \"all\" }, \"precision\" |"
             + " compatible.hardware: expected one of same, ampere-plus, found all",
+        "\"BF16\" | \"FP8\" | precision: expected one of BF16, F16, F32, found FP8",
         "{ | { { | expected JSON"
       })
   void aManifestThatIsNoneIsRefusedWithItsField(String from, String to, String message)

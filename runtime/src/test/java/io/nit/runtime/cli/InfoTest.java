@@ -90,6 +90,6 @@ class InfoTest {
     Files.writeString(folder.resolve("engine-bf16.plan.json"), "{");
     run = info();
     assertEquals(0, run.code(), run.err());
-    assertTrue(run.out().contains("its engine cannot be read"), run.out());
+    assertTrue(run.out().contains("an engine's manifest cannot be read: "), run.out());
   }
 }
