@@ -7,7 +7,6 @@ import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.trt.Machine;
 import io.nit.core.trt.PlanFile;
 import io.nit.core.trt.TensorRtException;
-import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
@@ -44,7 +43,7 @@ record PlanCheck(Machine machine) {
     if (manifest.builtOn().plugins().isPresent()) {
       try {
         plugins = Optional.of(machine.plugins());
-      } catch (FileNotFoundException e) {
+      } catch (IOException e) { // none, or another than ours
         return Optional.of(file + " needs our plugins: " + e.getMessage());
       }
     }

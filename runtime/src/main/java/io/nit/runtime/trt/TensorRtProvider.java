@@ -15,6 +15,7 @@ import io.nit.runtime.engine.EngineProvider;
 import io.nit.runtime.engine.VelocityEngine;
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import org.slf4j.Logger;
@@ -108,6 +109,39 @@ public final class TensorRtProvider implements EngineProvider {
             encoders.fitting.stream().findFirst().map(CheckedPlan::file)),
         (DcAeSpec) bundle.codec().orElseThrow(),
         options);
+  }
+
+  /**
+   * An engine of a bundle.
+   *
+   * @param found the plan and its manifest
+   * @param refusal why it does not run here; empty if it does, or its manifest cannot be read
+   */
+  public record Listed(Found found, Optional<String> refusal) {}
+
+  /**
+   * All engines of a bundle: of each part the preferred first, and last those whose manifest cannot
+   * be read. Opens none, and does not compare their hashes.
+   *
+   * @param device number of the GPU that is to run them
+   * @throws IOException if the bundle's folder cannot be read
+   */
+  public List<Listed> engines(Bundle bundle, int device) throws IOException {
+    return EngineManifest.allIn(bundle.folder()).stream()
+        .sorted(
+            Comparator.comparing(
+                found -> found.manifest().map(there -> there.subject().part()).orElse(null),
+                Comparator.nullsLast(Comparator.naturalOrder())))
+        .map(
+            found ->
+                new Listed(
+                    found,
+                    found
+                        .manifest()
+                        .flatMap(
+                            there ->
+                                refusal(bundle, new CheckedPlan(found.plan(), there, device)))))
+        .toList();
   }
 
   /**

@@ -281,6 +281,27 @@ class PlanCheckTest {
   }
 
   @Test
+  void theEnginesOfAllPartsAreListedWithWhatKeepsThemFromRunning() throws IOException {
+    Bundle bundle = TinyAutoencoder.bundle(folder);
+    half(EnginePart.ENCODER, EngineManifest.hashOf(bundle.files(), "encoder.onnx").orElseThrow());
+    half(EnginePart.DECODER, "another");
+    engine(Traits.NONE);
+    Files.write(folder.resolve("a.plan"), new byte[1]);
+    Files.writeString(folder.resolve("a.plan.json"), "{");
+    List<TensorRtProvider.Listed> all =
+        new TensorRtProvider(new PlanCheck(new Fake())).engines(bundle, 0);
+    assertEquals(
+        List.of("engine.plan", "decoder-bf16.plan", "encoder-bf16.plan", "a.plan"),
+        all.stream().map(listed -> listed.found().plan().getFileName().toString()).toList());
+    String model = all.get(0).refusal().orElseThrow();
+    assertTrue(model.contains("model.sha256: expected model, found "), model);
+    String decoder = all.get(1).refusal().orElseThrow();
+    assertTrue(decoder.contains("model.sha256: expected another, found "), decoder);
+    assertEquals(Optional.empty(), all.get(2).refusal());
+    assertTrue(all.get(3).found().problem().contains("a.plan.json: expected JSON"));
+  }
+
+  @Test
   void aFileOfPlansThatCannotBeReadKeepsNoOtherFromBeingTaken() throws IOException {
     Path part = Files.write(folder.resolve("part"), new byte[7]);
     Path joined = folder.resolve("joined");
