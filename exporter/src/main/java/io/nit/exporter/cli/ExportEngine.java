@@ -46,7 +46,7 @@ import picocli.CommandLine.Parameters;
       "  an engine for the bundle's own limit of tokens:",
       "    nit-export engine bundles/xl",
       "  for packs of up to 4096 tokens, with a longer search for fast kernels:",
-      "    nit-export engine bundles/xl --buckets 512,4096 --optimization-level 5",
+      "    nit-export engine bundles/xl --max-tokens 4096 --optimization-level 5",
       "  the decoder alone, for pictures of up to 1024 pixels a side:",
       "    nit-export engine bundles/xl --parts decoder --autoencoder-sizes 512,1024",
       "  before a server starts: builds only what no longer fits",
@@ -175,13 +175,25 @@ final class ExportEngine implements Callable<Integer> {
         exports.add(half(AutoencoderSource.of(opened, part, made, sizes), part, made));
       }
     }
-    if (autoencoder.any()
-        && exports.stream().noneMatch(export -> export.source() instanceof AutoencoderSource)) {
-      throw new IllegalArgumentException(
-          "--autoencoder-precision, --autoencoder-sizes, --autoencoder-batch: expected a decoder or"
-              + " encoder to build, found none among the parts");
-    }
+    requireUse(exports, AutoencoderSource.class, autoencoder.names(), "a decoder or encoder");
+    requireUse(exports, ModelSource.class, flags.ofModels(), "a model");
     return exports;
+  }
+
+  /** Refuses flags that say nothing of what is built. */
+  private static void requireUse(
+      List<EngineExport> exports,
+      Class<? extends EngineSource> what,
+      List<String> flags,
+      String expected) {
+    if (!flags.isEmpty()
+        && exports.stream().noneMatch(export -> what.isInstance(export.source()))) {
+      throw new IllegalArgumentException(
+          String.join(", ", flags)
+              + ": expected "
+              + expected
+              + " to build, found none among the parts");
+    }
   }
 
   /** The parts that are asked for; empty for all that there are. */
@@ -237,13 +249,14 @@ final class ExportEngine implements Callable<Integer> {
     }
     Path plan = output == null ? standard(bundle, type, flags.traits().weights()) : output;
     ModelSource source = new ModelSource(opened, type, flags.smallPackKernels());
-    BuildOptions options = flags.options(opened.maxTokens(), type, plan.toAbsolutePath());
+    BuildOptions options =
+        flags.options(flags.buckets(opened.maxTokens(), type), plan.toAbsolutePath());
     source.requirePossible(options);
     return new EngineExport(
         source,
         plan,
         options,
-        command("--parts model --precision " + type.name().toLowerCase(ROOT)),
+        command(part, "--precision " + type.name().toLowerCase(ROOT), flags.given(true)),
         verify,
         common.quiet());
   }
@@ -257,8 +270,8 @@ final class ExportEngine implements Callable<Integer> {
     return new EngineExport(
         source,
         plan,
-        flags.options(1, made, plan.toAbsolutePath()).withFixedWeights(), // it has no tokens
-        command("--parts " + part.key() + " " + autoencoder.given(made)),
+        flags.options(List.of(1), plan.toAbsolutePath()).withFixedWeights(), // it has no tokens
+        command(part, autoencoder.given(made), flags.given(false)),
         verify,
         common.quiet());
   }
@@ -280,12 +293,13 @@ final class ExportEngine implements Callable<Integer> {
   }
 
   /** The line that builds the same engine again, wherever its bundle lies then. */
-  private String command(String part) {
-    String given = flags.given();
+  private static String command(EnginePart part, String types, String given) {
     return "nit-export engine "
         + EngineManifest.BUNDLE
+        + " --parts "
+        + part.key()
         + " "
-        + part
+        + types
         + EngineManifest.OUTPUT
         + (given.isEmpty() ? "" : " " + given)
         + EngineManifest.DEVICE

@@ -1,6 +1,7 @@
 package io.nit.exporter.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -67,6 +68,10 @@ class ExportEngineTest {
         "--buckets 512,256 | 2 | --buckets: expected rising numbers of 1 or more, found [512, 256]",
         "--buckets 0 | 2 | --buckets: expected rising numbers",
         "--buckets many | 2 | --buckets",
+        "--buckets 512 --max-tokens 512 | 2 |"
+            + " --buckets, --max-tokens: expected one of them, found both",
+        "--max-tokens 0 | 2 | --max-tokens: expected 1..3000, the bundle's own limit, found 0",
+        "--max-tokens 3001 | 2 | --max-tokens: expected 1..3000, the bundle's own limit, found 3001",
         "--max-images 0 | 2 | --max-images: expected 1 or more, found 0",
         "--workspace -1 | 2 | --workspace: expected 0 or more",
         "--optimization-level 6 | 2 | --optimization-level: expected 0..5, found 6",
@@ -141,7 +146,7 @@ class ExportEngineTest {
   private static String parsed(String... flags) {
     EngineFlags parsed = new EngineFlags();
     CommandLine.populateCommand(parsed, flags);
-    return parsed.traits() + " | " + parsed.given();
+    return parsed.traits() + " | " + parsed.given(true);
   }
 
   @Test
@@ -355,6 +360,17 @@ class ExportEngineTest {
     assertEquals(List.of(128, 512, 1024, 2048, 3000), EngineFlags.standard(3000));
     assertEquals(List.of(128, 512, 1024, 2048, 4096, 8192, 16384), EngineFlags.standard(16384));
     assertEquals(List.of(100), EngineFlags.standard(100));
+    assertEquals(List.of(128, 512, 1024, 2048, 3000), buckets(DType.BF16));
+    assertEquals(List.of(128, 512, 1024, 2048), buckets(DType.F32));
+    assertEquals(List.of(128, 512, 700), buckets(DType.BF16, "--max-tokens", "700"));
+    assertEquals(List.of(128, 512, 1024, 2048, 2500), buckets(DType.F32, "--max-tokens", "2500"));
+    assertEquals(List.of(7, 4000), buckets(DType.BF16, "--buckets", "7,4000"));
+  }
+
+  private static List<Integer> buckets(DType precision, String... flags) {
+    EngineFlags parsed = new EngineFlags();
+    CommandLine.populateCommand(parsed, flags);
+    return parsed.buckets(3000, precision);
   }
 
   @Test
@@ -371,7 +387,10 @@ class ExportEngineTest {
         "--parts decoder | --parts: expected some of model, which",
         "--parts wheel | --parts: expected model, decoder or encoder, found 'wheel'",
         "--output a.plan --parts model,decoder | --output: expected one part in --parts",
-        "--autoencoder-sizes 512 | expected a decoder or encoder to build, found none",
+        "--autoencoder-sizes 512 |"
+            + " --autoencoder-sizes: expected a decoder or encoder to build, found none",
+        "--autoencoder-batch 2 --autoencoder-precision f32 | --autoencoder-precision,"
+            + " --autoencoder-batch: expected a decoder or encoder to build, found none",
       })
   void partsThatTheBundleDoesNotHaveAreRefused(String options, String message) {
     CapturedRun run =
@@ -399,6 +418,42 @@ class ExportEngineTest {
                 .toArray(String[]::new));
     assertEquals(2, run.code(), run.err());
     assertTrue(run.err().contains(message), run.err());
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "--weight-stripped, --weight-stripped",
+    "--refittable, --refittable",
+    "--buckets 512, --buckets",
+    "--max-tokens 512, --max-tokens",
+    "--max-images 3, --max-images",
+    "--small-pack-kernels off, --small-pack-kernels",
+    "--weight-stripped --max-images 3, '--max-images, --weight-stripped'"
+  })
+  void whatSaysNothingOfAnAutoencoderIsRefusedWithoutAModel(String options, String names)
+      throws IOException {
+    Path learned = TinyAutoencoder.bundle(folder.resolve("learned")).folder();
+    for (String parts : List.of("decoder", "decoder,encoder")) {
+      CapturedRun run =
+          engine(
+              Stream.concat(
+                      Stream.of(learned.toString(), "--parts", parts),
+                      Stream.of(options.split(" ")))
+                  .toArray(String[]::new));
+      assertEquals(2, run.code(), run.err());
+      assertTrue(
+          run.err().contains(names + ": expected a model to build, found none among the parts"),
+          run.err());
+    }
+    // With a model, it does not stand in the other parts' lines.
+    List<String> lines =
+        lines(Stream.concat(Stream.of(learned), Stream.of(options.split(" "))).toArray());
+    assertTrue(lines.get(0).contains(options.split(" ")[0]), lines.get(0));
+    for (String line : lines.subList(1, 3)) {
+      for (String name : names.split(", ")) {
+        assertFalse(line.contains(name), line);
+      }
+    }
   }
 
   @Test
