@@ -261,7 +261,7 @@ public final class TensorRtEngine implements VelocityEngine {
     TensorRtEngine engine =
         plan.opened(() -> open(plan.file(), manifest.config(), plugins, options));
     try {
-      plan.require(engine.precision(), engine.subject());
+      plan.require(engine.arithmetic(), engine.subject());
       return engine;
     } catch (EngineException | RuntimeException | Error e) {
       engine.close();
@@ -270,7 +270,7 @@ public final class TensorRtEngine implements VelocityEngine {
   }
 
   /** Type of the arithmetic: that of the modulations, which only 16-bit engines have as a plan. */
-  private Optional<String> precision() {
+  private Optional<String> arithmetic() {
     return modulations.isPresent()
         ? packs.get(0).plan().type("modulation")
         : Optional.of(DType.F32.name());
