@@ -56,7 +56,7 @@ class PlanCheckTest {
   /** A machine whose every part may be broken. */
   private static class Fake implements Machine {
     Optional<String> refusal = Optional.empty();
-    boolean library = true;
+    IOException noLibrary; // null: there is one
     Host host = H100;
     int devices = 1;
 
@@ -67,8 +67,8 @@ class PlanCheckTest {
 
     @Override
     public PluginLibrary plugins() throws IOException {
-      if (!library) {
-        throw new FileNotFoundException("expected libnit_plugins.so, found none: ...");
+      if (noLibrary != null) {
+        throw noLibrary;
       }
       return LIBRARY;
     }
@@ -129,10 +129,21 @@ class PlanCheckTest {
   void aMissingPluginLibraryIsToldWithWhereItWasLookedFor() throws IOException {
     engine(Traits.NONE);
     Fake machine = new Fake();
-    machine.library = false;
+    machine.noLibrary = new FileNotFoundException("expected libnit_plugins.so, found none: ...");
     assertEquals(
         folder.resolve("engine.plan")
             + " needs our plugins: expected libnit_plugins.so, found none: ...",
+        refusal(machine, 0));
+  }
+
+  @Test
+  void aPluginLibraryThatIsNotOursIsToldAsThatAndNotAsTheEngine() throws IOException {
+    engine(Traits.NONE);
+    Fake machine = new Fake();
+    machine.noLibrary = new IOException("lib.so: expected an ELF library, found 3 other bytes");
+    assertEquals(
+        folder.resolve("engine.plan")
+            + " needs our plugins: lib.so: expected an ELF library, found 3 other bytes",
         refusal(machine, 0));
   }
 
