@@ -18,6 +18,7 @@ import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.Engines;
 import io.nit.runtime.engine.ForwardInputs;
+import io.nit.runtime.engine.ProfileCheck;
 import io.nit.runtime.engine.VelocityEngine;
 import io.nit.runtime.engine.ref.ReferenceEngine;
 import java.io.IOException;
@@ -35,9 +36,10 @@ import org.slf4j.LoggerFactory;
 
 /**
  * Compares an engine with the plain Java forward of the bundle's own weights: a forward of every
- * pack, and a short sampling. What 16 bits cost depends on the model; the bounds only find what is
- * wrong. Where the trainer is on the class path, a bf16 engine's error is also held against that of
- * PyTorch in bf16, both measured from the trainer's forward in single precision.
+ * pack, one that fills each of its profiles, and a short sampling. What 16 bits cost depends on the
+ * model; the bounds only find what is wrong. Where the trainer is on the class path, a bf16
+ * engine's error is also held against that of PyTorch in bf16, both measured from the trainer's
+ * forward in single precision.
  */
 public final class EngineVerifier {
   /** The backend that engines run on. */
@@ -61,16 +63,17 @@ public final class EngineVerifier {
   }
 
   /**
-   * Runs every pack that the engine holds through both, in each of the engine's networks: packs of
-   * more than {@link io.nit.core.bundle.PackPlan#SMALL_TOKENS} tokens would take the reference
-   * minutes, but small ones can be run in the network for large ones too.
+   * Runs every pack that the engine holds through both, in each of the engine's networks, and fills
+   * each profile with what these packs' velocities tell the result of ({@link ProfileCheck}): packs
+   * of many tokens would take the reference minutes.
    *
    * @param bundle the bundle
    * @param folder where the engine and its manifest lie; takes a file that is removed again
    * @param weights the bundle's weights, in the shapes of a checkpoint
    * @param precision the engine's
    * @param device the GPU
-   * @return one entry a pack and network, then those of the sampling and of PyTorch
+   * @return one entry a pack and network, one or two a profile, then those of the sampling and of
+   *     PyTorch
    * @throws EngineException if the engine does not load or run
    * @throws IOException if a file cannot be read
    */
@@ -105,8 +108,12 @@ public final class EngineVerifier {
               .filter(pack -> holds(engine, pack))
               .toList();
       try (ReferenceEngine reference = ReferenceEngine.open(weights, engines.config())) {
-        for (VerificationPack pack : packs) {
-          all.addAll(measured(engine, reference, pack, bound(precision)));
+        for (int i = 0; i < packs.size(); i++) {
+          float[] expected = ExportVerifier.run(reference, packs.get(i));
+          all.addAll(measured(engine, expected, packs.get(i), bound(precision)));
+          if (i == 0) {
+            all.addAll(filled(engine, expected, packs.get(i), bound(precision)));
+          }
         }
         Optional<VerificationPack> picture =
             packs.stream().filter(pack -> pack.inputs().layout().images() == 1).findFirst();
@@ -128,9 +135,8 @@ public final class EngineVerifier {
 
   /** A pack's velocities of each of an engine's networks. */
   static List<Verification> measured(
-      VelocityEngine engine, VelocityEngine reference, VerificationPack pack, double bound)
+      VelocityEngine engine, float[] expected, VerificationPack pack, double bound)
       throws EngineException {
-    float[] expected = ExportVerifier.run(reference, pack);
     List<Verification> all = new ArrayList<>();
     for (VelocityEngine variant : engine.variants()) {
       if (holds(variant, pack)) {
@@ -143,6 +149,24 @@ public final class EngineVerifier {
                 ExportVerifier.run(variant, pack),
                 expected));
       }
+    }
+    return all;
+  }
+
+  /** Velocities of packs that fill the engine's profiles. */
+  static List<Verification> filled(
+      VelocityEngine engine, float[] expected, VerificationPack pack, double bound)
+      throws EngineException {
+    List<Verification> all = new ArrayList<>();
+    for (ProfileCheck.Result result : ProfileCheck.run(engine, pack.inputs(), expected)) {
+      all.add(
+          new Verification(
+              result.against().equals(ProfileCheck.SMALL_PACK) ? "reference" : result.against(),
+              engine.backend(),
+              result.tokens() + " tokens: " + result.pack(),
+              result.parity().maxAbs(),
+              result.parity().relative(),
+              OptionalDouble.of(bound)));
     }
     return all;
   }

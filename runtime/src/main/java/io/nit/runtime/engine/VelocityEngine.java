@@ -64,6 +64,15 @@ public interface VelocityEngine extends AutoCloseable {
   }
 
   /**
+   * The sizes of packs that this engine was made for, rising, each as an engine that runs every
+   * pack that fits in its own, whichever a forward would choose; {@link #maxTokens} and {@link
+   * #maxImages} are the size's. For checks, likewise. Empty if the engine knows no such sizes.
+   */
+  default List<VelocityEngine> profiles() {
+    return List.of();
+  }
+
+  /**
    * Makes ready at once what else is made beside the first packs of each size, so that those take
    * no longer than later ones. A backend that has nothing of the kind does nothing.
    *

@@ -493,16 +493,12 @@ public final class TensorRtEngine implements VelocityEngine {
     }
   }
 
-  /** One of the plans that run packs, as an engine that runs all packs in it. */
-  private record Variant(TensorRtEngine engine, ProfiledPlan runner) implements VelocityEngine {
+  /** Some of the buckets, as an engine that runs all packs in them. */
+  private record Among(TensorRtEngine engine, String description, List<Bucket> buckets)
+      implements VelocityEngine {
     @Override
     public String backend() {
       return engine.backend();
-    }
-
-    @Override
-    public String description() {
-      return "plan of up to " + runner.mostTokens() + " tokens";
     }
 
     @Override
@@ -512,17 +508,17 @@ public final class TensorRtEngine implements VelocityEngine {
 
     @Override
     public int maxTokens() {
-      return runner.mostTokens();
+      return buckets.get(buckets.size() - 1).tokens();
     }
 
     @Override
     public int maxImages() {
-      return runner.mostImages();
+      return buckets.stream().mapToInt(Bucket::images).max().orElseThrow();
     }
 
     @Override
     public void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
-      engine.forward(in, v, runner.buckets());
+      engine.forward(in, v, buckets);
     }
 
     /** The memory is the engine's. */
@@ -530,9 +526,19 @@ public final class TensorRtEngine implements VelocityEngine {
     public void close() {}
   }
 
+  private VelocityEngine among(String name, List<Bucket> some) {
+    return new Among(
+        this, name + " of up to " + some.get(some.size() - 1).tokens() + " tokens", some);
+  }
+
   @Override
   public List<VelocityEngine> variants() {
-    return packs.stream().map(runner -> (VelocityEngine) new Variant(this, runner)).toList();
+    return packs.stream().map(runner -> among("plan", runner.buckets())).toList();
+  }
+
+  @Override
+  public List<VelocityEngine> profiles() {
+    return buckets.stream().map(bucket -> among("profile", List.of(bucket))).toList();
   }
 
   @Override
