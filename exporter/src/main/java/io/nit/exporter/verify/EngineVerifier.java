@@ -53,15 +53,6 @@ public final class EngineVerifier {
 
   private EngineVerifier() {}
 
-  /** Largest relative error of a precision. */
-  public static double bound(DType precision) {
-    return switch (precision) {
-      case BF16 -> 5e-2;
-      case F16 -> 1e-2;
-      default -> 1e-4;
-    };
-  }
-
   /**
    * Runs every pack that the engine holds through both, in each of the engine's networks, and fills
    * each profile with what these packs' velocities tell the result of ({@link ProfileCheck}): packs
@@ -110,9 +101,9 @@ public final class EngineVerifier {
       try (ReferenceEngine reference = ReferenceEngine.open(weights, engines.config())) {
         for (int i = 0; i < packs.size(); i++) {
           float[] expected = ExportVerifier.run(reference, packs.get(i));
-          all.addAll(measured(engine, expected, packs.get(i), bound(precision)));
+          all.addAll(measured(engine, expected, packs.get(i), ProfileCheck.bound(precision)));
           if (i == 0) {
-            all.addAll(filled(engine, expected, packs.get(i), bound(precision)));
+            all.addAll(filled(engine, expected, packs.get(i), ProfileCheck.bound(precision)));
           }
         }
         Optional<VerificationPack> picture =

@@ -5,6 +5,7 @@ import io.nit.core.flow.Philox;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.rope.Rope2d;
 import io.nit.core.rope.RopeSpec;
+import io.nit.core.tensor.DType;
 import io.nit.core.tensor.Parity;
 import java.nio.FloatBuffer;
 import java.util.ArrayList;
@@ -39,6 +40,18 @@ public final class ProfileCheck {
 
   /** What {@link Result#against} says of the small pack's velocities. */
   public static final String SMALL_PACK = "small pack";
+
+  /**
+   * Largest relative error of velocities in a precision. What 16 bits cost depends on the model;
+   * these bounds only find what is wrong.
+   */
+  public static double bound(DType precision) {
+    return switch (precision) {
+      case BF16 -> 5e-2;
+      case F16 -> 1e-2;
+      default -> 1e-4;
+    };
+  }
 
   /**
    * Runs all profiles, two or three forwards each.

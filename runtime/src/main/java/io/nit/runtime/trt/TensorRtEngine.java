@@ -7,6 +7,7 @@ import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.cuda.SamplerKernels;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.rope.RopeTables;
+import io.nit.core.tensor.DType;
 import io.nit.core.trt.Cuda;
 import io.nit.core.trt.PlanFile;
 import io.nit.core.trt.TensorRt;
@@ -145,6 +146,7 @@ public final class TensorRtEngine implements VelocityEngine {
   private int[] boundRows;
   private RopeTables boundRope;
   private float deviceMillis = Float.NaN;
+  private Optional<DType> precision = Optional.empty();
   private boolean open = true;
 
   private TensorRtEngine(Path file, NitConfig config, TensorRtPlans plans, Options options)
@@ -255,7 +257,9 @@ public final class TensorRtEngine implements VelocityEngine {
         manifest.builtOn().plugins().isPresent()
             ? Optional.of(PluginLibrary.find())
             : Optional.empty();
-    return open(file, manifest.config(), plugins, options);
+    TensorRtEngine engine = open(file, manifest.config(), plugins, options);
+    engine.precision = Optional.of(DType.parse(manifest.precision()));
+    return engine;
   }
 
   private void checkSignature() throws EngineException {
@@ -507,6 +511,11 @@ public final class TensorRtEngine implements VelocityEngine {
     }
 
     @Override
+    public Optional<DType> precision() {
+      return engine.precision;
+    }
+
+    @Override
     public int maxTokens() {
       return buckets.get(buckets.size() - 1).tokens();
     }
@@ -554,6 +563,12 @@ public final class TensorRtEngine implements VelocityEngine {
   @Override
   public NitConfig config() {
     return config;
+  }
+
+  /** {@inheritDoc} A plan tells it in its manifest. */
+  @Override
+  public Optional<DType> precision() {
+    return precision;
   }
 
   @Override

@@ -7,6 +7,7 @@ import io.nit.core.config.NitConfig;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.rope.Rope2d;
 import io.nit.core.rope.RopeSpec;
+import io.nit.core.tensor.DType;
 import io.nit.runtime.engine.ref.ReferenceEngine;
 import io.nit.testing.SyntheticWeights;
 import java.nio.FloatBuffer;
@@ -179,5 +180,11 @@ class ProfileCheckTest {
       float[] expected = new float[small().x().remaining()];
       assertEquals(List.of(), ProfileCheck.run(reference, small(), expected));
     }
+  }
+
+  @Test
+  void everyPrecisionHasItsBound() {
+    assertEquals(1e-4, ProfileCheck.bound(DType.F32));
+    assertTrue(ProfileCheck.bound(DType.F16) < ProfileCheck.bound(DType.BF16));
   }
 }

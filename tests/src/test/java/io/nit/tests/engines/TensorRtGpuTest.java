@@ -21,6 +21,7 @@ import io.nit.exporter.trt.BuildOptions;
 import io.nit.exporter.trt.EngineBuilder;
 import io.nit.exporter.trt.TrtModel;
 import io.nit.exporter.verify.VerificationPack;
+import io.nit.runtime.cli.Run;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.Engines;
@@ -540,6 +541,38 @@ class TensorRtGpuTest {
             && message.contains("--buckets 512,1024")
             && message.contains(" --overwrite"),
         message);
+  }
+
+  @Test
+  void compareTellsAnEnginesErrorsInEveryProfileAndOfItsSamples() throws Exception {
+    Path exported =
+        PluginEngines.exported(TINY, new SyntheticWeights(TINY, false), folder.resolve("compared"));
+    Path compared = PlainBundle.write(exported, TINY, 1024).folder();
+    CapturedRun build =
+        CapturedRun.of(
+            new Export(), "engine", compared, "--buckets", "64,512,1024", "--no-verify", "--quiet");
+    assertEquals(0, build.code(), build.err());
+    for (String against : new String[] {"reference", "ort-cpu"}) {
+      CapturedRun run =
+          CapturedRun.of(new Run(), "compare", "--bundle", compared, "--against", against);
+      System.out.println(run.out().indent(2) + run.err());
+      assertEquals(0, run.code(), run.err());
+      assertTrue(run.out().contains("tensorrt: relative error"), run.out());
+      assertTrue(run.out().contains("(bound 5e-02 in bf16)"), run.out());
+      assertTrue(run.out().contains("; sampled latents: relative error"), run.out());
+      for (int tokens : new int[] {64, 512, 1024}) {
+        assertTrue(run.out().contains("  profile of " + tokens + " tokens: "), run.out());
+      }
+    }
+    CapturedRun run =
+        CapturedRun.of(
+            new Run(), "compare", "--bundle", compared, "--steps", "0", "--bound", "1e-9");
+    assertEquals(1, run.code(), run.err());
+    assertTrue(run.out().contains("ABOVE THE BOUND"), run.out());
+    run = CapturedRun.of(new Run(), "compare", "--bundle", compared, "--device", "99");
+    System.out.println(run.out().indent(2) + run.err());
+    assertEquals(0, run.code(), run.err());
+    assertTrue(run.out().contains("tensorrt: ") && run.out().contains("99"), run.out());
   }
 
   @Test
