@@ -1,13 +1,6 @@
 package io.nit.exporter.verify;
 
 import io.nit.core.bundle.Bundle;
-import io.nit.core.codec.LatentCodec;
-import io.nit.core.codec.Tokens;
-import io.nit.core.config.NitConfig;
-import io.nit.core.flow.Guidance;
-import io.nit.core.flow.SamplerKind;
-import io.nit.core.flow.Trajectory;
-import io.nit.core.image.RgbImage;
 import io.nit.core.oracle.ForwardOracle;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.safetensors.SafetensorsFile;
@@ -49,7 +42,6 @@ public final class EngineVerifier {
   public static final String TRAINER = "trainer-f32";
 
   private static final Logger LOG = LoggerFactory.getLogger(EngineVerifier.class);
-  private static final int STEPS = 4;
 
   private EngineVerifier() {}
 
@@ -106,8 +98,7 @@ public final class EngineVerifier {
             all.addAll(filled(engine, expected, packs.get(i), ProfileCheck.bound(precision)));
           }
         }
-        Optional<VerificationPack> picture =
-            packs.stream().filter(pack -> pack.inputs().layout().images() == 1).findFirst();
+        Optional<VerificationPack> picture = ShortSampling.pack(packs);
         if (picture.isPresent()) {
           all.addAll(sampled(bundle, picture.get(), engine, reference));
         }
@@ -175,73 +166,15 @@ public final class EngineVerifier {
   static List<Verification> sampled(
       Bundle bundle, VerificationPack pack, VelocityEngine engine, VelocityEngine reference)
       throws IOException, EngineException {
-    String name = STEPS + " steps of " + pack.name();
-    float[] found = sample(engine, pack);
-    float[] expected = sample(reference, pack);
-    List<Verification> all = new ArrayList<>();
-    all.add(sampling(name, found, expected, Parity.psnr(found, expected)));
-    Optional<LatentCodec> codec =
-        Engines.openCodec(bundle, ExportVerifier.BACKEND, EngineOptions.DEFAULT);
-    if (codec.isPresent()) {
-      try (LatentCodec open = codec.get()) {
-        int p = bundle.config().patchSize();
-        int h = pack.inputs().layout().h(0) * p;
-        int w = pack.inputs().layout().w(0) * p;
-        float[] picture = open.decode(found, h, w);
-        float[] other = open.decode(expected, h, w);
-        int f = open.factor();
-        double psnr =
-            Parity.psnr(
-                RgbImage.ofPlanes(picture, h * f, w * f).rgb(),
-                RgbImage.ofPlanes(other, h * f, w * f).rgb());
-        all.add(sampling(name + ", picture", picture, other, psnr));
-      }
-    }
-    return all;
-  }
-
-  private static Verification sampling(String name, float[] found, float[] expected, double psnr) {
-    Parity parity = Parity.of(found, expected);
-    return new Verification(
+    // What 16 bits come to over several steps has no bound.
+    return ShortSampling.compare(
+        bundle,
+        pack,
         "reference",
         BACKEND,
-        name,
-        parity.maxAbs(),
-        parity.relative(),
         OptionalDouble.empty(),
-        OptionalDouble.empty(),
-        OptionalDouble.of(psnr));
-  }
-
-  /** The latent, [C, H, W], that Euler's method reaches from a pack's one image as noise. */
-  private static float[] sample(VelocityEngine engine, VerificationPack pack)
-      throws EngineException {
-    ForwardInputs in = pack.inputs();
-    double[] start = new double[in.x().remaining()];
-    for (int i = 0; i < start.length; i++) {
-      start[i] = in.x().get(in.x().position() + i);
-    }
-    Trajectory trajectory = new Trajectory(SamplerKind.EULER, STEPS, Guidance.NONE, start, null);
-    FloatBuffer tokens = FloatBuffer.allocate(start.length);
-    FloatBuffer v = FloatBuffer.allocate(start.length);
-    while (!trajectory.done()) {
-      tokens.clear();
-      for (double value : trajectory.x()) {
-        tokens.put((float) value);
-      }
-      float[] t = {(float) trajectory.t()};
-      engine.forward(
-          new ForwardInputs(in.layout(), tokens.flip(), t, in.y(), in.rope()), v.clear());
-      trajectory.advance(v.array(), 0, null, 0);
-    }
-    NitConfig config = engine.config();
-    return Tokens.unpatchify(
-        trajectory.x(),
-        0,
-        config.inChannels(),
-        in.layout().h(0),
-        in.layout().w(0),
-        config.patchSize());
+        ShortSampling.latent(engine, pack),
+        ShortSampling.latent(reference, pack));
   }
 
   /**
