@@ -30,9 +30,8 @@ import org.slf4j.LoggerFactory;
 /**
  * Compares an engine with the plain Java forward of the bundle's own weights: a forward of every
  * pack, one that fills each of its profiles, and a short sampling. What 16 bits cost depends on the
- * model; the bounds only find what is wrong. Where the trainer is on the class path, a bf16
- * engine's error is also held against that of PyTorch in bf16, both measured from the trainer's
- * forward in single precision.
+ * model; the bounds only find what is wrong. Where the trainer is on the class path, the engine is
+ * also measured from its forward in single precision, a bf16 one beside PyTorch in bf16.
  */
 public final class EngineVerifier {
   /** The backend that engines run on. */
@@ -103,14 +102,12 @@ public final class EngineVerifier {
           all.addAll(sampled(bundle, picture.get(), engine, reference));
         }
       }
-      if (precision == DType.BF16) {
-        List<VerificationPack> wide = new ArrayList<>(packs);
-        VerificationPack mixed = VerificationPack.mixed(engines.config());
-        if (holds(engine, mixed)) {
-          wide.add(mixed);
-        }
-        all.addAll(againstTrainer(engine, weights, wide));
+      List<VerificationPack> wide = new ArrayList<>(packs);
+      VerificationPack mixed = VerificationPack.mixed(engines.config());
+      if (holds(engine, mixed)) {
+        wide.add(mixed);
       }
+      all.addAll(againstTrainer(engine, weights, wide, precision));
     }
     return all;
   }
@@ -178,24 +175,26 @@ public final class EngineVerifier {
   }
 
   /**
-   * The errors of each of an engine's networks and PyTorch's in bf16 over all packs together: a few
-   * values alone say little.
+   * The errors of each of an engine's networks over all packs together, as a few values alone say
+   * little; of a bf16 engine beside PyTorch's own in bf16.
    *
-   * @param engine what computes in bf16
+   * @param engine what computes
    * @param weights its weights, in the shapes of a checkpoint
+   * @param precision the engine's
    * @return one entry a network; empty where there is no trainer, which is logged
    * @throws EngineException if the engine does not run
    * @throws IOException if a weight cannot be read
    */
   public static List<Verification> againstTrainer(
-      VelocityEngine engine, TensorSource weights, List<VerificationPack> packs)
+      VelocityEngine engine, TensorSource weights, List<VerificationPack> packs, DType precision)
       throws IOException, EngineException {
     Optional<ForwardOracle> oracle =
-        ForwardOracle.find(reason -> LOG.info("not compared with PyTorch's own bf16: {}", reason));
+        ForwardOracle.find(reason -> LOG.info("not compared with the trainer: {}", reason));
     if (oracle.isEmpty() || packs.isEmpty()) {
       return List.of();
     }
     LOG.info("comparing with the trainer's forward: {}", oracle.get().description());
+    boolean ratio = precision == DType.BF16;
     List<float[]> expected = new ArrayList<>();
     List<float[]> torch = new ArrayList<>();
     try (ForwardOracle.Forward trainer = oracle.get().open(engine.config(), weights)) {
@@ -204,7 +203,9 @@ public final class EngineVerifier {
         float[] x = new float[in.x().remaining()];
         in.x().duplicate().get(x);
         expected.add(trainer.velocities(in.layout(), x, in.t(), in.y(), DType.F32));
-        torch.add(trainer.velocities(in.layout(), x, in.t(), in.y(), DType.BF16));
+        if (ratio) {
+          torch.add(trainer.velocities(in.layout(), x, in.t(), in.y(), DType.BF16));
+        }
       }
     }
     List<Verification> all = new ArrayList<>();
@@ -216,9 +217,11 @@ public final class EngineVerifier {
       for (int i = 0; i < packs.size(); i++) {
         if (holds(variant, packs.get(i))) {
           right.put(expected.get(i));
-          theirs.put(torch.get(i));
           found.put(ExportVerifier.run(variant, packs.get(i)));
           names.add(packs.get(i).name());
+          if (ratio) {
+            theirs.put(torch.get(i));
+          }
         }
       }
       Parity parity = Parity.of(written(found), written(right));
@@ -229,8 +232,10 @@ public final class EngineVerifier {
               names + suffix(engine, variant),
               parity.maxAbs(),
               parity.relative(),
-              OptionalDouble.empty(),
-              OptionalDouble.of(Parity.of(written(theirs), written(right)).relative()),
+              ratio ? OptionalDouble.empty() : OptionalDouble.of(ProfileCheck.bound(precision)),
+              ratio
+                  ? OptionalDouble.of(Parity.of(written(theirs), written(right)).relative())
+                  : OptionalDouble.empty(),
               OptionalDouble.empty()));
     }
     return all;
