@@ -36,7 +36,7 @@ final class SamplingLoop implements Runnable {
   private final List<Ticket> active = new ArrayList<>();
   private final Deque<Step> underWay = new ArrayDeque<>(); // begun, not yet waited for
   private boolean closing; // guarded by this
-  private Throwable failure; // guarded by this; what ended the loop, if it was not closed
+  private Throwable failure; // guarded by this; what ended the pipeline, if it was not closed
   private PipelineStats stats = PipelineStats.NONE; // guarded by this
   private long images;
   private long busyNanos;
@@ -71,7 +71,7 @@ final class SamplingLoop implements Runnable {
     if (closing) {
       throw failure == null
           ? new IllegalStateException("NitPipeline: used after close")
-          : new IllegalStateException("NitPipeline: sampling ended with " + failure, failure);
+          : new IllegalStateException("NitPipeline: it ended with " + failure, failure);
     }
     waiting.add(ticket);
     notifyAll();
@@ -81,6 +81,14 @@ final class SamplingLoop implements Runnable {
   synchronized void close() {
     closing = true;
     notifyAll();
+  }
+
+  /** {@link #close} after a failure elsewhere, which ends what is not done. */
+  synchronized void end(Throwable why) {
+    if (!closing) {
+      failure = why;
+    }
+    close();
   }
 
   synchronized PipelineStats stats() {

@@ -9,7 +9,6 @@ import io.nit.runtime.ImageRequest;
 import io.nit.runtime.ImageResult;
 import io.nit.runtime.NitPipeline;
 import io.nit.runtime.PipelineStats;
-import io.nit.runtime.SamplingException;
 import io.nit.runtime.engine.EngineException;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -19,6 +18,7 @@ import java.util.Deque;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -143,6 +143,11 @@ final class SampleJob {
       return waiting.remove();
     }
 
+    /** How a request ended that a pipeline no longer takes. */
+    synchronized RuntimeException refused(IllegalStateException why) {
+      return closing ? new CancellationException(why.getMessage()) : why;
+    }
+
     synchronized void done(Worker worker, ImageRequest request, boolean failed) {
       worker.tokens -= worker.pipeline.rules().forwardTokens(request);
       worker.failuresInARow = failed ? worker.failuresInARow + 1 : 0;
@@ -193,19 +198,32 @@ final class SampleJob {
     void feed(Progress progress) {
       for (ImageRequest next = crew.take(this); next != null; next = crew.take(this)) {
         ImageRequest request = next;
-        pipeline
-            .submit(request, (r, step, of) -> progress.step(1))
-            .whenComplete(
-                (result, failure) -> {
-                  try {
-                    finish(request, result, failure, pipeline.backend(), device);
-                    progress.note(written.get() + "/" + crew.all + " pictures");
-                  } finally {
-                    crew.done(this, request, failure instanceof SamplingException);
-                    crew.open.countDown();
-                    feed(progress);
-                  }
-                });
+        CompletableFuture<ImageResult> sampled;
+        try {
+          sampled = pipeline.submit(request, (r, step, of) -> progress.step(1));
+        } catch (IllegalStateException e) { // the pipeline has ended
+          end(request, null, crew.refused(e), progress);
+          continue;
+        }
+        sampled.whenComplete(
+            (result, failure) -> {
+              try {
+                end(request, result, failure, progress);
+              } finally {
+                feed(progress);
+              }
+            });
+      }
+    }
+
+    private void end(
+        ImageRequest request, ImageResult result, Throwable failure, Progress progress) {
+      try {
+        finish(request, result, failure, pipeline.backend(), device);
+        progress.note(written.get() + "/" + crew.all + " pictures");
+      } finally {
+        crew.done(this, request, failure != null && !(failure instanceof CancellationException));
+        crew.open.countDown();
       }
     }
   }

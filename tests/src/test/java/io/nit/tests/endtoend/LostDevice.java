@@ -12,7 +12,10 @@ import java.io.IOException;
 import java.nio.FloatBuffer;
 import java.util.Optional;
 
-/** A backend whose device 1 fails every forward, as a GPU that has fallen off its bus does. */
+/**
+ * A backend whose device 1 fails every forward, as a GPU that has fallen off its bus does, and
+ * whose device 2 ends the thread that samples, as a library that does not load does.
+ */
 public final class LostDevice implements EngineProvider {
   private final OrtCpuProvider cpu = new OrtCpuProvider();
 
@@ -38,10 +41,10 @@ public final class LostDevice implements EngineProvider {
   public VelocityEngine open(Bundle bundle, EngineOptions options)
       throws IOException, EngineException {
     VelocityEngine engine = cpu.open(bundle, options);
-    return options.device() == 1 ? new Lost(engine) : engine;
+    return options.device() == 0 ? engine : new Lost(engine, options.device() == 2);
   }
 
-  private record Lost(VelocityEngine engine) implements VelocityEngine {
+  private record Lost(VelocityEngine engine, boolean ends) implements VelocityEngine {
     @Override
     public String backend() {
       return "lost-device";
@@ -59,6 +62,9 @@ public final class LostDevice implements EngineProvider {
 
     @Override
     public void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
+      if (ends) {
+        throw new NoClassDefFoundError("a library's, which the thread's handler prints");
+      }
       throw new EngineException("the device is lost");
     }
 

@@ -155,28 +155,55 @@ class RunCommandTest {
 
   @Test
   void aDeviceThatIsLostLeavesTheRequestsToTheOthers() throws Exception {
-    Path services = Files.createDirectories(folder.resolve("lost/META-INF/services"));
-    Files.writeString(
-        services.resolve(EngineProvider.class.getName()), LostDevice.class.getName() + "\n");
     Path output = folder.resolve("out");
-    Processes.Finished run =
-        Processes.start(
-                folder.resolve("lost") + File.pathSeparator + System.getProperty("java.class.path"),
-                Run.class,
-                folder,
-                (Object[])
-                    ("--bundle BUNDLE --backend lost-device --devices 0,1 --label 0 --size 16x16"
-                            + " --count 24 --steps 3 --max-tokens 32 --guidance 1 --output OUT")
-                        .replace("BUNDLE", bundle.toString())
-                        .replace("OUT", output.toString())
-                        .split(" "))
-            .await();
+    Processes.Finished run = onDevices("0,1", output);
     assertEquals(1, run.code(), run.err());
     assertTrue(run.err().contains("device 1 takes no more requests: 3 failed in a row"), run.err());
     List<JsonNode> failed = rows(output).stream().filter(row -> row.has("error")).toList();
     assertTrue(failed.size() >= 3 && failed.size() <= 8, failed.toString());
     assertTrue(failed.get(0).get("error").asText().contains("the device is lost"));
     assertEquals(24, rows(output).size());
+  }
+
+  @Test
+  void aPipelineThatEndsLeavesTheRequestsToTheOthers() throws Exception {
+    Path output = folder.resolve("out");
+    Processes.Finished run = onDevices("0,2", output);
+    assertEquals(1, run.code(), run.err());
+    List<JsonNode> failed = rows(output).stream().filter(row -> row.has("error")).toList();
+    assertTrue(failed.size() >= 3 && failed.size() <= 8, failed.toString());
+    assertTrue(failed.get(0).get("error").asText().contains("NoClassDefFoundError"));
+    assertEquals(24, rows(output).size());
+  }
+
+  @Test
+  void whereTheOnlyPipelineEndsEveryRequestIsToldAndTheCommandEnds() throws Exception {
+    Path output = folder.resolve("out");
+    Processes.Finished run = onDevices("2", output);
+    assertEquals(1, run.code(), run.err());
+    assertEquals(24, rows(output).size());
+    for (JsonNode row : rows(output)) {
+      assertTrue(row.path("error").asText().contains("NoClassDefFoundError"), row.toString());
+    }
+  }
+
+  /** Runs 24 requests on devices of {@link LostDevice}. */
+  private Processes.Finished onDevices(String devices, Path output) throws Exception {
+    Path services = Files.createDirectories(folder.resolve("lost/META-INF/services"));
+    Files.writeString(
+        services.resolve(EngineProvider.class.getName()), LostDevice.class.getName() + "\n");
+    return Processes.start(
+            folder.resolve("lost") + File.pathSeparator + System.getProperty("java.class.path"),
+            Run.class,
+            folder,
+            (Object[])
+                ("--bundle BUNDLE --backend lost-device --devices DEVICES --label 0 --size 16x16"
+                        + " --count 24 --steps 3 --max-tokens 32 --guidance 1 --output OUT")
+                    .replace("BUNDLE", bundle.toString())
+                    .replace("DEVICES", devices)
+                    .replace("OUT", output.toString())
+                    .split(" "))
+        .await();
   }
 
   @Test
@@ -325,7 +352,7 @@ class RunCommandTest {
         "--label 0 --size 8x8 --count 0 | 2 | --count: expected 1..",
         "--label 0 | 2 | missing --label and --size, or --requests",
         "--label 0 --requests r.jsonl | 2 | --requests: expected without",
-        "--requests . | 2 | --requests: expected a file, found the folder .",
+        "--requests . | 1 | --requests: expected a file, found the folder .",
         "--requests absent.jsonl | 1 | no such file or folder: absent.jsonl",
         "--colour red | 2 | Unknown option",
       })
@@ -372,8 +399,9 @@ class RunCommandTest {
     assertTrue(run.err().contains("--output: expected a folder"), run.err());
   }
 
-  @Test
-  void ctrlCKeepsWhatIsDoneAndTheNextRunMakesTheRest() throws Exception {
+  @ParameterizedTest
+  @CsvSource({"INT, 130", "TERM, 143"})
+  void aSignalKeepsWhatIsDoneAndTheNextRunMakesTheRest(String signal, int code) throws Exception {
     Path output = folder.resolve("out");
     List<Object> options =
         new ArrayList<>(
@@ -385,9 +413,11 @@ class RunCommandTest {
     while (!Files.exists(output.resolve("0-32x32-2.png")) && running.process().isAlive()) {
       Thread.sleep(5);
     }
-    new ProcessBuilder("kill", "-INT", Long.toString(running.process().pid())).start().waitFor();
+    new ProcessBuilder("kill", "-" + signal, Long.toString(running.process().pid()))
+        .start()
+        .waitFor();
     Processes.Finished stopped = running.await();
-    assertEquals(130, stopped.code(), stopped.err());
+    assertEquals(code, stopped.code(), stopped.err());
     assertTrue(stopped.err().contains("stopped: "), stopped.err());
     List<String> pictures = pictures(output);
     assertTrue(pictures.size() >= 3 && pictures.size() < 5000, pictures.size() + " pictures");
