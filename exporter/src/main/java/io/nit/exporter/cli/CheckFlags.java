@@ -10,7 +10,8 @@ final class CheckFlags {
       defaultValue = "true",
       fallbackValue = "true",
       description =
-          "Run the files and compare them with a plain Java forward of the checkpoint; fails above"
+          "Run the files and compare them with a plain Java forward of the checkpoint, and with the"
+              + " trainer's where it is on the class path; sample a few steps; fails above"
               + " a relative error of 2e-5, for an autoencoder of 5e-5 of the values' spread."
               + " Default: ${DEFAULT-VALUE}.")
   private boolean verify;

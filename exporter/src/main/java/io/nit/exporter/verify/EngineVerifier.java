@@ -1,13 +1,6 @@
 package io.nit.exporter.verify;
 
 import io.nit.core.bundle.Bundle;
-import io.nit.core.codec.LatentCodec;
-import io.nit.core.codec.Tokens;
-import io.nit.core.config.NitConfig;
-import io.nit.core.flow.Guidance;
-import io.nit.core.flow.SamplerKind;
-import io.nit.core.flow.Trajectory;
-import io.nit.core.image.RgbImage;
 import io.nit.core.oracle.ForwardOracle;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.safetensors.SafetensorsFile;
@@ -18,6 +11,7 @@ import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.Engines;
 import io.nit.runtime.engine.ForwardInputs;
+import io.nit.runtime.engine.ProfileCheck;
 import io.nit.runtime.engine.VelocityEngine;
 import io.nit.runtime.engine.ref.ReferenceEngine;
 import java.io.IOException;
@@ -35,9 +29,9 @@ import org.slf4j.LoggerFactory;
 
 /**
  * Compares an engine with the plain Java forward of the bundle's own weights: a forward of every
- * pack, and a short sampling. What 16 bits cost depends on the model; the bounds only find what is
- * wrong. Where the trainer is on the class path, a bf16 engine's error is also held against that of
- * PyTorch in bf16, both measured from the trainer's forward in single precision.
+ * pack, one that fills each of its profiles, and a short sampling. What 16 bits cost depends on the
+ * model; the bounds only find what is wrong. Where the trainer is on the class path, the engine is
+ * also measured from its forward in single precision, a bf16 one beside PyTorch in bf16.
  */
 public final class EngineVerifier {
   /** The backend that engines run on. */
@@ -47,30 +41,21 @@ public final class EngineVerifier {
   public static final String TRAINER = "trainer-f32";
 
   private static final Logger LOG = LoggerFactory.getLogger(EngineVerifier.class);
-  private static final int STEPS = 4;
 
   private EngineVerifier() {}
 
-  /** Largest relative error of a precision. */
-  public static double bound(DType precision) {
-    return switch (precision) {
-      case BF16 -> 5e-2;
-      case F16 -> 1e-2;
-      default -> 1e-4;
-    };
-  }
-
   /**
-   * Runs every pack that the engine holds through both, in each of the engine's networks: packs of
-   * more than {@link io.nit.core.bundle.PackPlan#SMALL_TOKENS} tokens would take the reference
-   * minutes, but small ones can be run in the network for large ones too.
+   * Runs every pack that the engine holds through both, in each of the engine's networks, and fills
+   * each profile with what these packs' velocities tell the result of ({@link ProfileCheck}): packs
+   * of many tokens would take the reference minutes.
    *
    * @param bundle the bundle
    * @param folder where the engine and its manifest lie; takes a file that is removed again
    * @param weights the bundle's weights, in the shapes of a checkpoint
    * @param precision the engine's
    * @param device the GPU
-   * @return one entry a pack and network, then those of the sampling and of PyTorch
+   * @return one entry a pack and network, one or two a profile, then those of the sampling and of
+   *     PyTorch
    * @throws EngineException if the engine does not load or run
    * @throws IOException if a file cannot be read
    */
@@ -105,32 +90,32 @@ public final class EngineVerifier {
               .filter(pack -> holds(engine, pack))
               .toList();
       try (ReferenceEngine reference = ReferenceEngine.open(weights, engines.config())) {
-        for (VerificationPack pack : packs) {
-          all.addAll(measured(engine, reference, pack, bound(precision)));
+        for (int i = 0; i < packs.size(); i++) {
+          float[] expected = ExportVerifier.run(reference, packs.get(i));
+          all.addAll(measured(engine, expected, packs.get(i), ProfileCheck.bound(precision)));
+          if (i == 0) {
+            all.addAll(filled(engine, expected, packs.get(i), ProfileCheck.bound(precision)));
+          }
         }
-        Optional<VerificationPack> picture =
-            packs.stream().filter(pack -> pack.inputs().layout().images() == 1).findFirst();
+        Optional<VerificationPack> picture = ShortSampling.pack(packs);
         if (picture.isPresent()) {
           all.addAll(sampled(bundle, picture.get(), engine, reference));
         }
       }
-      if (precision == DType.BF16) {
-        List<VerificationPack> wide = new ArrayList<>(packs);
-        VerificationPack mixed = VerificationPack.mixed(engines.config());
-        if (holds(engine, mixed)) {
-          wide.add(mixed);
-        }
-        all.addAll(againstTrainer(engine, weights, wide));
+      List<VerificationPack> wide = new ArrayList<>(packs);
+      VerificationPack mixed = VerificationPack.mixed(engines.config());
+      if (holds(engine, mixed)) {
+        wide.add(mixed);
       }
+      all.addAll(againstTrainer(engine, weights, wide, precision));
     }
     return all;
   }
 
   /** A pack's velocities of each of an engine's networks. */
   static List<Verification> measured(
-      VelocityEngine engine, VelocityEngine reference, VerificationPack pack, double bound)
+      VelocityEngine engine, float[] expected, VerificationPack pack, double bound)
       throws EngineException {
-    float[] expected = ExportVerifier.run(reference, pack);
     List<Verification> all = new ArrayList<>();
     for (VelocityEngine variant : engine.variants()) {
       if (holds(variant, pack)) {
@@ -143,6 +128,24 @@ public final class EngineVerifier {
                 ExportVerifier.run(variant, pack),
                 expected));
       }
+    }
+    return all;
+  }
+
+  /** Velocities of packs that fill the engine's profiles. */
+  static List<Verification> filled(
+      VelocityEngine engine, float[] expected, VerificationPack pack, double bound)
+      throws EngineException {
+    List<Verification> all = new ArrayList<>();
+    for (ProfileCheck.Result result : ProfileCheck.run(engine, pack.inputs(), expected)) {
+      all.add(
+          new Verification(
+              result.against().equals(ProfileCheck.SMALL_PACK) ? "reference" : result.against(),
+              engine.backend(),
+              result.tokens() + " tokens: " + result.pack(),
+              result.parity().maxAbs(),
+              result.parity().relative(),
+              OptionalDouble.of(bound)));
     }
     return all;
   }
@@ -160,94 +163,38 @@ public final class EngineVerifier {
   static List<Verification> sampled(
       Bundle bundle, VerificationPack pack, VelocityEngine engine, VelocityEngine reference)
       throws IOException, EngineException {
-    String name = STEPS + " steps of " + pack.name();
-    float[] found = sample(engine, pack);
-    float[] expected = sample(reference, pack);
-    List<Verification> all = new ArrayList<>();
-    all.add(sampling(name, found, expected, Parity.psnr(found, expected)));
-    Optional<LatentCodec> codec =
-        Engines.openCodec(bundle, ExportVerifier.BACKEND, EngineOptions.DEFAULT);
-    if (codec.isPresent()) {
-      try (LatentCodec open = codec.get()) {
-        int p = bundle.config().patchSize();
-        int h = pack.inputs().layout().h(0) * p;
-        int w = pack.inputs().layout().w(0) * p;
-        float[] picture = open.decode(found, h, w);
-        float[] other = open.decode(expected, h, w);
-        int f = open.factor();
-        double psnr =
-            Parity.psnr(
-                RgbImage.ofPlanes(picture, h * f, w * f).rgb(),
-                RgbImage.ofPlanes(other, h * f, w * f).rgb());
-        all.add(sampling(name + ", picture", picture, other, psnr));
-      }
-    }
-    return all;
-  }
-
-  private static Verification sampling(String name, float[] found, float[] expected, double psnr) {
-    Parity parity = Parity.of(found, expected);
-    return new Verification(
+    // What 16 bits come to over several steps has no bound.
+    return ShortSampling.compare(
+        bundle,
+        pack,
         "reference",
         BACKEND,
-        name,
-        parity.maxAbs(),
-        parity.relative(),
         OptionalDouble.empty(),
-        OptionalDouble.empty(),
-        OptionalDouble.of(psnr));
-  }
-
-  /** The latent, [C, H, W], that Euler's method reaches from a pack's one image as noise. */
-  private static float[] sample(VelocityEngine engine, VerificationPack pack)
-      throws EngineException {
-    ForwardInputs in = pack.inputs();
-    double[] start = new double[in.x().remaining()];
-    for (int i = 0; i < start.length; i++) {
-      start[i] = in.x().get(in.x().position() + i);
-    }
-    Trajectory trajectory = new Trajectory(SamplerKind.EULER, STEPS, Guidance.NONE, start, null);
-    FloatBuffer tokens = FloatBuffer.allocate(start.length);
-    FloatBuffer v = FloatBuffer.allocate(start.length);
-    while (!trajectory.done()) {
-      tokens.clear();
-      for (double value : trajectory.x()) {
-        tokens.put((float) value);
-      }
-      float[] t = {(float) trajectory.t()};
-      engine.forward(
-          new ForwardInputs(in.layout(), tokens.flip(), t, in.y(), in.rope()), v.clear());
-      trajectory.advance(v.array(), 0, null, 0);
-    }
-    NitConfig config = engine.config();
-    return Tokens.unpatchify(
-        trajectory.x(),
-        0,
-        config.inChannels(),
-        in.layout().h(0),
-        in.layout().w(0),
-        config.patchSize());
+        ShortSampling.latent(engine, pack),
+        ShortSampling.latent(reference, pack));
   }
 
   /**
-   * The errors of each of an engine's networks and PyTorch's in bf16 over all packs together: a few
-   * values alone say little.
+   * The errors of each of an engine's networks over all packs together, as a few values alone say
+   * little; of a bf16 engine beside PyTorch's own in bf16.
    *
-   * @param engine what computes in bf16
+   * @param engine what computes
    * @param weights its weights, in the shapes of a checkpoint
+   * @param precision the engine's
    * @return one entry a network; empty where there is no trainer, which is logged
    * @throws EngineException if the engine does not run
    * @throws IOException if a weight cannot be read
    */
   public static List<Verification> againstTrainer(
-      VelocityEngine engine, TensorSource weights, List<VerificationPack> packs)
+      VelocityEngine engine, TensorSource weights, List<VerificationPack> packs, DType precision)
       throws IOException, EngineException {
     Optional<ForwardOracle> oracle =
-        ForwardOracle.find(reason -> LOG.info("not compared with PyTorch's own bf16: {}", reason));
+        ForwardOracle.find(reason -> LOG.info("not compared with the trainer: {}", reason));
     if (oracle.isEmpty() || packs.isEmpty()) {
       return List.of();
     }
     LOG.info("comparing with the trainer's forward: {}", oracle.get().description());
+    boolean ratio = precision == DType.BF16;
     List<float[]> expected = new ArrayList<>();
     List<float[]> torch = new ArrayList<>();
     try (ForwardOracle.Forward trainer = oracle.get().open(engine.config(), weights)) {
@@ -256,7 +203,9 @@ public final class EngineVerifier {
         float[] x = new float[in.x().remaining()];
         in.x().duplicate().get(x);
         expected.add(trainer.velocities(in.layout(), x, in.t(), in.y(), DType.F32));
-        torch.add(trainer.velocities(in.layout(), x, in.t(), in.y(), DType.BF16));
+        if (ratio) {
+          torch.add(trainer.velocities(in.layout(), x, in.t(), in.y(), DType.BF16));
+        }
       }
     }
     List<Verification> all = new ArrayList<>();
@@ -268,9 +217,11 @@ public final class EngineVerifier {
       for (int i = 0; i < packs.size(); i++) {
         if (holds(variant, packs.get(i))) {
           right.put(expected.get(i));
-          theirs.put(torch.get(i));
           found.put(ExportVerifier.run(variant, packs.get(i)));
           names.add(packs.get(i).name());
+          if (ratio) {
+            theirs.put(torch.get(i));
+          }
         }
       }
       Parity parity = Parity.of(written(found), written(right));
@@ -281,8 +232,10 @@ public final class EngineVerifier {
               names + suffix(engine, variant),
               parity.maxAbs(),
               parity.relative(),
-              OptionalDouble.empty(),
-              OptionalDouble.of(Parity.of(written(theirs), written(right)).relative()),
+              ratio ? OptionalDouble.empty() : OptionalDouble.of(ProfileCheck.bound(precision)),
+              ratio
+                  ? OptionalDouble.of(Parity.of(written(theirs), written(right)).relative())
+                  : OptionalDouble.empty(),
               OptionalDouble.empty()));
     }
     return all;

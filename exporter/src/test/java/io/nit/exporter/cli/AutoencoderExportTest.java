@@ -89,6 +89,11 @@ class AutoencoderExportTest {
         assertTrue(entry.get("relative").asDouble() > 0, "two implementations never agree");
       }
     }
+    JsonNode picture = bundle.verification().get(4); // after three packs and the latents
+    assertTrue(picture.get("pack").asText().endsWith(", picture"), picture::toString);
+    assertTrue(
+        picture.get("psnr_db").asText().equals("equal") || picture.get("psnr_db").asDouble() > 50,
+        picture::toString);
     assertEquals(List.of("ae", "model.safetensors", "out"), names(folder));
   }
 

@@ -62,7 +62,11 @@ class ExportTest {
     assertEquals("F32", bundle.weights());
     assertEquals(List.of(), bundle.labels());
     assertTrue(bundle.codec().isEmpty());
-    assertEquals(3, bundle.verification().size());
+    assertEquals(4, bundle.verification().size());
+    JsonNode sampled = bundle.verification().get(3);
+    assertEquals("4 steps of 4x7", sampled.get("pack").asText());
+    assertEquals(1e-4, sampled.get("bound").asDouble());
+    assertTrue(sampled.get("psnr_db").asDouble() > 80, sampled::toString);
     for (JsonNode entry : bundle.verification()) {
       assertEquals("reference", entry.get("against").asText());
       assertTrue(entry.get("passed").asBoolean());

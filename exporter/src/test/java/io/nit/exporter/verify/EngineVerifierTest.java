@@ -10,7 +10,6 @@ import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.packing.PackLayout;
-import io.nit.core.tensor.DType;
 import io.nit.exporter.cli.TinyBundle;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.ForwardInputs;
@@ -166,12 +165,16 @@ class EngineVerifierTest {
     public void close() {}
   }
 
+  private static float[] run(VelocityEngine engine, VerificationPack pack) throws EngineException {
+    return ExportVerifier.run(engine, pack);
+  }
+
   @Test
   void everyNetworkOfAnEngineIsMeasuredOnThePacksThatItHolds() throws Exception {
     try (ReferenceEngine reference =
         ReferenceEngine.open(new SyntheticWeights(TINY, false), TINY)) {
       VelocityEngine two = new Two(reference, 0.1f);
-      List<Verification> all = EngineVerifier.measured(two, reference, PACK, 5e-2);
+      List<Verification> all = EngineVerifier.measured(two, run(reference, PACK), PACK, 5e-2);
       assertEquals(
           List.of("3x5, plan of up to 16 tokens", "3x5, plan of up to 4096 tokens"),
           all.stream().map(Verification::pack).toList());
@@ -183,14 +186,61 @@ class EngineVerifierTest {
           VerificationPack.of(TINY, PackLayout.of(new int[] {3}, new int[] {6}));
       assertEquals(
           List.of("3x6, plan of up to 4096 tokens"),
-          EngineVerifier.measured(two, reference, larger, 5e-2).stream()
+          EngineVerifier.measured(two, run(reference, larger), larger, 5e-2).stream()
               .map(Verification::pack)
               .toList());
       assertEquals(
           List.of("3x6"),
-          EngineVerifier.measured(reference, reference, larger, 5e-2).stream()
+          EngineVerifier.measured(reference, run(reference, larger), larger, 5e-2).stream()
               .map(Verification::pack)
               .toList());
+    }
+  }
+
+  /** An engine of two sizes: its own forward is exact, what one of them gives is off. */
+  private record Sizes(VelocityEngine exact, List<VelocityEngine> profiles)
+      implements VelocityEngine {
+    @Override
+    public String backend() {
+      return "sizes";
+    }
+
+    @Override
+    public String description() {
+      return "sizes";
+    }
+
+    @Override
+    public NitConfig config() {
+      return exact.config();
+    }
+
+    @Override
+    public void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
+      exact.forward(in, v);
+    }
+
+    @Override
+    public void close() {}
+  }
+
+  @Test
+  void everyProfileIsFilledAndOneThatIsOffFails() throws Exception {
+    try (ReferenceEngine reference =
+        ReferenceEngine.open(new SyntheticWeights(TINY, false), TINY)) {
+      VelocityEngine small = new Two.One(reference, 32);
+      VelocityEngine wrong = new Two.One(new Off(reference, 0.1f), 96);
+      List<Verification> all =
+          EngineVerifier.filled(
+              new Sizes(reference, List.of(small, wrong)), run(reference, PACK), PACK, 5e-2);
+      assertEquals(
+          List.of("reference", "that image alone", "reference", "profile of 32 tokens"),
+          all.stream().map(Verification::against).toList());
+      assertEquals(
+          List.of(true, true, false, false), all.stream().map(Verification::passed).toList());
+      assertTrue(all.get(2).pack().startsWith("96 tokens: "), all.get(2).pack());
+      assertTrue(all.get(2).toNode().has("max_abs"));
+      assertEquals(List.of(), EngineVerifier.filled(reference, run(reference, PACK), PACK, 5e-2));
     }
   }
 
@@ -216,11 +266,5 @@ class EngineVerifierTest {
         OptionalDouble.empty(),
         OptionalDouble.of(baseline),
         OptionalDouble.empty());
-  }
-
-  @Test
-  void everyPrecisionHasItsBound() {
-    assertEquals(1e-4, EngineVerifier.bound(DType.F32));
-    assertTrue(EngineVerifier.bound(DType.F16) < EngineVerifier.bound(DType.BF16));
   }
 }

@@ -1,5 +1,6 @@
 package io.nit.runtime.cli;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -12,6 +13,7 @@ import io.nit.core.io.AtomicFile;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.rope.Rope2d;
 import io.nit.core.rope.RopeSpec;
+import io.nit.core.tensor.DType;
 import io.nit.core.tensor.Parity;
 import io.nit.runtime.ImageRequest;
 import io.nit.runtime.ImageResult;
@@ -21,6 +23,7 @@ import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.EngineProvider;
 import io.nit.runtime.engine.Engines;
 import io.nit.runtime.engine.ForwardInputs;
+import io.nit.runtime.engine.ProfileCheck;
 import io.nit.runtime.engine.VelocityEngine;
 import java.io.IOException;
 import java.nio.FloatBuffer;
@@ -31,6 +34,8 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -42,17 +47,20 @@ import picocli.CommandLine.Option;
     sortOptions = false,
     description = {
       "Runs one packed forward and a short sampling on every backend that can run the bundle here,"
-          + " and tells how far each is from the first of them to compare with.",
-      "Fails if a backend's relative error is above --bound."
+          + " and fills each profile of its TensorRT engine; tells how far each is from one of them.",
+      "Fails if a backend fails, or if an error of velocities is above its bound."
     },
     footer = {
       "",
       "Examples:",
       "  nit-run compare --bundle bundle",
-      "  nit-run compare --bundle bundle --steps 20 --json --output parity.json"
+      "  nit-run compare --bundle bundle --steps 20 --json --output parity.json",
+      "  nit-run compare --bundle bundle --against reference --device 1"
     })
 final class Compare implements Callable<Integer> {
+  private static final Logger LOG = LoggerFactory.getLogger(Compare.class);
   private static final long SEED = 20250603;
+  private static final double SLOW_MILLIS = 2000;
 
   @Mixin private CommonOptions common;
 
@@ -63,7 +71,9 @@ final class Compare implements Callable<Integer> {
       names = "--against",
       paramLabel = "NAME",
       defaultValue = "ort-cpu",
-      description = "The backend to compare with (default: ${DEFAULT-VALUE}).")
+      description =
+          "The backend to compare with; reference is a plain Java forward of the bundle's weights,"
+              + " which takes minutes for large models (default: ${DEFAULT-VALUE}).")
   private String against;
 
   @Option(
@@ -76,9 +86,10 @@ final class Compare implements Callable<Integer> {
   @Option(
       names = "--bound",
       paramLabel = "X",
-      defaultValue = "0.05",
-      description = "Largest relative error of a forward (default: ${DEFAULT-VALUE}).")
-  private double bound;
+      description =
+          "Largest relative error of velocities. Default: 1e-4 for backends in single precision,"
+              + " 1e-2 for f16 engines and 5e-2 for bf16 engines.")
+  private Double bound;
 
   @Option(
       names = "--threads",
@@ -86,6 +97,13 @@ final class Compare implements Callable<Integer> {
       defaultValue = "0",
       description = "CPU threads; 0 for every core (default: ${DEFAULT-VALUE}).")
   private int threads;
+
+  @Option(
+      names = "--device",
+      paramLabel = "N",
+      defaultValue = "0",
+      description = "The GPU of backends that run on one (default: ${DEFAULT-VALUE}).")
+  private int device;
 
   @Option(names = "--json", description = "As one JSON object.")
   private boolean json;
@@ -96,9 +114,11 @@ final class Compare implements Callable<Integer> {
   Compare() {}
 
   /** What a backend made of the inputs, and why no picture where it cannot. */
-  private record Made(
+  record Made(
       float[] velocities,
       double millis,
+      Optional<DType> precision,
+      List<ProfileCheck.Result> profiles,
       Optional<ImageResult> sampled,
       Optional<String> noPicture) {}
 
@@ -107,30 +127,40 @@ final class Compare implements Callable<Integer> {
     if (steps < 0) {
       throw new IllegalArgumentException("--steps: expected 0 or more, found " + steps);
     }
-    if (!(bound > 0)) {
+    if (bound != null && !(bound > 0)) {
       throw new IllegalArgumentException("--bound: expected more than 0, found " + bound);
     }
     Bundle bundle = Bundle.open(Flags.required("--bundle", folder));
-    EngineOptions options = Flags.parsed("--threads", () -> new EngineOptions(threads));
-    List<EngineProvider> providers = Engines.providers();
+    EngineOptions options = options();
     ForwardInputs in = inputs(bundle);
-    Made expected = make(bundle, against, options, in);
+    Made expected = make(bundle, against, options, in, Optional.empty());
     ObjectNode all = JsonNodeFactory.instance.objectNode();
     all.put("bundle", bundle.folder().toString()).put("against", against);
-    all.put("pack", in.layout().toString()).put("steps", steps).put("bound", bound);
+    all.put("pack", in.layout().toString()).put("steps", steps).put("device", device);
     ArrayNode rows = all.putArray("backends");
     boolean within = true;
-    for (EngineProvider provider : providers) {
+    for (EngineProvider provider : Engines.providers()) {
+      boolean itself = provider.name().equals(against);
+      if (!itself && provider.preference() == EngineProvider.BY_NAME_ONLY) {
+        continue;
+      }
       ObjectNode row = rows.addObject().put("name", provider.name());
-      Optional<String> refusal = provider.refusal(bundle);
+      Optional<String> refusal = provider.refusal(bundle, options);
       if (refusal.isPresent()) {
         row.put("refusal", refusal.get());
         continue;
       }
-      Made found =
-          provider.name().equals(against) ? expected : make(bundle, provider.name(), options, in);
-      within &= compare(row, found, expected);
-      found.noPicture.ifPresent(reason -> row.put("no_picture", reason));
+      try {
+        Made found =
+            itself
+                ? expected
+                : make(bundle, provider.name(), options, in, Optional.of(expected.velocities));
+        within &= compare(row, found, expected, Optional.ofNullable(bound));
+      } catch (EngineException | IOException | RuntimeException | LinkageError e) {
+        LOG.debug("{} failed", provider.name(), e);
+        row.put("error", String.valueOf(e.getMessage())).put("passed", false);
+        within = false;
+      }
     }
     if (output != null) {
       AtomicFile.writeString(output, all.toPrettyString() + "\n");
@@ -139,26 +169,61 @@ final class Compare implements Callable<Integer> {
     return within ? Cli.DONE : Cli.FAILED;
   }
 
-  private boolean compare(ObjectNode row, Made found, Made expected) {
-    Parity parity = Parity.of(found.velocities, expected.velocities);
-    row.put("relative", parity.relative())
-        .put("max_abs", parity.maxAbs())
-        .put("forward_ms", Math.round(found.millis * 1000) / 1000.0)
-        .put("passed", parity.relative() <= bound);
-    if (found.sampled.isPresent() && expected.sampled.isPresent()) {
-      ImageResult picture = found.sampled.get();
-      ImageResult other = expected.sampled.orElseThrow();
-      row.put("latent_relative", Parity.of(picture.latent(), other.latent()).relative());
-      if (picture.image().isPresent()) {
-        double psnr = Parity.psnr(picture.image().get().rgb(), other.image().orElseThrow().rgb());
-        if (Double.isInfinite(psnr)) {
-          row.put("psnr_db", "equal");
-        } else {
-          row.put("psnr_db", Math.round(psnr * 100) / 100.0);
-        }
+  private EngineOptions options() {
+    try {
+      return new EngineOptions(threads, device, EngineOptions.DecodeOptions.STANDARD);
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException("--" + e.getMessage(), e);
+    }
+  }
+
+  /** Fills a backend's row; whether its errors are within the bound. */
+  static boolean compare(ObjectNode row, Made found, Made expected, Optional<Double> bound) {
+    // An engine that does not know is held to what is right for all.
+    DType precision = found.precision.orElse(DType.F32);
+    double most = bound.orElseGet(() -> ProfileCheck.bound(precision));
+    row.put("precision", precision.name()).put("bound", most);
+    boolean within = put(row, Parity.of(found.velocities, expected.velocities), most);
+    row.put("forward_ms", Math.round(found.millis * 1000) / 1000.0);
+    if (!found.profiles.isEmpty()) {
+      ArrayNode profiles = row.putArray("profiles");
+      for (ProfileCheck.Result one : found.profiles) {
+        ObjectNode profile = profiles.addObject().put("tokens", one.tokens());
+        profile.put("pack", one.pack()).put("against", one.against());
+        within &= put(profile, one.parity(), most);
       }
     }
-    return parity.relative() <= bound;
+    if (found.sampled.isPresent() && expected.sampled.isPresent()) {
+      sampled(row, found.sampled.get(), expected.sampled.get());
+    }
+    found.noPicture.ifPresent(reason -> row.put("no_picture", reason));
+    return within;
+  }
+
+  private static boolean put(ObjectNode row, Parity parity, double most) {
+    boolean within = parity.relative() <= most;
+    row.put("relative", parity.relative()).put("max_abs", parity.maxAbs()).put("passed", within);
+    return within;
+  }
+
+  private static void sampled(ObjectNode row, ImageResult found, ImageResult expected) {
+    Parity latents = Parity.of(found.latent(), expected.latent());
+    row.put("latent_relative", latents.relative()).put("latent_max_abs", latents.maxAbs());
+    if (found.image().isPresent() && expected.image().isPresent()) {
+      byte[] rgb = found.image().get().rgb();
+      byte[] other = expected.image().get().rgb();
+      double psnr = Parity.psnr(rgb, other);
+      if (Double.isInfinite(psnr)) {
+        row.put("psnr_db", "equal");
+      } else {
+        row.put("psnr_db", Math.round(psnr * 100) / 100.0);
+      }
+      int most = 0;
+      for (int i = 0; i < rgb.length; i++) {
+        most = Math.max(most, Math.abs((rgb[i] & 0xff) - (other[i] & 0xff)));
+      }
+      row.put("picture_max", most);
+    }
   }
 
   /** A ragged pack within the bundle's budget: normal noise, times from 0 to 1, all labels. */
@@ -191,36 +256,61 @@ final class Compare implements Callable<Integer> {
         layout, FloatBuffer.wrap(x), t, y, new Rope2d().tables(RopeSpec.of(config), layout));
   }
 
-  private Made make(Bundle bundle, String backend, EngineOptions options, ForwardInputs in)
+  /**
+   * Runs a backend.
+   *
+   * @param known the velocities that repeats in large packs are compared with; the backend's own
+   *     where there are no others
+   */
+  private Made make(
+      Bundle bundle,
+      String backend,
+      EngineOptions options,
+      ForwardInputs in,
+      Optional<float[]> known)
       throws IOException, EngineException, InterruptedException {
     float[] velocities = new float[in.x().remaining()];
     double millis = Double.POSITIVE_INFINITY;
+    Optional<DType> precision;
+    List<ProfileCheck.Result> profiles;
     try (VelocityEngine engine = Engines.open(bundle, backend, options)) {
-      for (int round = 0; round < 4; round++) { // the first ones also warm up
+      // The first ones also warm up; a slow backend is not asked again.
+      for (int round = 0; round < 4 && !(round > 0 && millis > SLOW_MILLIS); round++) {
         long start = System.nanoTime();
         engine.forward(in, FloatBuffer.wrap(velocities));
         millis = Math.min(millis, (System.nanoTime() - start) / 1e6);
       }
+      precision = engine.precision();
+      profiles = ProfileCheck.run(engine, in, known.orElse(velocities));
     }
-    Optional<String> noPicture = noPicture(bundle, backend);
+    Optional<String> noPicture = noPicture(bundle, backend, options);
     boolean sampled = steps > 0 && noPicture.isEmpty();
     return new Made(
-        velocities, millis, sampled ? sample(bundle, backend) : Optional.empty(), noPicture);
+        velocities,
+        millis,
+        precision,
+        profiles,
+        sampled ? sample(bundle, backend) : Optional.empty(),
+        noPicture);
   }
 
   /** Why a backend that runs the model does not run its autoencoder, or empty if it does. */
-  private static Optional<String> noPicture(Bundle bundle, String backend) {
+  private static Optional<String> noPicture(Bundle bundle, String backend, EngineOptions options) {
     return Engines.providers().stream()
         .filter(provider -> provider.name().equals(backend))
         .filter(provider -> bundle.autoencoder().isPresent() && provider.runsCodecs())
         .findFirst()
-        .flatMap(provider -> provider.codecRefusal(bundle, EngineOptions.DEFAULT));
+        .flatMap(provider -> provider.codecRefusal(bundle, options));
   }
 
   private Optional<ImageResult> sample(Bundle bundle, String backend)
       throws IOException, EngineException, InterruptedException {
     try (NitPipeline pipeline =
-        NitPipeline.builder(bundle.folder()).backend(backend).threads(threads).open()) {
+        NitPipeline.builder(bundle.folder())
+            .backend(backend)
+            .threads(threads)
+            .device(device)
+            .open()) {
       int budget = (int) Math.sqrt(pipeline.rules().maxTokens() / 2);
       int side = Math.min(16, Math.max(1, budget)) * pipeline.rules().sizeMultiple();
       ImageRequest request =
@@ -232,7 +322,7 @@ final class Compare implements Callable<Integer> {
     }
   }
 
-  private static String text(ObjectNode all) {
+  static String text(ObjectNode all) {
     StringBuilder text = new StringBuilder();
     text.append(
         String.format(
@@ -241,22 +331,71 @@ final class Compare implements Callable<Integer> {
             all.get("against").asText(),
             all.get("pack").asText(),
             all.get("steps").asInt()));
-    all.get("backends")
-        .forEach(
-            row ->
-                text.append(
-                    row.has("refusal")
-                        ? String.format(
-                            "%s: %s%n", row.get("name").asText(), row.get("refusal").asText())
-                        : String.format(
-                            Locale.ROOT,
-                            "%s: relative error %.2e, largest difference %.2e, %.2f ms a forward%s%s%n",
-                            row.get("name").asText(),
-                            row.get("relative").asDouble(),
-                            row.get("max_abs").asDouble(),
-                            row.get("forward_ms").asDouble(),
-                            row.has("psnr_db") ? ", PSNR " + row.get("psnr_db").asText() : "",
-                            row.get("passed").asBoolean() ? "" : "  ABOVE THE BOUND")));
+    for (JsonNode row : all.get("backends")) {
+      text.append(row.get("name").asText()).append(": ").append(text(row)).append('\n');
+      for (JsonNode profile : row.path("profiles")) {
+        text.append(
+            String.format(
+                Locale.ROOT,
+                "  profile of %d tokens: %s, against %s: %s%n",
+                profile.get("tokens").asInt(),
+                profile.get("pack").asText(),
+                profile.get("against").asText(),
+                errors(profile, "")));
+      }
+    }
     return text.toString();
+  }
+
+  private static String text(JsonNode row) {
+    if (row.has("refusal")) {
+      return row.get("refusal").asText();
+    }
+    if (row.has("error")) {
+      return "FAILED: " + row.get("error").asText();
+    }
+    StringBuilder text = new StringBuilder(errors(row, " (bound " + bound(row) + ")"));
+    text.append(
+        String.format(Locale.ROOT, "; %.2f ms a forward", row.get("forward_ms").asDouble()));
+    if (row.has("latent_relative")) {
+      text.append(
+          String.format(
+              Locale.ROOT,
+              "; sampled latents: relative error %.2e, largest difference %.2e",
+              row.get("latent_relative").asDouble(),
+              row.get("latent_max_abs").asDouble()));
+    }
+    if (row.has("psnr_db")) {
+      String psnr = row.get("psnr_db").asText();
+      text.append("; picture: ");
+      text.append(
+          psnr.equals("equal")
+              ? psnr
+              : "PSNR "
+                  + psnr
+                  + " dB, largest difference "
+                  + row.get("picture_max").asInt()
+                  + " of 255");
+    }
+    if (row.has("no_picture")) {
+      text.append("; no picture: ").append(row.get("no_picture").asText());
+    }
+    return text.toString();
+  }
+
+  private static String bound(JsonNode row) {
+    return String.format(Locale.ROOT, "%.0e", row.get("bound").asDouble())
+        + " in "
+        + row.get("precision").asText().toLowerCase(Locale.ROOT);
+  }
+
+  private static String errors(JsonNode row, String more) {
+    return String.format(
+        Locale.ROOT,
+        "relative error %.2e%s, largest difference %.2e%s",
+        row.get("relative").asDouble(),
+        more,
+        row.get("max_abs").asDouble(),
+        row.get("passed").asBoolean() ? "" : "  ABOVE THE BOUND");
   }
 }

@@ -1,6 +1,7 @@
 package io.nit.runtime.engine;
 
 import io.nit.core.config.NitConfig;
+import io.nit.core.tensor.DType;
 import java.nio.FloatBuffer;
 import java.util.List;
 import java.util.Optional;
@@ -18,6 +19,14 @@ public interface VelocityEngine extends AutoCloseable {
 
   /** The model's shape. */
   NitConfig config();
+
+  /**
+   * Type of the arithmetic, which says how far results may be from the model's; empty if the engine
+   * was opened without being told.
+   */
+  default Optional<DType> precision() {
+    return Optional.of(DType.F32);
+  }
 
   /** The most tokens of a pack that {@link #forward} takes. */
   default int maxTokens() {
@@ -61,6 +70,15 @@ public interface VelocityEngine extends AutoCloseable {
    */
   default List<VelocityEngine> variants() {
     return List.of(this);
+  }
+
+  /**
+   * The sizes of packs that this engine was made for, rising, each as an engine that runs every
+   * pack that fits in its own, whichever a forward would choose; {@link #maxTokens} and {@link
+   * #maxImages} are the size's. For checks, likewise. Empty if the engine knows no such sizes.
+   */
+  default List<VelocityEngine> profiles() {
+    return List.of();
   }
 
   /**

@@ -1,6 +1,7 @@
 package io.nit.runtime.ort;
 
 import io.nit.core.config.NitConfig;
+import io.nit.core.io.ProtobufField;
 import io.nit.core.ops.NitOps;
 import io.nit.core.packing.PackLayout;
 import java.io.IOException;
@@ -62,7 +63,7 @@ final class PackedAttention {
   static byte[] rewritten(Path model, NitConfig config) throws IOException {
     String file = model.getFileName().toString();
     OnnxMessage changed = new OnnxMessage();
-    for (OnnxMessage.Field field : OnnxMessage.fields(WeightsInFile.map(model))) {
+    for (ProtobufField field : ProtobufField.of(WeightsInFile.map(model))) {
       if (field.number() == 7) {
         changed.message(7, graph(field.value(), file, config));
       } else {
@@ -84,7 +85,7 @@ final class PackedAttention {
             OnnxMessage.attribute(
                 "value", OnnxMessage.tensor("", OnnxMessage.INT32, new byte[4], 1))));
     int count = 0;
-    for (OnnxMessage.Field field : OnnxMessage.fields(graph)) {
+    for (ProtobufField field : ProtobufField.of(graph)) {
       if (field.number() == 1 && isAttention(field.value())) {
         attention(changed, field.value(), config);
         count++;
@@ -104,7 +105,7 @@ final class PackedAttention {
   private static boolean isAttention(ByteBuffer node) {
     boolean type = false;
     boolean domain = false;
-    for (OnnxMessage.Field field : OnnxMessage.fields(node)) {
+    for (ProtobufField field : ProtobufField.of(node)) {
       type |= field.number() == 4 && field.text().equals(NitOps.VARLEN_ATTENTION.name());
       domain |= field.number() == 7 && field.text().equals(NitOps.DOMAIN);
     }
@@ -112,7 +113,7 @@ final class PackedAttention {
   }
 
   private static void attention(OnnxMessage graph, ByteBuffer node, NitConfig config) {
-    List<OnnxMessage.Field> fields = OnnxMessage.fields(node);
+    List<ProtobufField> fields = ProtobufField.of(node);
     List<String> inputs = texts(fields, 1); // qkv [N, 3·D], cu_seqlens [B+1]
     String out = texts(fields, 2).get(0); // [N, D]
     List<String> parts = List.of(out + ".q", out + ".k", out + ".v");
@@ -136,10 +137,10 @@ final class PackedAttention {
             OnnxMessage.attribute("scale", (float) (1 / Math.sqrt(config.headDim())))));
   }
 
-  private static List<String> texts(List<OnnxMessage.Field> fields, int number) {
+  private static List<String> texts(List<ProtobufField> fields, int number) {
     return fields.stream()
         .filter(field -> field.number() == number)
-        .map(OnnxMessage.Field::text)
+        .map(ProtobufField::text)
         .toList();
   }
 }

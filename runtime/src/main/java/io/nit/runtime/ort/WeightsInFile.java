@@ -1,5 +1,6 @@
 package io.nit.runtime.ort;
 
+import io.nit.core.io.ProtobufField;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -46,9 +47,9 @@ final class WeightsInFile {
    * @param initializer one of the {@link #map mapped} file's
    * @param file the file's name
    */
-  static void add(OnnxMessage graph, OnnxMessage.Field initializer, String file) {
+  static void add(OnnxMessage graph, ProtobufField initializer, String file) {
     OnnxMessage tensor = new OnnxMessage();
-    for (OnnxMessage.Field field : OnnxMessage.fields(initializer.value())) {
+    for (ProtobufField field : ProtobufField.of(initializer.value())) {
       ByteBuffer value = field.value();
       if (field.number() == RAW_DATA && value.remaining() > COPIED_UP_TO) {
         tensor

@@ -147,6 +147,7 @@ public final class TensorRtEngine implements VelocityEngine {
   private int[] boundRows;
   private RopeTables boundRope;
   private float deviceMillis = Float.NaN;
+  private Optional<DType> precision = Optional.empty();
   private boolean open = true;
 
   private TensorRtEngine(Path file, NitConfig config, TensorRtPlans plans, Options options)
@@ -262,6 +263,7 @@ public final class TensorRtEngine implements VelocityEngine {
         plan.opened(() -> open(plan.file(), manifest.config(), plugins, options));
     try {
       plan.require(engine.arithmetic(), engine.subject());
+      engine.precision = Optional.of(DType.parse(manifest.precision()));
       return engine;
     } catch (EngineException | RuntimeException | Error e) {
       engine.close();
@@ -519,16 +521,12 @@ public final class TensorRtEngine implements VelocityEngine {
     }
   }
 
-  /** One of the plans that run packs, as an engine that runs all packs in it. */
-  private record Variant(TensorRtEngine engine, ProfiledPlan runner) implements VelocityEngine {
+  /** Some of the buckets, as an engine that runs all packs in them. */
+  private record Among(TensorRtEngine engine, String description, List<Bucket> buckets)
+      implements VelocityEngine {
     @Override
     public String backend() {
       return engine.backend();
-    }
-
-    @Override
-    public String description() {
-      return "plan of up to " + runner.mostTokens() + " tokens";
     }
 
     @Override
@@ -537,18 +535,23 @@ public final class TensorRtEngine implements VelocityEngine {
     }
 
     @Override
+    public Optional<DType> precision() {
+      return engine.precision;
+    }
+
+    @Override
     public int maxTokens() {
-      return runner.mostTokens();
+      return buckets.get(buckets.size() - 1).tokens();
     }
 
     @Override
     public int maxImages() {
-      return runner.mostImages();
+      return buckets.stream().mapToInt(Bucket::images).max().orElseThrow();
     }
 
     @Override
     public void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
-      engine.forward(in, v, runner.buckets());
+      engine.forward(in, v, buckets);
     }
 
     /** The memory is the engine's. */
@@ -556,9 +559,19 @@ public final class TensorRtEngine implements VelocityEngine {
     public void close() {}
   }
 
+  private VelocityEngine among(String name, List<Bucket> some) {
+    return new Among(
+        this, name + " of up to " + some.get(some.size() - 1).tokens() + " tokens", some);
+  }
+
   @Override
   public List<VelocityEngine> variants() {
-    return packs.stream().map(runner -> (VelocityEngine) new Variant(this, runner)).toList();
+    return packs.stream().map(runner -> among("plan", runner.buckets())).toList();
+  }
+
+  @Override
+  public List<VelocityEngine> profiles() {
+    return buckets.stream().map(bucket -> among("profile", List.of(bucket))).toList();
   }
 
   @Override
@@ -574,6 +587,12 @@ public final class TensorRtEngine implements VelocityEngine {
   @Override
   public NitConfig config() {
     return config;
+  }
+
+  /** {@inheritDoc} A plan tells it in its manifest. */
+  @Override
+  public Optional<DType> precision() {
+    return precision;
   }
 
   @Override

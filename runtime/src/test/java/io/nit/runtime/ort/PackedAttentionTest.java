@@ -11,6 +11,7 @@ import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
 import ai.onnxruntime.OrtSession;
 import io.nit.core.config.NitConfig;
+import io.nit.core.io.ProtobufField;
 import io.nit.core.ops.NitOps;
 import io.nit.core.packing.PackLayout;
 import java.io.IOException;
@@ -84,7 +85,7 @@ class PackedAttentionTest {
   void aMessageThatIsTakenApartAndPutTogetherIsTheSame() {
     byte[] model = model(NitOps.DOMAIN, NitOps.VARLEN_ATTENTION.name()).number(99, 2.5f).toBytes();
     OnnxMessage copy = new OnnxMessage();
-    OnnxMessage.fields(ByteBuffer.wrap(model)).forEach(copy::field);
+    ProtobufField.of(ByteBuffer.wrap(model)).forEach(copy::field);
     assertArrayEquals(model, copy.toBytes());
   }
 

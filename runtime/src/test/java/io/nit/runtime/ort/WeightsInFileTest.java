@@ -10,6 +10,7 @@ import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtSession;
 import com.sun.management.ThreadMXBean;
 import io.nit.core.config.NitConfig;
+import io.nit.core.io.ProtobufField;
 import io.nit.core.ops.NitOps;
 import io.nit.runtime.engine.EngineOptions;
 import java.io.IOException;
@@ -83,10 +84,10 @@ class WeightsInFileTest {
 
   private static byte[] withWeightsInFile(Path model) throws IOException {
     OnnxMessage changed = new OnnxMessage();
-    for (OnnxMessage.Field field : OnnxMessage.fields(WeightsInFile.map(model))) {
+    for (ProtobufField field : ProtobufField.of(WeightsInFile.map(model))) {
       if (field.number() == 7) {
         OnnxMessage graph = new OnnxMessage();
-        for (OnnxMessage.Field part : OnnxMessage.fields(field.value())) {
+        for (ProtobufField part : ProtobufField.of(field.value())) {
           if (part.number() == 5) {
             WeightsInFile.add(graph, part, model.getFileName().toString());
           } else {

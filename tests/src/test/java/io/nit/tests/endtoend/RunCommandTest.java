@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import io.nit.core.bundle.Bundle;
 import io.nit.core.image.Png;
 import io.nit.core.safetensors.SafetensorsWriter;
 import io.nit.core.tensor.HostTensor;
@@ -558,12 +559,29 @@ class RunCommandTest {
     assertEquals("equal", itself.get("psnr_db").asText());
     assertTrue(itself.get("passed").asBoolean());
 
+    assertEquals("F32", itself.get("precision").asText());
+    assertEquals(1e-4, itself.get("bound").asDouble());
+    assertEquals(0, itself.get("latent_max_abs").asDouble());
+    assertEquals(0, itself.get("picture_max").asInt());
+    assertEquals(3, all.get("backends").size(), "no reference that was not asked for");
+
     run = invoke("compare", "--bundle", bundle, "--steps", "0");
     assertEquals(0, run.code(), run.err());
     assertTrue(run.out().contains("ort-cpu: relative error 0.00e+00"), run.out());
     assertTrue(run.out().contains("tensorrt: no engine in the bundle"), run.out());
 
+    run = invoke("compare", "--bundle", bundle, "--steps", "2", "--against", "reference", "--json");
+    assertEquals(0, run.code(), run.err());
+    all = JSON.readTree(run.out());
+    JsonNode cpu = all.get("backends").get(2);
+    assertEquals("ort-cpu", cpu.get("name").asText());
+    double error = cpu.get("relative").asDouble();
+    assertTrue(error > 0 && error < 2e-5, run.out());
+    assertTrue(cpu.get("latent_relative").asDouble() < 1e-4 && cpu.has("psnr_db"), run.out());
+    assertEquals("reference", all.get("backends").get(3).get("name").asText());
+
     assertEquals(2, invoke("compare").code());
+    assertEquals(2, invoke("compare", "--bundle", bundle, "--device", "-1").code());
     run = invoke("compare", "--bundle", bundle, "--bound", "0");
     assertEquals(2, run.code());
     assertTrue(run.err().contains("--bound: expected more than 0"), run.err());
@@ -572,6 +590,29 @@ class RunCommandTest {
     run = invoke("compare", "--bundle", bundle, "--against", "tensorrt");
     assertEquals(1, run.code());
     assertTrue(run.err().contains("backend tensorrt cannot run"), run.err());
+  }
+
+  @Test
+  void compareTellsABackendThatFailsBesideTheOthersAndFails() throws Exception {
+    Path broken = Files.createDirectories(folder.resolve("broken"));
+    try (Stream<Path> files = Files.list(bundle)) {
+      for (Path file : files.filter(Files::isRegularFile).toList()) {
+        Files.copy(file, broken.resolve(file.getFileName()));
+      }
+    }
+    Path model = Bundle.open(broken).model();
+    byte[] future = {0x08, 99}; // ir_version, of which the last one counts
+    long bytes = Files.size(model);
+    Files.write(model, future, StandardOpenOption.APPEND);
+    Path manifest = broken.resolve(Bundle.MANIFEST);
+    Files.writeString(
+        manifest, Files.readString(manifest).replace("" + bytes, "" + (bytes + future.length)));
+    CapturedRun run =
+        invoke("compare", "--bundle", broken, "--steps", "0", "--against", "reference");
+    assertEquals(1, run.code(), run.err());
+    String out = run.out();
+    assertTrue(out.contains("ort-cpu: FAILED: ") && out.contains("IR version: 99"), out);
+    assertTrue(out.contains("reference: relative error 0.00e+00"), out);
   }
 
   private CapturedRun forward(Iterable<HostTensor> tensors) throws IOException {

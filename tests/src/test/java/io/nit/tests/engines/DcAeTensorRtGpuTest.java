@@ -43,6 +43,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 import org.bytedeco.pytorch.Device;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
@@ -349,6 +350,70 @@ class DcAeTensorRtGpuTest {
       long taken = free - Cuda.freeBytes();
       System.out.printf("  300 more decodes took %d KiB of device memory%n", taken >> 10);
       assertTrue(taken <= 4 << 20, taken + " bytes");
+    }
+  }
+
+  @Test
+  void withoutMemoryADecodeInALargerProfileFailsWithItsMiBAndWorksLater() throws Exception {
+    DcAeConfig config = config("wide");
+    Bundle bundle = bundle(config);
+    build(bundle, "--parts", "decoder", "--autoencoder-sizes", sides(config), "--no-verify");
+    int large = 20; // cells a side, in the second profile
+    try (LatentCodec engine = open(bundle, "tensorrt", WHOLE);
+        LatentCodec fresh = open(bundle, "tensorrt", WHOLE)) {
+      float[] small = GeneratedDcAe.latent(config.latentChannels(), 4, 5);
+      float[] latent = GeneratedDcAe.latent(config.latentChannels(), large, large);
+      float[] expectedSmall = engine.decode(small, 4, 5);
+      float[] expected = fresh.decode(latent, large, large);
+      fresh.close();
+      String message;
+      try (Hoard hoard = new Hoard(0)) {
+        message =
+            assertThrows(CodecException.class, () -> engine.decode(latent, large, large))
+                .getMessage();
+      }
+      System.out.println("  " + message);
+      assertTrue(message.contains("20x20") && message.contains(" MiB of device memory"), message);
+      assertArrayEquals(expectedSmall, engine.decode(small, 4, 5), "the small one, afterwards");
+      assertArrayEquals(expected, engine.decode(latent, large, large), "the large one, afterwards");
+    }
+  }
+
+  @Test
+  void withoutMemoryAPipelinesRequestFailsInItsDecodeAndTheNextOnesWork() throws Exception {
+    String missing = PluginEngines.libraryMissing();
+    assumeTrue(missing.isEmpty(), missing);
+    DcAeConfig config = config("wide");
+    Bundle bundle = bundle(config);
+    build(
+        bundle,
+        "--parts",
+        "model,decoder",
+        "--buckets",
+        "1024",
+        "--autoencoder-sizes",
+        sides(config),
+        "--no-verify");
+    try (NitPipeline pipeline = NitPipeline.builder(bundle.folder()).backend("tensorrt").open()) {
+      int factor = config.factor();
+      ImageRequest small =
+          pipeline.request().label(0).size(4 * factor, 4 * factor).seed(1).steps(2).build();
+      ImageRequest large =
+          pipeline.request().label(0).size(20 * factor, 20 * factor).seed(2).steps(2).build();
+      byte[] expected = pipeline.submit(small).get().image().orElseThrow().rgb();
+      String message;
+      try (Hoard hoard = new Hoard(0)) {
+        message =
+            assertThrows(ExecutionException.class, () -> pipeline.submit(large).get())
+                .getCause()
+                .getMessage();
+      }
+      System.out.println("  " + message);
+      assertTrue(message.contains(" MiB"), message);
+      assertArrayEquals(expected, pipeline.submit(small).get().image().orElseThrow().rgb());
+      assertEquals(
+          3 * 20 * factor * 20 * factor,
+          pipeline.submit(large).get().image().orElseThrow().rgb().length);
     }
   }
 

@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.config.NitConfig;
 import io.nit.core.packing.PackLayout;
+import io.nit.core.tensor.DType;
 import io.nit.core.tensor.Parity;
 import io.nit.core.trt.Cuda;
 import io.nit.core.trt.Gpu;
@@ -22,6 +23,7 @@ import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.Engines;
 import io.nit.runtime.engine.ForwardInputs;
+import io.nit.runtime.engine.ProfileCheck;
 import io.nit.runtime.engine.VelocityEngine;
 import io.nit.testing.CapturedRun;
 import java.io.IOException;
@@ -29,7 +31,9 @@ import java.nio.FloatBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
@@ -100,31 +104,44 @@ class TensorRtFaultsGpuTest {
     }
   }
 
+  /** An engine takes all its memory when it is opened; a decoder's are in DcAeTensorRtGpuTest. */
   @Test
-  void withoutMemoryInMidRunARequestFailsWithAMessageOrRunsAndThePipelineGoesOn() throws Exception {
+  void withoutMemoryInMidRunKnownSizesRunOnAndNewOnesGiveTheirPictureOrAMessage() throws Exception {
+    int[] known = {64, 96};
+    int[] fresh = {32, 128, 256, 320}; // other kernels, and shapes that are recorded as graphs
     try (NitPipeline pipeline = open()) {
-      ImageRequest known = request(pipeline, 64, 1, 4);
-      float[] expected = pipeline.submit(known).get().latent();
-      int failures = 0;
+      Map<Integer, float[]> expected = new LinkedHashMap<>();
+      for (int round = 0; round < 3; round++) { // the second and third record a size
+        for (int side : known) {
+          expected.put(side, pipeline.submit(request(pipeline, side, 2, 6)).get().latent());
+        }
+      }
+      Map<Integer, float[]> made = new LinkedHashMap<>();
       try (Hoard hoard = new Hoard(0)) {
-        // New sizes: other kernels, and shapes that are recorded as graphs.
-        for (int side : new int[] {64, 32, 128, 256, 320}) {
+        for (int side : known) {
+          float[] latent = pipeline.submit(request(pipeline, side, 2, 6)).get().latent();
+          assertArrayEquals(expected.get(side), latent, side + " without memory");
+        }
+        for (int side : fresh) {
           try {
-            ImageResult made = pipeline.submit(request(pipeline, side, 2, 6)).get();
-            System.out.printf("  %d x %d ran without memory%n", side, side);
-            assertEquals(48 * side * side / 16, made.latent().length);
+            made.put(side, pipeline.submit(request(pipeline, side, 2, 6)).get().latent());
           } catch (ExecutionException e) {
-            failures++;
             assertInstanceOf(SamplingException.class, e.getCause());
             System.out.println("  " + e.getCause().getMessage());
             assertTrue(e.getCause().getMessage().contains(" MiB"), e.getCause().getMessage());
           }
         }
       }
-      System.out.println("  " + failures + " of 5 failed");
-      assertArrayEquals(expected, pipeline.submit(known).get().latent());
-      for (int side : new int[] {64, 32, 128, 256, 320}) {
-        pipeline.submit(request(pipeline, side, 2, 6)).get();
+      System.out.println("  without memory new sizes ran: " + made.keySet());
+      for (int side : known) {
+        float[] latent = pipeline.submit(request(pipeline, side, 2, 6)).get().latent();
+        assertArrayEquals(expected.get(side), latent, side + " with memory again");
+      }
+      for (int side : fresh) {
+        float[] latent = pipeline.submit(request(pipeline, side, 2, 6)).get().latent();
+        if (made.containsKey(side)) {
+          assertArrayEquals(latent, made.get(side), side + " without memory");
+        }
       }
     }
   }
@@ -132,19 +149,24 @@ class TensorRtFaultsGpuTest {
   @Test
   void aCancelledRequestLeavesThePackAndTheOthersGoOn() throws Exception {
     try (NitPipeline pipeline = open()) {
-      ImageRequest kept = request(pipeline, 128, 3, 400);
+      ImageRequest kept = request(pipeline, 128, 3, 100);
       float[] alone = pipeline.submit(kept).get().latent();
       CountDownLatch under = new CountDownLatch(1);
       CompletableFuture<ImageResult> endless =
           pipeline.submit(request(pipeline, 96, 4, LONG), (r, step, of) -> under.countDown());
       assertTrue(under.await(60, TimeUnit.SECONDS));
-      CompletableFuture<ImageResult> other = pipeline.submit(kept);
+      CountDownLatch together = new CountDownLatch(5); // steps in one pack
+      CompletableFuture<ImageResult> other =
+          pipeline.submit(kept, (r, step, of) -> together.countDown());
+      assertTrue(together.await(60, TimeUnit.SECONDS));
       assertTrue(endless.cancel(true));
       float[] among = other.get().latent();
       double error = Parity.of(among, alone).relative();
       System.out.println("  relative difference to the same request alone: " + error);
-      assertTrue(error < 0.2, "relative difference " + error);
+      // The same profile both times, but products of other sizes add up in another order.
+      assertTrue(error < ProfileCheck.bound(DType.BF16), "relative difference " + error);
       assertThrows(CancellationException.class, endless::get);
+      assertArrayEquals(alone, pipeline.submit(kept).get().latent(), "alone again");
     }
   }
 

@@ -74,7 +74,7 @@ class EngineRatioTest {
   private static Verification ratio(VelocityEngine engine) throws Exception {
     List<VerificationPack> packs = new ArrayList<>(VerificationPack.of(TINY));
     packs.add(VerificationPack.mixed(TINY));
-    Verification result = EngineVerifier.againstTrainer(engine, WEIGHTS, packs).get(0);
+    Verification result = EngineVerifier.againstTrainer(engine, WEIGHTS, packs, DType.BF16).get(0);
     System.out.println("  " + result);
     return result;
   }
@@ -92,6 +92,26 @@ class EngineRatioTest {
       assertTrue(result.passed(), result.toString());
       assertEquals(1, result.toNode().get("ratio").asDouble(), 1e-6);
       assertTrue(result.toNode().get("passed").asBoolean());
+    }
+  }
+
+  @Test
+  void anEngineInSinglePrecisionIsHeldToTheTrainerByABoundAlone() throws Exception {
+    List<VerificationPack> packs = List.of(VerificationPack.mixed(TINY));
+    try (ReferenceEngine exact = ReferenceEngine.open(WEIGHTS, TINY)) {
+      Verification result = EngineVerifier.againstTrainer(exact, WEIGHTS, packs, DType.F32).get(0);
+      assertTrue(result.passed() && result.relative() < 2e-5, result.toString());
+      assertEquals(1e-4, result.bound().getAsDouble());
+      assertTrue(result.baseline().isEmpty());
+      VelocityEngine off =
+          new Fake(
+              (in, x) -> {
+                FloatBuffer v = FloatBuffer.allocate(x.length);
+                exact.forward(in, v);
+                v.put(x.length / 2, v.get(x.length / 2) + 1);
+                return v.array();
+              });
+      assertFalse(EngineVerifier.againstTrainer(off, WEIGHTS, packs, DType.F32).get(0).passed());
     }
   }
 

@@ -36,7 +36,7 @@ public final class ReferenceEngine implements VelocityEngine {
 
   @Override
   public String backend() {
-    return "reference";
+    return ReferenceProvider.NAME;
   }
 
   @Override
