@@ -145,6 +145,7 @@ public final class TensorRtEngine implements VelocityEngine {
   private int[] boundRows;
   private RopeTables boundRope;
   private float deviceMillis = Float.NaN;
+  private volatile long paddedTokens; // written under the lock, which a recording holds for long
   private boolean open = true;
 
   private TensorRtEngine(Path file, NitConfig config, TensorRtPlans plans, Options options)
@@ -525,6 +526,11 @@ public final class TensorRtEngine implements VelocityEngine {
       engine.forward(in, v, runner.buckets());
     }
 
+    @Override
+    public long paddedTokens() {
+      return engine.paddedTokens();
+    }
+
     /** The memory is the engine's. */
     @Override
     public void close() {}
@@ -574,6 +580,11 @@ public final class TensorRtEngine implements VelocityEngine {
     return deviceMillis;
   }
 
+  @Override
+  public long paddedTokens() {
+    return paddedTokens;
+  }
+
   /** How many shapes are replayed as CUDA graphs at the moment. */
   public synchronized int capturedShapes() {
     return graphs.size();
@@ -617,7 +628,7 @@ public final class TensorRtEngine implements VelocityEngine {
       upload(layout, in.rope(), shape);
       Cuda.check(cudart.cudaEventRecord(begun, stream), "CUDA event");
       condition(layout, in.t(), in.y(), shape);
-      run(shape);
+      run(shape, layout);
       Cuda.check(cudart.cudaEventRecord(ended, stream), "CUDA event");
       Binding out = bindings.get("v");
       int bytes = values * Float.BYTES;
@@ -661,7 +672,7 @@ public final class TensorRtEngine implements VelocityEngine {
       condition(layout, in.t(), in.y(), shape);
       Cuda.check(cudart.cudaEventRecord(copied, stream), "CUDA event");
       kept.gather(bindings.get("x").device());
-      run(shape);
+      run(shape, layout);
       return new UnderWay(layout, kept.advance(bindings.get("v").device()));
     } catch (TensorRtException | KernelException e) {
       throw failed(layout, e);
@@ -801,7 +812,12 @@ public final class TensorRtEngine implements VelocityEngine {
     index.upload(bytes, stream);
   }
 
-  private void run(Shape shape) throws TensorRtException {
+  private void run(Shape shape, PackLayout layout) throws TensorRtException {
+    launch(shape);
+    paddedTokens += shape.tokens - layout.tokens();
+  }
+
+  private void launch(Shape shape) throws TensorRtException {
     Bucket bucket = shape.bucket;
     CapturedForward recorded = graphs.get(shape);
     if (recorded != null) {
