@@ -164,14 +164,18 @@ public final class Cuda {
   /**
    * Memory of a device, which becomes the current one of this thread; empty if CUDA does not tell,
    * as after a failure that ends its work on the device.
+   *
+   * @throws LinkageError where CUDA's library is not there
    */
   public static Optional<Memory> memory(int device) {
+    boolean current = cudart.cudaSetDevice(device) == cudart.cudaSuccess; // loads the library first
     try (SizeTPointer free = new SizeTPointer(1);
         SizeTPointer total = new SizeTPointer(1)) {
-      return cudart.cudaSetDevice(device) == cudart.cudaSuccess
-              && cudart.cudaMemGetInfo(free, total) == cudart.cudaSuccess
-          ? Optional.of(new Memory(total.get() - free.get(), total.get()))
-          : Optional.empty();
+      if (current && cudart.cudaMemGetInfo(free, total) == cudart.cudaSuccess) {
+        return Optional.of(new Memory(total.get() - free.get(), total.get()));
+      }
+      cudart.cudaGetLastError(); // else the next call would report it again
+      return Optional.empty();
     }
   }
 }

@@ -16,6 +16,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CountDownLatch;
@@ -100,9 +101,32 @@ final class Crew implements AutoCloseable {
     if (workers.isEmpty()) {
       throw new EngineException("no device could be opened: " + told(notOpened), first);
     }
+    leaveOutCpus();
     notOpened.forEach(
         (device, reason) ->
             LOG.warn("device {} could not be opened, the others go on: {}", device, reason));
+    Map<Integer, String> backends = new TreeMap<>();
+    workers.forEach(worker -> backends.put(worker.device(), worker.pipeline().backend()));
+    if (Set.copyOf(backends.values()).size() > 1) {
+      LOG.warn("pictures may differ a little by the backend that makes them: {}", told(backends));
+    }
+  }
+
+  /** Beside GPUs one on the CPU, as {@code auto} falls back to, would keep the job for hours. */
+  private void leaveOutCpus() {
+    List<Worker> slow =
+        workers.stream()
+            .filter(worker -> !DeviceMemory.ON_GPU.contains(worker.pipeline().backend()))
+            .toList();
+    if (slow.size() == workers.size()) {
+      return;
+    }
+    workers.removeAll(slow);
+    for (Worker worker : slow) {
+      String backend = worker.pipeline().backend();
+      notOpened.put(worker.device(), "the model would run on the CPU there (" + backend + ")");
+    }
+    Closing.each(slow, worker -> worker.pipeline().close());
   }
 
   private static String told(Map<Integer, String> reasons) {
@@ -197,7 +221,7 @@ final class Crew implements AutoCloseable {
           .submit(errand.request, progress)
           .whenComplete((result, failure) -> ended(worker, errand, result, failure));
     } catch (RuntimeException | Error e) { // the pipeline has ended since: nobody else would tell
-      ended(worker, errand, null, e);
+      ended(worker, errand, null, isClosing() ? new CancellationException() : e);
     }
   }
 
@@ -207,16 +231,15 @@ final class Crew implements AutoCloseable {
     try {
       if (result != null) {
         results.made(worker, errand.request, result);
-        succeeded(worker, errand);
-      } else if (failure instanceof CancellationException) { // by closing: made another time
-        gave(worker, errand);
-      } else {
+        succeeded(worker);
+      } else if (!(failure instanceof CancellationException)) { // that is closing's
         again = failed(worker, errand, failure);
         if (!again) {
           results.failed(errand.request, reason(errand, failure));
         }
       }
     } finally {
+      gave(worker, errand);
       if (!again) {
         open.countDown();
       }
@@ -231,18 +254,20 @@ final class Crew implements AutoCloseable {
         : errand.request.id().orElseThrow() + ": " + failure;
   }
 
+  private synchronized boolean isClosing() {
+    return closing;
+  }
+
   private synchronized void gave(Worker worker, Errand errand) {
     worker.gave(errand.request);
   }
 
-  private synchronized void succeeded(Worker worker, Errand errand) {
-    worker.gave(errand.request);
+  private synchronized void succeeded(Worker worker) {
     worker.succeeded();
   }
 
   /** Whether a request that failed was put back, for another worker. */
   private synchronized boolean failed(Worker worker, Errand errand, Throwable failure) {
-    worker.gave(errand.request);
     boolean others = workers.stream().anyMatch(other -> other != worker && other.lost().isEmpty());
     boolean deviceMayBeToBlame = worker.failed(failure, others);
     boolean tried = failure instanceof SamplingException; // else its submission was refused

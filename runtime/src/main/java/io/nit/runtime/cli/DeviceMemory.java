@@ -9,7 +9,8 @@ import java.util.Set;
  * processes too, as CUDA tells no process's own.
  */
 final class DeviceMemory {
-  private static final Set<String> ON_GPU = Set.of("tensorrt", "ort-cuda");
+  /** Backends that run on a GPU. */
+  static final Set<String> ON_GPU = Set.of("tensorrt", "ort-cuda");
 
   private final int device;
   private boolean told;

@@ -1,6 +1,7 @@
 package io.nit.runtime.cli;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.io.AtomicFile;
 import io.nit.core.trt.Cuda;
@@ -174,8 +175,9 @@ record JobSummary(
                   .put("outside_model_share", outsideModel(stats));
             });
     peakResident.ifPresent(bytes -> all.put("peak_resident_bytes", bytes));
+    ArrayNode devices = all.putArray("devices");
     for (OfWorker worker : workers) {
-      ObjectNode one = all.withArray("devices").addObject();
+      ObjectNode one = devices.addObject();
       one.put("device", worker.device)
           .put("backend", worker.backend)
           .put("pictures", worker.made)
@@ -187,8 +189,7 @@ record JobSummary(
       worker.lost.ifPresent(reason -> one.put("lost", reason));
     }
     notOpened.forEach(
-        (device, reason) ->
-            all.withArray("devices").addObject().put("device", device).put("not_opened", reason));
+        (device, reason) -> devices.addObject().put("device", device).put("not_opened", reason));
     return all;
   }
 

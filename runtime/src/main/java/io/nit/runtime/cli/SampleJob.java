@@ -97,7 +97,7 @@ final class SampleJob {
       throw new CancellationException(
           "stopped: " + present.size() + " of " + requests.size() + " pictures are done");
     }
-    return failed.get() > 0 ? Cli.FAILED : Cli.DONE;
+    return present.size() < requests.size() ? Cli.FAILED : Cli.DONE;
   }
 
   /** What came of the sampling. */
@@ -108,14 +108,15 @@ final class SampleJob {
 
   private Sampling sample(List<ImageRequest> missing, StopSignal stop)
       throws IOException, EngineException, InterruptedException {
-    try (Crew crew = Crew.open(pipelineBuilder, devices)) {
+    Crew crew = Crew.open(pipelineBuilder, devices);
+    Map<Worker, DeviceMemory> memory = new HashMap<>();
+    long start;
+    try (crew) {
       requireTaken(crew, missing);
-      Map<Worker, DeviceMemory> memory = new HashMap<>();
       for (Worker worker : crew.workers()) {
         memory.put(worker, new DeviceMemory(worker.device(), worker.pipeline().backend()));
       }
       long steps = missing.stream().mapToLong(ImageRequest::steps).sum();
-      long start;
       try (Progress progress = Progress.start("sampling", steps, 0, " steps", quiet)) {
         start = System.nanoTime();
         crew.start(
@@ -128,21 +129,21 @@ final class SampleJob {
           }
         }
       }
-      double seconds = (System.nanoTime() - start) * 1e-9;
       memory.values().forEach(DeviceMemory::look); // all is still open
-      List<JobSummary.OfWorker> workers = new ArrayList<>();
-      for (Worker worker : crew.workers()) {
-        workers.add(
-            new JobSummary.OfWorker(
-                worker.device(),
-                worker.pipeline().backend(),
-                written.getOrDefault(worker.device(), 0),
-                worker.pipeline().stats(),
-                memory.get(worker).most(),
-                crew.lost(worker)));
-      }
-      return new Sampling(seconds, workers, crew.notOpened());
     }
+    double seconds = (System.nanoTime() - start) * 1e-9;
+    List<JobSummary.OfWorker> workers = new ArrayList<>();
+    for (Worker worker : crew.workers()) { // closed: a stopped one's last picture counts too
+      workers.add(
+          new JobSummary.OfWorker(
+              worker.device(),
+              worker.pipeline().backend(),
+              written.getOrDefault(worker.device(), 0),
+              worker.pipeline().stats(),
+              memory.get(worker).most(),
+              crew.lost(worker)));
+    }
+    return new Sampling(seconds, workers, crew.notOpened());
   }
 
   /**

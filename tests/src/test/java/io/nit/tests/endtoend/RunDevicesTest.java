@@ -25,7 +25,7 @@ import org.junit.jupiter.api.io.TempDir;
  * {@code nit-run} on devices that fail: every job ends, tells what became of each request, and
  * makes what the others can. A job that hangs fails at the time limit of its process.
  */
-@Timeout(value = 150, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
+@Timeout(value = 260, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
 class RunDevicesTest {
   private static final ObjectMapper JSON = new ObjectMapper();
 
@@ -66,6 +66,15 @@ class RunDevicesTest {
     assertFalse(summary.get("devices").get(0).has("lost"));
     assertEquals(0, summary.get("devices").get(1).get("pictures").asInt());
     assertTrue(summary.get("devices").get(1).get("lost").asText().startsWith("3 failed in a row"));
+  }
+
+  @Test
+  void aJobEndsWhereEveryDeviceFails() throws Exception {
+    Processes.Finished run = run("--backend lost --devices 1,2 " + MANY);
+    assertEquals(1, run.code(), run.err());
+    assertTrue(run.out().contains(", 24 failed: "), run.out());
+    assertEquals(24, rows().size());
+    assertEquals(1, summary().get("devices").findValues("lost").size(), "the last one goes on");
   }
 
   @Test
@@ -193,6 +202,22 @@ class RunDevicesTest {
   }
 
   @Test
+  void noWorkerOnTheCpuKeepsAJobOfGpusWaiting() throws Exception {
+    Processes.Finished run = run("--backend mixed --devices 2,1,0 " + MANY);
+    assertEquals(0, run.code(), run.err());
+    assertTrue(
+        run.out().contains("device 2: not opened: the model would run on the CPU there (ort-cpu)"),
+        run.out());
+    assertTrue(
+        run.err()
+            .contains(
+                "pictures may differ a little by the backend that makes them: device 0: tensorrt;"
+                    + " device 1: ort-cuda"),
+        run.err());
+    assertTrue(rows().values().stream().allMatch(row -> row.get("device").asInt() < 2));
+  }
+
+  @Test
   void aRequestThatIsToBlameItselfIsNotTriedAgain() throws Exception {
     Processes.Finished run =
         run(
@@ -246,7 +271,7 @@ class RunDevicesTest {
             Run.class,
             folder,
             all.toArray())
-        .await(1);
+        .await();
   }
 
   private Map<String, JsonNode> rows() throws IOException {

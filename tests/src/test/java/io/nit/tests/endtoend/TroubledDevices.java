@@ -23,7 +23,14 @@ public final class TroubledDevices {
   static final int BAD_LABEL = 3;
 
   private static final List<Class<? extends EngineProvider>> ALL =
-      List.of(Lost.class, Dying.class, Killing.class, Small.class, Absent.class, Numb.class);
+      List.of(
+          Lost.class,
+          Dying.class,
+          Killing.class,
+          Small.class,
+          Absent.class,
+          Numb.class,
+          Mixed.class);
 
   private TroubledDevices() {}
 
@@ -62,11 +69,15 @@ public final class TroubledDevices {
     @Override
     public VelocityEngine open(Bundle bundle, EngineOptions options)
         throws IOException, EngineException {
-      return new Device(cpu.open(bundle, options), name, this, options.device());
+      return new Device(cpu.open(bundle, options), this, options.device());
     }
 
     /** Before the device's forward of this number, from 1. */
     void before(int device, ForwardInputs in, int forward) throws EngineException {}
+
+    String backend(int device) {
+      return name;
+    }
 
     int maxTokens(int device) {
       return Integer.MAX_VALUE;
@@ -77,7 +88,7 @@ public final class TroubledDevices {
     }
   }
 
-  /** Device 1 fails every forward, as a GPU that has fallen off its bus does. */
+  /** All devices but 0 fail every forward, as a GPU that has fallen off its bus does. */
   public static final class Lost extends Provider {
     /** Made by the service loader. */
     public Lost() {
@@ -86,7 +97,7 @@ public final class TroubledDevices {
 
     @Override
     void before(int device, ForwardInputs in, int forward) throws EngineException {
-      if (device == 1) {
+      if (device > 0) {
         throw new EngineException("the device is lost");
       }
     }
@@ -165,23 +176,36 @@ public final class TroubledDevices {
     }
   }
 
+  /** A GPU, and what {@code auto} makes of the others: one on another backend, one on the CPU. */
+  public static final class Mixed extends Provider {
+    private static final List<String> BACKENDS = List.of("tensorrt", "ort-cuda", "ort-cpu");
+
+    /** Made by the service loader. */
+    public Mixed() {
+      super("mixed");
+    }
+
+    @Override
+    String backend(int device) {
+      return BACKENDS.get(device);
+    }
+  }
+
   private static final class Device implements VelocityEngine {
     private final VelocityEngine engine;
-    private final String backend;
     private final Provider provider;
     private final int device;
     private int forwards;
 
-    Device(VelocityEngine engine, String backend, Provider provider, int device) {
+    Device(VelocityEngine engine, Provider provider, int device) {
       this.engine = engine;
-      this.backend = backend;
       this.provider = provider;
       this.device = device;
     }
 
     @Override
     public String backend() {
-      return backend;
+      return provider.backend(device);
     }
 
     @Override
