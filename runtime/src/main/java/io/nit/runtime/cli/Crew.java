@@ -164,7 +164,8 @@ final class Crew implements AutoCloseable {
   }
 
   /**
-   * Gives every worker as many requests as it may have in hand.
+   * Deals requests to the workers, one by one, until each has as many in hand as it may: where they
+   * are few, the first would else take all.
    *
    * @param progress hears of every step
    */
@@ -175,7 +176,17 @@ final class Crew implements AutoCloseable {
     synchronized (this) {
       requests.forEach(request -> waiting.add(new Errand(request)));
     }
-    feedAll();
+    boolean taken;
+    do {
+      taken = false;
+      for (Worker worker : workers) {
+        Errand next = take(worker);
+        if (next != null) {
+          submit(worker, next);
+          taken = true;
+        }
+      }
+    } while (taken);
   }
 
   /** Waits for the last request, at most so long; whether all have ended. */

@@ -185,6 +185,28 @@ class RunCommandTest {
   }
 
   @Test
+  void fewRequestsAreSharedToo() throws Exception {
+    Path output = folder.resolve("out");
+    CapturedRun run =
+        run(
+            output,
+            "--label",
+            "0",
+            "--size",
+            "16x16",
+            "--count",
+            "4",
+            "--steps",
+            "60",
+            "--devices",
+            "0,1");
+    assertEquals(0, run.code(), run.err());
+    JsonNode devices = JSON.readTree(output.resolve("summary.json").toFile()).get("devices");
+    assertTrue(devices.get(0).get("pictures").asInt() > 0, devices.toString());
+    assertTrue(devices.get(1).get("pictures").asInt() > 0, devices.toString());
+  }
+
+  @Test
   void whatIsThereWithTheSameRequestAndModelIsNotMadeAgain() throws Exception {
     Path output = folder.resolve("out");
     String[] options = {"--label", "0", "1", "2", "--size", "16x16", "--steps", "3"};
