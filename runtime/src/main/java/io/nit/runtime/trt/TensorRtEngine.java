@@ -136,6 +136,7 @@ public final class TensorRtEngine implements VelocityEngine {
   private long activationBytes;
   private int mostTokens;
   private int mostImages;
+  private volatile long paddedTokens; // written under the lock, which a recording holds for long
   private CUstream_st stream;
   private CUevent_st begun;
   private CUevent_st ended;
@@ -145,7 +146,6 @@ public final class TensorRtEngine implements VelocityEngine {
   private int[] boundRows;
   private RopeTables boundRope;
   private float deviceMillis = Float.NaN;
-  private volatile long paddedTokens; // written under the lock, which a recording holds for long
   private boolean open = true;
 
   private TensorRtEngine(Path file, NitConfig config, TensorRtPlans plans, Options options)
@@ -524,11 +524,6 @@ public final class TensorRtEngine implements VelocityEngine {
     @Override
     public void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
       engine.forward(in, v, runner.buckets());
-    }
-
-    @Override
-    public long paddedTokens() {
-      return engine.paddedTokens();
     }
 
     /** The memory is the engine's. */
