@@ -76,7 +76,7 @@ public final class NitPipeline implements AutoCloseable {
                 engine.maxImages(), guide.map(VelocityEngine::maxImages).orElse(Integer.MAX_VALUE)),
             decoding::add);
     this.samplingThread = daemon(this::sample, "nit-sampling");
-    this.decodingThread = daemon(decoding, "nit-decoding");
+    this.decodingThread = daemon(this::decode, "nit-decoding");
     samplingThread.start();
     decodingThread.start();
   }
@@ -211,7 +211,8 @@ public final class NitPipeline implements AutoCloseable {
       if (guideBundle.isPresent()) {
         PackedSampler.checkGuide(bundle.config(), guideBundle.get().config());
       }
-      VelocityEngine engine = Engines.open(bundle, backend, options);
+      Engines.OpenedModel opened = Engines.openModel(bundle, backend, options);
+      VelocityEngine engine = opened.engine();
       Optional<VelocityEngine> guide = Optional.empty();
       Optional<LatentCodec> codec = Optional.empty();
       try {
@@ -224,7 +225,7 @@ public final class NitPipeline implements AutoCloseable {
           engine.warmUp();
           guide.ifPresent(VelocityEngine::warmUp);
         }
-        codec = Engines.openCodecAfterModel(bundle, backend, options);
+        codec = Engines.openCodecAfterModel(bundle, opened, options);
         return new NitPipeline(bundle, engine, guide, sampler, codec, maxTokens);
       } catch (IOException | EngineException | RuntimeException | Error e) {
         Optional<VelocityEngine> openedGuide = guide;
@@ -294,7 +295,8 @@ public final class NitPipeline implements AutoCloseable {
    *     {@link CancellationException} if the pipeline was closed; cancelling it takes the request
    *     out
    * @throws IllegalArgumentException if the request does not fit the model; names what does not
-   * @throws IllegalStateException after {@link #close}, or after a {@link #failure}
+   * @throws IllegalStateException after {@link #close}, or once an error has ended the pipeline
+   *     ({@link #failure})
    */
   public CompletableFuture<ImageResult> submit(ImageRequest request, ProgressListener listener) {
     Ticket ticket = new Ticket(rules.check(request), rules, listener);
@@ -376,6 +378,16 @@ public final class NitPipeline implements AutoCloseable {
       throw e;
     } finally {
       Closing.all(engine::close, () -> guide.ifPresent(VelocityEngine::close), decoding::close);
+    }
+  }
+
+  /** What cannot be decoded need not be sampled: each of the two threads ends the other. */
+  private void decode() {
+    try {
+      decoding.run();
+    } catch (RuntimeException | Error e) {
+      loop.end(e);
+      throw e;
     }
   }
 

@@ -44,7 +44,8 @@ public final class RequestJson {
       throw new IllegalArgumentException("expected a JSON object, found: " + JsonReason.of(e), e);
     }
     if (node == null || !node.isObject()) {
-      throw new IllegalArgumentException("expected a JSON object, found: " + json);
+      throw new IllegalArgumentException(
+          "expected a JSON object, found: " + (node == null ? json : JsonReason.found(node)));
     }
     for (Map.Entry<String, JsonNode> field : node.properties()) {
       set(defaults, field.getKey(), field.getValue());
@@ -65,7 +66,11 @@ public final class RequestJson {
       }
       case "size" -> request.size(text(key, value));
       case "seed" -> {
-        expect(value.isIntegralNumber() && value.canConvertToLong(), key, "a whole number", value);
+        expect(
+            value.isIntegralNumber() && value.canConvertToLong(),
+            key,
+            JsonReason.expectedWhole(value, Long.MIN_VALUE, Long.MAX_VALUE),
+            value);
         request.seed(value.longValue());
       }
       case "steps" -> request.steps(whole(key, value));
@@ -85,7 +90,7 @@ public final class RequestJson {
             value);
         request.guidanceInterval(value.get(0).doubleValue(), value.get(1).doubleValue());
       }
-      case "rope_mode" -> request.ropeMode(CustomFreqs.parse(text(key, value)));
+      case "rope_mode" -> request.ropeMode(ropeMode(key, text(key, value)));
       case "rope_reference" -> request.ropeReference(whole(key, value));
       default ->
           throw new IllegalArgumentException(
@@ -115,19 +120,33 @@ public final class RequestJson {
     return node.toString();
   }
 
+  private static CustomFreqs ropeMode(String key, String value) {
+    try {
+      return CustomFreqs.parse(value);
+    } catch (IllegalArgumentException e) {
+      // A model's config calls it otherwise.
+      throw new IllegalArgumentException(key + e.getMessage().replaceFirst("^[a-z_]+", ""), e);
+    }
+  }
+
   private static String text(String key, JsonNode value) {
     expect(value.isTextual(), key, "a string", value);
     return value.textValue();
   }
 
   private static int whole(String key, JsonNode value) {
-    expect(value.isInt(), key, "a whole number", value);
+    expect(
+        value.isInt(),
+        key,
+        JsonReason.expectedWhole(value, Integer.MIN_VALUE, Integer.MAX_VALUE),
+        value);
     return value.intValue();
   }
 
   private static void expect(boolean holds, String key, String expected, JsonNode found) {
     if (!holds) {
-      throw new IllegalArgumentException(key + ": expected " + expected + ", found " + found);
+      throw new IllegalArgumentException(
+          key + ": expected " + expected + ", found " + JsonReason.found(found));
     }
   }
 }

@@ -37,7 +37,7 @@ final class SamplingLoop implements Runnable {
   private final List<Ticket> active = new ArrayList<>();
   private final Deque<Step> underWay = new ArrayDeque<>(); // begun, not yet waited for
   private boolean closing; // guarded by this
-  private Throwable failure; // guarded by this; what ended the loop, if it was not closed
+  private Throwable failure; // guarded by this; what ended the pipeline, if it was not closed
   private PipelineStats stats = PipelineStats.NONE; // guarded by this
   private long images;
   private long busyNanos;
@@ -72,7 +72,7 @@ final class SamplingLoop implements Runnable {
     if (closing) {
       throw failure == null
           ? new IllegalStateException("NitPipeline: used after close")
-          : new IllegalStateException("NitPipeline: sampling ended with " + failure, failure);
+          : new IllegalStateException("NitPipeline: it ended with " + failure, failure);
     }
     waiting.add(ticket);
     notifyAll();
@@ -84,7 +84,15 @@ final class SamplingLoop implements Runnable {
     notifyAll();
   }
 
-  /** What ended the loop by itself; empty while it runs, and if it was closed. */
+  /** {@link #close} after a failure elsewhere, which ends what is not done. */
+  synchronized void end(Throwable why) {
+    if (!closing) {
+      failure = why;
+    }
+    close();
+  }
+
+  /** What ended the pipeline by itself; empty while it runs, and if it was closed. */
   synchronized Optional<Throwable> failure() {
     return Optional.ofNullable(failure);
   }

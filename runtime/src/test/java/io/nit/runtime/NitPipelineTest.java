@@ -411,11 +411,14 @@ class NitPipelineTest {
   }
 
   @Test
-  void anErrorThatEndsTheDecodingThreadEndsWhatItDecodes() throws Exception {
+  void anErrorThatEndsTheDecodingThreadEndsThePipeline() throws Exception {
     FakeCodec codec = new FakeCodec();
     Error error = new NoClassDefFoundError("a library's, which the thread's handler prints");
     codec.failure = error;
+    engine.permits = new Semaphore(0);
     NitPipeline pipeline = pipeline(codec);
+    CompletableFuture<ImageResult> longer =
+        pipeline.submit(request().label(0).size(4, 4).steps(20_000).build());
     ImageRequest request = request().label(0).size(4, 4).steps(2).build();
     ConcurrentLinkedQueue<Boolean> known = new ConcurrentLinkedQueue<>();
     assertTrue(pipeline.failure().isEmpty());
@@ -423,10 +426,20 @@ class NitPipelineTest {
         pipeline
             .submit(request)
             .whenComplete((result, e) -> known.add(pipeline.failure().isPresent()));
+    while (!longer.isDone()) { // far from its last step
+      engine.permits.release();
+      Thread.sleep(1);
+    }
     assertEndedWith(error, ending);
     assertEquals(List.of(true), List.copyOf(known), "known before the request fails by it");
-    assertEndedWith(error, pipeline.submit(request));
     assertSame(error, pipeline.failure().orElseThrow());
+    assertEndedWith(error, longer);
+    IllegalStateException late =
+        assertThrows(IllegalStateException.class, () -> pipeline.submit(request));
+    assertSame(error, late.getCause());
+    while (!engine.closed) { // nobody has closed the pipeline
+      Thread.sleep(1);
+    }
   }
 
   @Test

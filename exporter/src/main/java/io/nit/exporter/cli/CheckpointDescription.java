@@ -10,6 +10,7 @@ import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
 import io.nit.core.io.JsonReason;
+import io.nit.core.io.TextFile;
 import io.nit.core.safetensors.TensorSource;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -175,7 +176,7 @@ record CheckpointDescription(
     String where;
     if (options.labels().isPresent()) {
       where = options.labels().get().toString();
-      labels.addAll(Files.readAllLines(options.labels().get()));
+      TextFile.read(options.labels().get()).lines().forEach(labels::add);
     } else if (checkpoint.metadata().containsKey("labels")) {
       where = where(checkpoint, "labels");
       JsonNode node = json(checkpoint.metadata().get("labels"), where);

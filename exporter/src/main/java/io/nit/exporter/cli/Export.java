@@ -42,7 +42,8 @@ import picocli.CommandLine.Option;
       "        --codec space-to-depth --codec-factor 4 --labels names.txt \\",
       "        --output bundles/own",
       "",
-      "Exit codes: 0 done, 1 failed (also the verification), 2 bad usage, 130 stopped."
+      "Exit codes: 0 done, 1 failed (also the verification), 2 bad usage;",
+      "130 stopped by Ctrl-C, 143 by SIGTERM (nothing is left)."
     })
 public final class Export implements Callable<Integer> {
   // Not required to picocli, which would then ask for them with every subcommand too.
@@ -140,7 +141,7 @@ public final class Export implements Callable<Integer> {
     ExportOptions options =
         new ExportOptions(
             checkpoint,
-            Optional.ofNullable(preset).map(NitConfig::preset),
+            Optional.ofNullable(preset).map(Export::preset),
             Optional.ofNullable(config),
             output,
             storage,
@@ -155,6 +156,14 @@ public final class Export implements Callable<Integer> {
     Bundle bundle = new BundleExport(options, StopSignal.install()).run();
     System.out.println(bundle.folder());
     return Cli.DONE;
+  }
+
+  private static NitConfig preset(String name) {
+    try {
+      return NitConfig.preset(name);
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException("--" + e.getMessage(), e);
+    }
   }
 
   private static void require(String flag, String what, Path value) {

@@ -43,7 +43,8 @@ import picocli.CommandLine.Option;
       "    nit-export autoencoder --autoencoder runs/ae/autoencoder \\",
       "        --autoencoder-dtype bf16 --output onnx/ae",
       "",
-      "Exit codes: 0 done, 1 failed (also the verification), 2 bad usage, 130 stopped."
+      "Exit codes: 0 done, 1 failed (also the verification), 2 bad usage;",
+      "130 stopped by Ctrl-C, 143 by SIGTERM (nothing is left)."
     })
 final class ExportAutoencoder implements Callable<Integer> {
   @Mixin private AutoencoderFlags autoencoder;

@@ -44,7 +44,6 @@ import org.bytedeco.tensorrt.nvinfer.IHostMemory;
 import org.bytedeco.tensorrt.nvinfer.ILogger;
 import org.bytedeco.tensorrt.nvinfer.INetworkDefinition;
 import org.bytedeco.tensorrt.nvinfer.IOptimizationProfile;
-import org.bytedeco.tensorrt.nvinfer.IProgressMonitor;
 import org.bytedeco.tensorrt.nvinfer.ITimingCache;
 import org.bytedeco.tensorrt.nvonnxparser.IParser;
 import org.bytedeco.tensorrt.nvonnxparser.IParserError;
@@ -79,14 +78,6 @@ public final class EngineBuilder {
   private ITimingCache timings;
   private boolean cacheWasRead;
   private Optional<BuildMonitor> monitor = Optional.empty();
-
-  /** A view of the plugin library's object, which the view does not own. */
-  private static final class MonitorView extends IProgressMonitor {
-    MonitorView(BuildMonitor monitor) {
-      super((Pointer) null);
-      address = monitor.address();
-    }
-  }
 
   private EngineBuilder(
       TrtNetwork model,

@@ -323,7 +323,7 @@ class ExportTest {
         "--config",
         config);
     refused(
-        "preset: expected one of s, b, l, xl, xxl; found 'huge'", checkpoint, "--preset", "huge");
+        "--preset: expected one of s, b, l, xl, xxl; found 'huge'", checkpoint, "--preset", "huge");
     refused("--max-tokens: expected 1 or more, found 0", checkpoint, "--max-tokens", "0");
     refused("expected one of released, axial; found 'xy'", checkpoint, "--position-order", "xy");
     refused(

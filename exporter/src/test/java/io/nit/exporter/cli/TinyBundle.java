@@ -1,11 +1,8 @@
 package io.nit.exporter.cli;
 
 import io.nit.core.config.NitConfig;
-import io.nit.core.tensor.DType;
-import io.nit.exporter.onnx.NitGraph;
-import io.nit.exporter.onnx.OnnxFile;
+import io.nit.exporter.testing.SyntheticModel;
 import io.nit.testing.PlainBundle;
-import io.nit.testing.SyntheticWeights;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -31,15 +28,7 @@ public final class TinyBundle {
 
   /** Writes the bundle: {@code bundle.json} and {@code model.onnx}. */
   static void write(Path folder) throws IOException {
-    Path model =
-        OnnxFile.write(
-                new NitGraph(CONFIG, DType.F32),
-                new SyntheticWeights(CONFIG, false),
-                folder.resolve("model.onnx"),
-                OnnxFile.EXTERNAL_DATA_ABOVE,
-                bytes -> {})
-            .model();
-    PlainBundle.write(model, CONFIG, 3000);
+    PlainBundle.write(SyntheticModel.write(CONFIG, folder), CONFIG, 3000);
   }
 
   /** The names in a folder, sorted. */

@@ -188,10 +188,7 @@ public record Bundle(
   /** Reads a manifest of a format and version. */
   static JsonNode manifest(Path file, String format, int version) throws IOException {
     if (!Files.exists(file)) {
-      throw new NoSuchFileException(
-          file.toString(),
-          null,
-          "no " + file.getFileName() + ": expected a bundle made by nit-export");
+      throw new NoSuchFileException(file.toString(), null, "expected a bundle made by nit-export");
     }
     JsonNode node;
     try {
@@ -202,7 +199,11 @@ public record Bundle(
     }
     if (!node.path("format").asText().equals(format)) {
       throw new IllegalArgumentException(
-          file + ": format: expected " + format + ", found " + node.path("format"));
+          file
+              + ": format: expected "
+              + format
+              + ", found "
+              + (node.has("format") ? node.get("format") : "none"));
     }
     if (node.path("version").asInt() != version) {
       throw new IllegalArgumentException(

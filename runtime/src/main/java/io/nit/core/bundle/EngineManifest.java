@@ -480,7 +480,9 @@ public record EngineManifest(
   public static EngineManifest read(Path plan) throws IOException {
     Path file = fileOf(plan);
     if (!Files.isRegularFile(file)) {
-      throw new NoSuchFileException(file.toString(), null, "no manifest of an engine");
+      throw Files.exists(plan)
+          ? new NoSuchFileException(file.toString(), null, "expected the manifest of an engine")
+          : new NoSuchFileException(plan.toString(), null, "expected an engine");
     }
     JsonNode root;
     try {

@@ -6,26 +6,36 @@ import ch.qos.logback.classic.LoggerContext;
 import ch.qos.logback.classic.encoder.PatternLayoutEncoder;
 import ch.qos.logback.classic.spi.ILoggingEvent;
 import ch.qos.logback.core.ConsoleAppender;
+import io.nit.core.io.AtomicFile;
 import java.io.IOException;
 import java.lang.reflect.Field;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
+import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
+import java.nio.file.NotDirectoryException;
+import java.nio.file.Path;
 import java.util.Optional;
 import java.util.concurrent.CancellationException;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.slf4j.LoggerFactory;
 import picocli.CommandLine;
 
 /**
  * Runs a picocli command the way all of ours run: results on stdout, logs and progress on stderr,
- * failures as one message and not a stack trace (unless {@code --debug}), and the exit codes below.
+ * failures as one message and not a stack trace (unless {@code --debug}), and the exit codes below,
+ * or {@link StopSignal#exitCode} of a job that was stopped.
  */
 public final class Cli {
   /** Done. */
   public static final int DONE = 0;
 
-  /** Failed: a file that cannot be read or written, a backend that does not run. */
+  /**
+   * Failed: a file or folder that is not there or cannot be read or written, a backend that does
+   * not run.
+   */
   public static final int FAILED = 1;
 
   /**
@@ -33,13 +43,23 @@ public final class Cli {
    */
   public static final int BAD_USAGE = 2;
 
-  /** Stopped by Ctrl-C, as shells count it. */
-  public static final int INTERRUPTED = 130;
+  private static final Pattern NO_NUMBER =
+      Pattern.compile(
+          "Invalid value for option '([^']+)'.*?: '(.*)' is not an? (int|long|double)",
+          Pattern.DOTALL);
 
   private Cli() {}
 
-  /** Runs and exits the process. */
+  /**
+   * Runs and exits the process. Until the command takes the signals over ({@link StopSignal}), one
+   * ends it at once, past the exit handlers of native libraries that are at work.
+   */
   public static void main(Object command, String[] args) {
+    StopSignal.endAtOnce(
+        () -> {
+          AtomicFile.abandonAll();
+          System.err.println("stopped");
+        });
     int code = run(command, args);
     System.out.flush();
     // Native libraries may hold threads that are no daemons; a finished command ends.
@@ -62,7 +82,10 @@ public final class Cli {
         (e, given) -> {
           CommandLine failed = e.getCommandLine();
           // picocli begins some of its messages with the word already
-          failed.getErr().println("error: " + e.getMessage().replaceFirst("^Error: ", ""));
+          failed
+              .getErr()
+              .println("error: " + describe(e.getMessage().replaceFirst("^Error: ", "")));
+          CommandLine.UnmatchedArgumentException.printSuggestions(e, failed.getErr());
           failed.getErr().println("Try '" + failed.getCommandSpec().qualifiedName() + " --help'.");
           return BAD_USAGE;
         });
@@ -74,7 +97,7 @@ public final class Cli {
           }
           failed.getErr().println("error: " + describe(e));
           if (e instanceof CancellationException) {
-            return INTERRUPTED;
+            return StopSignal.ofProcess().exitCode();
           }
           return e instanceof IllegalArgumentException ? BAD_USAGE : FAILED;
         });
@@ -104,13 +127,37 @@ public final class Cli {
     return Optional.ofNullable(command.getPackage().getImplementationVersion());
   }
 
+  /** picocli's words for a value that is no number name Java's types. */
+  private static String describe(String usage) {
+    Matcher wrong = NO_NUMBER.matcher(usage);
+    if (!wrong.matches()) {
+      return usage;
+    }
+    String expected = wrong.group(3).equals("double") ? "a number" : "a whole number";
+    if (wrong.group(2).matches("[+-]?[0-9]+")) { // too large
+      boolean small = wrong.group(3).equals("int");
+      long most = small ? Integer.MAX_VALUE : Long.MAX_VALUE;
+      expected += " of " + (-most - 1) + ".." + most;
+    }
+    return wrong.group(1) + ": expected " + expected + ", found '" + wrong.group(2) + "'";
+  }
+
   /** A failure as a user reads it. */
   static String describe(Throwable e) {
     if (e instanceof NoSuchFileException missing) {
-      return "no such file or folder: " + missing.getFile();
+      Path parent = Path.of(missing.getFile()).getParent();
+      if (parent != null && Files.isRegularFile(parent)) {
+        return "expected a folder, found a file: " + parent;
+      }
+      return "no such file or folder: "
+          + missing.getFile()
+          + (missing.getReason() == null ? "" : "; " + missing.getReason());
     }
     if (e instanceof AccessDeniedException denied) {
       return "no permission: " + denied.getFile();
+    }
+    if (e instanceof NotDirectoryException file) {
+      return "expected a folder, found a file: " + file.getFile();
     }
     if (e instanceof FileAlreadyExistsException existing) {
       return existing.getFile() + ": there is a file of that name";

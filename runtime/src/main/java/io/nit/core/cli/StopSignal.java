@@ -1,42 +1,61 @@
 package io.nit.core.cli;
 
 import java.io.IOException;
+import java.util.Arrays;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import sun.misc.Signal;
 import sun.misc.SignalHandler;
 
 /**
- * Ctrl-C and SIGTERM as a wish: the first is noted for the work to end at its next safe point, a
- * second Ctrl-C ends the process at once.
+ * Ctrl-C, SIGTERM and a hang-up as a wish: the first is noted for the work to end at its next safe
+ * point, a second Ctrl-C ends the process at once. A signal that was ignored when the process
+ * began, as by {@code nohup}, stays so.
+ *
+ * <p>A job that a signal ended before its work was done ends with {@link #exitCode}, whatever it
+ * has saved: schedulers take 0 as a sign that there is nothing left to do.
  */
 public final class StopSignal {
+  /** The number of Ctrl-C's signal, in POSIX. */
+  private static final int INT = 2;
+
+  /** What shells add to the number of the signal that ended a process. */
+  private static final int ENDED_BY_SIGNAL = 128;
+
+  /** No signal that is noted here has a larger number: SIGTERM's. */
+  public static final int MOST = 15;
+
+  private static final String[] NAMES = {"INT", "TERM", "HUP"};
+
   private static final Logger LOG = LoggerFactory.getLogger(StopSignal.class);
 
-  private final AtomicBoolean requested = new AtomicBoolean();
-  private volatile boolean terminated;
+  private static volatile StopSignal installed = none();
+
+  private final AtomicInteger first = new AtomicInteger(); // its number, or 0
 
   private StopSignal() {}
 
   /** Takes the process' signals over. */
   public static StopSignal install() {
     StopSignal stop = new StopSignal();
-    Signal.handle(
-        new Signal("INT"),
-        signal -> {
-          if (stop.requested.getAndSet(true)) {
-            die(signal);
-          }
-        });
-    Signal.handle(
-        new Signal("TERM"),
-        signal -> {
-          if (!stop.requested.getAndSet(true)) {
-            stop.terminated = true;
-          }
-        });
+    installed = stop;
+    for (String name : NAMES) {
+      Signal.handle(
+          new Signal(name),
+          signal -> {
+            if (!stop.first.compareAndSet(0, signal.getNumber()) && signal.getNumber() == INT) {
+              die(signal);
+            }
+          });
+    }
     return stop;
+  }
+
+  /** The one that has the process' signals; {@link #none} where no command took them over. */
+  static StopSignal ofProcess() {
+    return installed;
   }
 
   /**
@@ -48,7 +67,7 @@ public final class StopSignal {
    */
   public static void endAtOnce(Runnable last) {
     AtomicBoolean first = new AtomicBoolean(true);
-    for (String name : new String[] {"INT", "TERM", "HUP"}) {
+    for (String name : NAMES) {
       Signal.handle(
           new Signal(name),
           signal -> {
@@ -78,7 +97,7 @@ public final class StopSignal {
     } catch (IOException | InterruptedException | RuntimeException e) {
       LOG.debug("{} cannot be sent", signal, e);
     } finally {
-      Runtime.getRuntime().halt(128 + signal.getNumber());
+      Runtime.getRuntime().halt(ENDED_BY_SIGNAL + signal.getNumber());
     }
   }
 
@@ -87,21 +106,42 @@ public final class StopSignal {
     return new StopSignal();
   }
 
-  /** Asks for the stop, as a signal would. */
+  /** Asks for the stop, as Ctrl-C would. */
   public void request() {
-    requested.set(true);
+    request(INT);
   }
 
   /**
-   * Whether SIGTERM came first. Schedulers end a job with it, and take the exit code 0 as a sign
-   * that the job has saved what it did.
+   * Asks for the stop, as a signal would that another process got.
+   *
+   * @param signal its number, 1 to {@value #MOST}; the first counts
    */
-  public boolean terminated() {
-    return terminated;
+  public void request(int signal) {
+    first.compareAndSet(0, signal);
+  }
+
+  /** The number of the signal that came first, at most {@value #MOST}; 0 if none came. */
+  public int signal() {
+    return first.get();
   }
 
   /** Whether to end at the next safe point. */
   public boolean requested() {
-    return requested.get();
+    return first.get() != 0;
+  }
+
+  /**
+   * What a job ends with that the stop ended: 128 and the signal's number, as shells count, so 130
+   * for Ctrl-C and 143 for SIGTERM.
+   */
+  public int exitCode() {
+    int signal = first.get();
+    return ENDED_BY_SIGNAL + (signal == 0 ? INT : signal);
+  }
+
+  /** Whether a process that ended with this code was stopped by a signal that is noted here. */
+  public static boolean isExitCode(int code) {
+    return Arrays.stream(NAMES)
+        .anyMatch(name -> code == ENDED_BY_SIGNAL + new Signal(name).getNumber());
   }
 }

@@ -7,8 +7,8 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.io.JsonReason;
+import io.nit.core.io.TextFile;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -337,7 +337,7 @@ public record DcAeConfig(
    * @throws IllegalArgumentException if it is no config of this family; names the key
    */
   public static DcAeConfig read(Path file) throws IOException {
-    return fromJson(Files.readString(file), file.toString());
+    return fromJson(TextFile.read(file), file.toString());
   }
 
   /** {@link #read} of a text; {@code where} stands in messages. */
@@ -438,7 +438,11 @@ public record DcAeConfig(
     JsonNode list = node.path(key);
     if (!list.isArray() || list.isEmpty() || list.size() > MAX_STAGES) {
       throw new IllegalArgumentException(
-          key + ": expected a list of 2.." + MAX_STAGES + " stages, found " + node.get(key));
+          key
+              + ": expected a list of 2.."
+              + MAX_STAGES
+              + " stages, found "
+              + (list.isMissingNode() ? "nothing" : list));
     }
     return list;
   }
@@ -485,7 +489,8 @@ public record DcAeConfig(
 
   private static int integer(String key, JsonNode value) {
     if (value == null || !value.isInt()) {
-      throw new IllegalArgumentException(key + ": expected an integer, found " + value);
+      throw new IllegalArgumentException(
+          key + ": expected an integer, found " + (value == null ? "nothing" : value));
     }
     return value.intValue();
   }

@@ -6,8 +6,8 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.io.JsonReason;
+import io.nit.core.io.TextFile;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
@@ -335,7 +335,7 @@ public record NitConfig(
    *     file and key
    */
   public static NitConfig read(Path file, PositionOrder order) throws IOException {
-    return fromJson(Files.readString(file), file.toString(), order);
+    return fromJson(TextFile.read(file), file.toString(), order);
   }
 
   /** {@link #read} from a string; {@code where} stands in messages. */

@@ -60,7 +60,7 @@ public record PlanFile(Path file, List<Part> parts) {
       if (size < END) {
         return new PlanFile(file, List.of(new Part(0, size)));
       }
-      ByteBuffer end = bytes(in, size - END, END);
+      ByteBuffer end = bytes(file, in, size - END, END);
       int count = end.getInt();
       byte[] magic = new byte[MAGIC.length];
       end.get(magic);
@@ -68,11 +68,21 @@ public record PlanFile(Path file, List<Part> parts) {
         return new PlanFile(file, List.of(new Part(0, size)));
       }
       long trailer = END + (long) count * Long.BYTES;
-      if (count < 1 || count > MOST_PARTS || trailer > size) {
+      if (count < 1 || count > MOST_PARTS) {
         throw new IOException(
             file + ": expected 1 to " + MOST_PARTS + " plans in it, found " + count);
       }
-      ByteBuffer lengths = bytes(in, size - trailer, count * Long.BYTES);
+      if (trailer > size) {
+        throw new IOException(
+            file
+                + ": expected "
+                + trailer
+                + " bytes or more, as "
+                + count
+                + " plans have, found "
+                + size);
+      }
+      ByteBuffer lengths = bytes(file, in, size - trailer, count * Long.BYTES);
       List<Part> parts = new ArrayList<>();
       long at = 0;
       for (int i = 0; i < count; i++) {
@@ -98,11 +108,12 @@ public record PlanFile(Path file, List<Part> parts) {
     }
   }
 
-  private static ByteBuffer bytes(FileChannel in, long offset, int count) throws IOException {
+  private static ByteBuffer bytes(Path file, FileChannel in, long offset, int count)
+      throws IOException {
     ByteBuffer buffer = ByteBuffer.allocate(count).order(ByteOrder.LITTLE_ENDIAN);
     while (buffer.hasRemaining()) {
       if (in.read(buffer, offset + buffer.position()) < 0) {
-        throw new IOException("the file became shorter while it was read");
+        throw new IOException(file + ": it became shorter while it was read");
       }
     }
     return buffer.flip();

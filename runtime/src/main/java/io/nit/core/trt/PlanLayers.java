@@ -38,9 +38,13 @@ public record PlanLayers(int layers, Map<String, Integer> plugins, String json) 
   public static PlanLayers parse(String json) throws TensorRtException {
     JsonNode all;
     try {
-      all = JSON.readTree(json).path("Layers");
+      // TensorRT gives null where it fails, which Jackson does not take.
+      all = JSON.readTree(json == null ? "" : json).path("Layers");
     } catch (JsonProcessingException e) {
       throw new TensorRtException("engine inspector: expected JSON, found " + start(json), e);
+    }
+    if (!all.isArray()) {
+      throw new TensorRtException("engine inspector: expected layers, found " + start(json));
     }
     Map<String, Integer> plugins = new TreeMap<>();
     for (JsonNode layer : all) {
@@ -56,7 +60,9 @@ public record PlanLayers(int layers, Map<String, Integer> plugins, String json) 
   }
 
   private static String start(String text) {
-    return text == null ? "nothing" : text.substring(0, Math.min(200, text.length()));
+    return text == null || text.isBlank()
+        ? "nothing"
+        : text.substring(0, Math.min(200, text.length()));
   }
 
   /**

@@ -25,7 +25,7 @@ public final class Together {
    * Does all work, each piece on a thread of its own, and waits for the last. Where there is no
    * thread for a piece, those before it are still waited for.
    *
-   * @param undo takes what was made where another piece fails
+   * @param undo takes what was made where another piece fails; what it throws is suppressed
    * @return what was made, in the order of the tasks
    * @throws IOException the first failure, with the later ones as suppressed
    * @throws TensorRtException the first failure, with the later ones as suppressed
@@ -81,7 +81,9 @@ public final class Together {
     if (failure == null) {
       return made;
     }
-    made.forEach(undo);
+    for (T one : made) {
+      Closing.after(failure, () -> undo.accept(one));
+    }
     if (failure instanceof IOException e) {
       throw e;
     }

@@ -61,7 +61,7 @@ final class RequestList {
    */
   void addFile(Path file) throws IOException {
     if (Files.isDirectory(file)) {
-      throw new IllegalArgumentException("--requests: expected a file, found the folder " + file);
+      throw new IOException("--requests: expected a file, found the folder " + file);
     }
     List<String> lines;
     try {

@@ -58,8 +58,8 @@ import picocli.CommandLine.Option;
       "   \"sampler\": \"euler\", \"guidance\": 2.5, \"guidance_interval\": [0, 0.7],",
       "   \"rope_mode\": \"yarn\", \"rope_reference\": 16}",
       "",
-      "Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped by Ctrl-C or SIGTERM",
-      "(what is done is kept)."
+      "Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped by Ctrl-C, 143 by",
+      "SIGTERM (what is done is kept)."
     })
 public final class Run implements Callable<Integer> {
   @Mixin private CommonOptions common;
@@ -201,7 +201,7 @@ public final class Run implements Callable<Integer> {
       throw new IllegalArgumentException("--devices all: " + e.getMessage(), e);
     } catch (LinkageError e) {
       throw new IllegalArgumentException(
-          "--devices all: expected CUDA's jars and a driver, found none: " + e, e);
+          "--devices all: expected CUDA's jars (a build with -Pgpu) and a driver, found none", e);
     }
   }
 

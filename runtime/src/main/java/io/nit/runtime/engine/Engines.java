@@ -3,21 +3,26 @@ package io.nit.runtime.engine;
 import io.nit.core.bundle.AutoencoderFiles;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.codec.LatentCodec;
+import io.nit.core.io.Closing;
 import java.io.IOException;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.ServiceLoader;
+import java.util.Set;
 import java.util.stream.Collectors;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
+import org.slf4j.event.Level;
 
 /**
  * Chooses a backend and opens a model on it. The choice is made once, at {@link #open}, and logged,
- * after a line for each backend that {@link #AUTO} passed over, with the reason; a backend asked
- * for by name is used or fails, and never replaced by another.
+ * after a line for each backend that {@link #AUTO} passed over, with the reason: it refused, or
+ * could not open the model, which is a warning. A backend asked for by name is used or fails, and
+ * never replaced by another.
  */
 public final class Engines {
   /** The name that leaves the choice to {@link EngineProvider#preference}. */
@@ -26,6 +31,36 @@ public final class Engines {
   private static final Logger LOG = LoggerFactory.getLogger(Engines.class);
 
   private Engines() {}
+
+  /**
+   * A bundle's model that was opened.
+   *
+   * @param engine the model, which the caller closes
+   * @param asked the backend that was asked for: its name, or {@link #AUTO}
+   * @param passedOver why those that were preferred do not run it, by their names and in their
+   *     order
+   */
+  public record OpenedModel(VelocityEngine engine, String asked, Map<String, String> passedOver) {
+    /** Keeps the order. */
+    public OpenedModel {
+      passedOver = Collections.unmodifiableMap(new LinkedHashMap<>(passedOver));
+    }
+  }
+
+  /** What a backend opened, after those that refuse and those among them that failed. */
+  private record Opened<T>(
+      T opened, EngineProvider provider, Map<String, String> passedOver, Set<String> failed) {
+    /** Says why those before it were passed over, unless that is in the log already. */
+    void log(String what, Map<String, String> logged) {
+      passedOver.forEach(
+          (passed, reason) -> {
+            if (!reason.equals(logged.get(passed))) {
+              LOG.atLevel(failed.contains(passed) ? Level.WARN : Level.INFO)
+                  .log("{}{} passed over: {}", what, passed, reason);
+            }
+          });
+    }
+  }
 
   /** Every backend on the class path, the preferred first. */
   public static List<EngineProvider> providers() {
@@ -47,7 +82,39 @@ public final class Engines {
    */
   public static VelocityEngine open(Bundle bundle, String backend, EngineOptions options)
       throws IOException, EngineException {
-    return open(bundle, backend, options, providers());
+    return openModel(bundle, backend, options).engine();
+  }
+
+  /**
+   * {@link #open}, with what {@link #openCodecAfterModel} wants to know.
+   *
+   * @throws IllegalArgumentException as {@link #open}
+   * @throws EngineException as {@link #open}
+   * @throws IOException as {@link #open}
+   */
+  public static OpenedModel openModel(Bundle bundle, String backend, EngineOptions options)
+      throws IOException, EngineException {
+    return openModel(bundle, backend, options, providers());
+  }
+
+  static OpenedModel openModel(
+      Bundle bundle, String backend, EngineOptions options, List<EngineProvider> providers)
+      throws IOException, EngineException {
+    Opened<VelocityEngine> opened =
+        first(
+            bundle,
+            backend,
+            providers,
+            provider -> provider.refusal(bundle, options),
+            provider -> provider.open(bundle, options));
+    opened.log("", Map.of());
+    VelocityEngine engine = opened.opened;
+    LOG.info("backend {} ({}): {}", engine.backend(), kind(backend), engine.description());
+    return new OpenedModel(engine, backend, opened.passedOver);
+  }
+
+  private static String kind(String asked) {
+    return asked.equals(AUTO) ? AUTO : "asked for";
   }
 
   /**
@@ -63,28 +130,30 @@ public final class Engines {
    */
   public static Optional<LatentCodec> openCodec(
       Bundle bundle, String backend, EngineOptions options) throws IOException, EngineException {
-    return openCodec(bundle, backend, options, providers(), false);
+    return openCodec(bundle, backend, options, providers(), Map.of());
   }
 
   /**
-   * {@link #openCodec} once the bundle's model was opened with the same backend and options: why a
-   * backend was passed over is logged only where the reason is not the model's.
+   * {@link #openCodec} once the bundle's model was opened with the same options: why a backend was
+   * passed over is logged only where the reason is not the model's.
    *
+   * @param model which the codec's backend is asked for likewise
    * @return the codec, which the caller closes; empty if the bundle has none
    * @throws EngineException if the backend cannot run the autoencoder
    * @throws IOException if a file of the bundle cannot be read
    */
   public static Optional<LatentCodec> openCodecAfterModel(
-      Bundle bundle, String backend, EngineOptions options) throws IOException, EngineException {
-    return openCodec(bundle, backend, options, providers(), true);
+      Bundle bundle, OpenedModel model, EngineOptions options) throws IOException, EngineException {
+    return openCodec(bundle, model.asked, options, providers(), model.passedOver);
   }
 
+  /** With {@code logged}, the reasons that are in the log, by the backends' names. */
   static Optional<LatentCodec> openCodec(
       Bundle bundle,
       String backend,
       EngineOptions options,
       List<EngineProvider> providers,
-      boolean afterModel)
+      Map<String, String> logged)
       throws IOException, EngineException {
     if (bundle.codec().isEmpty()) {
       return Optional.empty();
@@ -93,92 +162,91 @@ public final class Engines {
     if (plain.isPresent()) {
       return plain;
     }
-    EngineProvider provider = codecProvider(bundle, backend, options, providers, afterModel);
-    LatentCodec codec = provider.openCodec(bundle, options);
+    Opened<LatentCodec> opened = openLearned(bundle, backend, options, providers, logged);
     boolean encodes = bundle.autoencoder().flatMap(AutoencoderFiles::encoder).isPresent();
     if (!encodes || !backend.equals(AUTO)) {
-      return Optional.of(codec);
+      return Optional.of(opened.opened);
     }
-    Optional<String> refusal = provider.encoderRefusal(bundle, options);
-    if (refusal.isEmpty()) {
-      return Optional.of(codec);
+    try {
+      return Optional.of(encodingToo(opened, bundle, options, providers));
+    } catch (RuntimeException | Error e) {
+      Closing.after(e, opened.opened::close);
+      throw e;
     }
-    Optional<EngineProvider> other =
-        providers.stream()
-            .filter(EngineProvider::runsCodecs)
-            .filter(next -> next.preference() != EngineProvider.BY_NAME_ONLY)
-            .filter(next -> next.encoderRefusal(bundle, options).isEmpty())
-            .findFirst();
-    if (other.isEmpty()) {
-      return Optional.of(codec);
-    }
-    return Optional.of(
-        new SplitCodec(
-            codec,
-            () -> {
-              LOG.info(
-                  "autoencoder: encoder on backend {} (auto: {} ({}))",
-                  other.get().name(),
-                  provider.name(),
-                  refusal.get());
-              return other.get().openCodec(bundle, options);
-            }));
   }
 
-  static EngineProvider codecProvider(
+  /** The codec that was opened, or with the encoder of another backend where it only decodes. */
+  private static LatentCodec encodingToo(
+      Opened<LatentCodec> opened,
+      Bundle bundle,
+      EngineOptions options,
+      List<EngineProvider> providers) {
+    Optional<String> refusal = opened.provider.encoderRefusal(bundle, options);
+    Optional<EngineProvider> other =
+        refusal.isEmpty() ? Optional.empty() : encodingProvider(bundle, options, providers);
+    if (other.isEmpty()) {
+      return opened.opened;
+    }
+    return new SplitCodec(
+        opened.opened,
+        () -> {
+          LOG.info(
+              "autoencoder: encoder on backend {} (auto: {} ({}))",
+              other.get().name(),
+              opened.provider.name(),
+              refusal.get());
+          return other.get().openCodec(bundle, options);
+        });
+  }
+
+  private static Optional<EngineProvider> encodingProvider(
+      Bundle bundle, EngineOptions options, List<EngineProvider> providers) {
+    return providers.stream()
+        .filter(EngineProvider::runsCodecs)
+        .filter(next -> next.preference() != EngineProvider.BY_NAME_ONLY)
+        .filter(next -> next.encoderRefusal(bundle, options).isEmpty())
+        .findFirst();
+  }
+
+  private static Opened<LatentCodec> openLearned(
       Bundle bundle,
       String backend,
       EngineOptions options,
       List<EngineProvider> providers,
-      boolean afterModel)
-      throws EngineException {
+      Map<String, String> logged)
+      throws IOException, EngineException {
     Refusals refusals = provider -> provider.codecRefusal(bundle, options);
+    Opening<LatentCodec> opening = provider -> provider.openCodec(bundle, options);
     List<EngineProvider> able = providers.stream().filter(EngineProvider::runsCodecs).toList();
     if (backend.equals(AUTO) || named(backend, providers).runsCodecs() || able.isEmpty()) {
-      Choice choice = chosen(bundle, backend, able.isEmpty() ? providers : able, refusals);
-      choice.passedOver.forEach(
-          (passed, reason) -> {
-            if (!afterModel || !passed.refusal(bundle, options).equals(Optional.of(reason))) {
-              LOG.info("autoencoder: {} passed over: {}", passed.name(), reason);
-            }
-          });
-      LOG.info("autoencoder: backend {} ({})", choice.provider.name(), choice.kind);
-      return choice.provider;
+      List<EngineProvider> among = able.isEmpty() ? providers : able;
+      Opened<LatentCodec> opened = first(bundle, backend, among, refusals, opening);
+      opened.log("autoencoder: ", logged);
+      LOG.info("autoencoder: backend {} ({})", opened.provider.name(), kind(backend));
+      return opened;
     }
-    EngineProvider other = chosen(bundle, AUTO, able, refusals).provider;
-    LOG.info("autoencoder: backend {} runs none, {} does", backend, other.name());
+    Opened<LatentCodec> other = first(bundle, AUTO, able, refusals, opening);
+    LOG.info("autoencoder: backend {} runs none, {} does", backend, other.provider.name());
     return other;
   }
-
-  static VelocityEngine open(
-      Bundle bundle, String backend, EngineOptions options, List<EngineProvider> providers)
-      throws IOException, EngineException {
-    Choice choice =
-        chosen(bundle, backend, providers, provider -> provider.refusal(bundle, options));
-    VelocityEngine engine = choice.provider.open(bundle, options);
-    choice.passedOver.forEach(
-        (passed, reason) -> LOG.info("{} passed over: {}", passed.name(), reason));
-    LOG.info("backend {} ({}): {}", engine.backend(), choice.kind, engine.description());
-    return engine;
-  }
-
-  /**
-   * What was chosen.
-   *
-   * @param kind how: asked for by name, or {@link #AUTO}
-   * @param passedOver the reasons of those that were preferred and refuse, in their order
-   */
-  private record Choice(
-      EngineProvider provider, String kind, Map<EngineProvider, String> passedOver) {}
 
   /** Why a backend cannot do what it is chosen for. */
   private interface Refusals {
     Optional<String> of(EngineProvider provider);
   }
 
-  private static Choice chosen(
-      Bundle bundle, String backend, List<EngineProvider> providers, Refusals refusals)
-      throws EngineException {
+  private interface Opening<T> {
+    T by(EngineProvider provider) throws IOException, EngineException;
+  }
+
+  /** Opens on the backend asked for, or on the first that neither refuses nor fails. */
+  private static <T> Opened<T> first(
+      Bundle bundle,
+      String backend,
+      List<EngineProvider> providers,
+      Refusals refusals,
+      Opening<T> opening)
+      throws IOException, EngineException {
     if (!backend.equals(AUTO)) {
       EngineProvider named = named(backend, providers);
       Optional<String> refusal = refusals.of(named);
@@ -186,28 +254,47 @@ public final class Engines {
         throw new EngineException(
             "backend " + backend + " cannot run " + bundle.folder() + ": " + refusal.get());
       }
-      return new Choice(named, "asked for", Map.of());
+      return new Opened<>(opening.by(named), named, Map.of(), Set.of());
     }
-    Map<EngineProvider, String> passedOver = new LinkedHashMap<>();
+    Map<String, String> passedOver = new LinkedHashMap<>();
+    Map<String, Exception> failures = new LinkedHashMap<>();
     for (EngineProvider provider : providers) {
       if (provider.preference() == EngineProvider.BY_NAME_ONLY) {
         continue;
       }
       Optional<String> refusal = refusals.of(provider);
-      if (refusal.isEmpty()) {
-        return new Choice(provider, AUTO, passedOver);
+      if (refusal.isPresent()) {
+        passedOver.put(provider.name(), refusal.get());
+        continue;
       }
-      passedOver.put(provider, refusal.get());
+      try {
+        return new Opened<>(opening.by(provider), provider, passedOver, failures.keySet());
+      } catch (EngineException | IOException e) {
+        failures.put(provider.name(), e);
+        passedOver.put(provider.name(), "it could not be opened: " + e.getMessage());
+      }
     }
-    throw new EngineException(
-        "no backend can run "
-            + bundle.folder()
-            + ": "
-            + (passedOver.isEmpty()
-                ? "none on the class path"
-                : passedOver.entrySet().stream()
-                    .map(passed -> passed.getKey().name() + " (" + passed.getValue() + ")")
-                    .collect(Collectors.joining("; "))));
+    if (failures.size() == 1) { // the others were never meant to run it: this is what is wrong
+      Exception only = failures.values().iterator().next();
+      if (only instanceof IOException unread) {
+        throw unread;
+      }
+      throw (EngineException) only;
+    }
+    EngineException none = new EngineException(reasons(bundle, passedOver));
+    failures.values().forEach(none::addSuppressed);
+    throw none;
+  }
+
+  private static String reasons(Bundle bundle, Map<String, String> passedOver) {
+    return "no backend can run "
+        + bundle.folder()
+        + ": "
+        + (passedOver.isEmpty()
+            ? "none on the class path"
+            : passedOver.entrySet().stream()
+                .map(passed -> passed.getKey() + " (" + passed.getValue() + ")")
+                .collect(Collectors.joining("; ")));
   }
 
   private static EngineProvider named(String backend, List<EngineProvider> providers) {

@@ -8,7 +8,6 @@ import io.nit.core.trt.Gpu;
 import io.nit.core.trt.PlanFile;
 import io.nit.core.trt.TensorRt;
 import io.nit.core.trt.TensorRtException;
-import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
@@ -29,8 +28,7 @@ record PlanCheck(Machine machine) {
     /**
      * The plugin library.
      *
-     * @throws FileNotFoundException if there is none; names every place
-     * @throws IOException if the one found is not ours
+     * @throws IOException if there is none, with every place, or the one found is not ours
      */
     PluginLibrary plugins() throws IOException;
 
@@ -81,7 +79,7 @@ record PlanCheck(Machine machine) {
     if (manifest.builtOn().plugins().isPresent()) {
       try {
         plugins = Optional.of(machine.plugins());
-      } catch (FileNotFoundException e) {
+      } catch (IOException e) {
         return Optional.of(file + " needs our plugins: " + e.getMessage());
       }
     }

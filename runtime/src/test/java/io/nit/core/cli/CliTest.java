@@ -12,6 +12,7 @@ import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
+import java.nio.file.NotDirectoryException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -76,10 +77,17 @@ class CliTest {
   void unknownOptionsAndUnreadableValuesAreBadUsage() {
     assertEquals(2, Cli.run(new Work(() -> 0), "--stepz", "3"));
     assertTrue(err.toString().contains("error: Unknown option"), err.toString());
+    assertTrue(err.toString().contains("--steps"), err.toString());
     assertTrue(err.toString().contains("Try 'nit-test --help'."));
     err.reset();
     assertEquals(2, Cli.run(new Work(() -> 0), "--steps", "many"));
-    assertTrue(err.toString().contains("--steps"), err.toString());
+    String expected = "error: --steps: expected a whole number";
+    assertTrue(err.toString().startsWith(expected + ", found 'many'"), err.toString());
+    err.reset();
+    assertEquals(2, Cli.run(new Work(() -> 0), "--steps", "3000000000"));
+    assertTrue(
+        err.toString().startsWith(expected + " of -2147483648..2147483647, found '3000000000'"),
+        err.toString());
   }
 
   @Test
@@ -95,6 +103,7 @@ class CliTest {
     assertFails(1, "no such file or folder: x.json", new NoSuchFileException("x.json"));
     assertFails(1, "no permission: x.json", new AccessDeniedException("x.json"));
     assertFails(1, "x: there is a file of that name", new FileAlreadyExistsException("x"));
+    assertFails(1, "expected a folder, found a file: x.png", new NotDirectoryException("x.png"));
     assertFails(
         1, "x.json: Is a directory", new FileSystemException("x.json", null, "Is a directory"));
     assertFails(
@@ -216,8 +225,11 @@ class CliTest {
   void aStopIsNotedWhenRequested() {
     StopSignal stop = StopSignal.none();
     assertFalse(stop.requested());
-    stop.request();
+    assertEquals(0, stop.signal());
+    stop.request(15);
+    stop.request(); // comes later
     assertTrue(stop.requested());
+    assertEquals(143, stop.exitCode());
     assertFalse(StopSignal.none().requested());
   }
 

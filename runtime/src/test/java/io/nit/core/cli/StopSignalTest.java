@@ -1,22 +1,50 @@
 package io.nit.core.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
 
 /** Signals to a process of their own. */
 @Timeout(120)
 class StopSignalTest {
+  /** A command that ends when it is asked to, or that never takes the signals over. */
+  @Command(name = "job")
+  static final class Job implements Callable<Integer> {
+    @Option(names = "--asked")
+    boolean asked;
+
+    @Override
+    public Integer call() throws InterruptedException {
+      StopSignal stop = asked ? StopSignal.install() : StopSignal.none();
+      System.out.println("ready");
+      while (!stop.requested()) {
+        Thread.sleep(1);
+      }
+      throw new CancellationException("stopped on the way");
+    }
+  }
+
   /** Says what it was told, and goes on all the same. */
   static final class Deaf {
     public static void main(String[] args) throws InterruptedException {
+      if (args[0].startsWith("command")) {
+        Cli.main(new Job(), Arrays.copyOfRange(args, 1, args.length));
+      }
       if (args[0].equals("at-once")) {
         StopSignal.endAtOnce(() -> System.out.println("last"));
         System.out.println("ready");
@@ -38,8 +66,8 @@ class StopSignalTest {
         new ProcessBuilder(
             Path.of(System.getProperty("java.home"), "bin", "java").toString(),
             "-Xmx64m",
-            Deaf.class.getName(),
-            mode);
+            Deaf.class.getName());
+    builder.command().addAll(List.of(mode.split(" ")));
     builder.environment().put("CLASSPATH", System.getProperty("java.class.path"));
     builder.redirectError(ProcessBuilder.Redirect.INHERIT);
     Process process = builder.start();
@@ -66,7 +94,23 @@ class StopSignalTest {
   @Test
   void theSecondSignalEndsTheProcessAsItDoesWhereNobodyHandlesIt() throws Exception {
     List<String> lines = List.of("ready", "asked to stop");
-    assertEquals(Cli.INTERRUPTED, ended("install", List.of("TERM", "INT"), lines));
+    assertEquals(130, ended("install", List.of("TERM", "INT"), lines));
+  }
+
+  @ParameterizedTest
+  @CsvSource({"INT, 130", "TERM, 143", "HUP, 129"})
+  void aCommandThatWasStoppedEndsAsShellsCountItsFirstSignal(String signal, int code)
+      throws Exception {
+    assertEquals(code, ended("command --asked", List.of(signal), List.of("ready")));
+    assertEquals(code, ended("command", List.of(signal), List.of("ready")), "at once");
+    assertTrue(StopSignal.isExitCode(code));
+  }
+
+  @Test
+  void otherCodesTellOfNoStop() {
+    for (int code : new int[] {0, 1, 2, 15, 128, 134, 137, 139}) {
+      assertFalse(StopSignal.isExitCode(code), "" + code);
+    }
   }
 
   @Test

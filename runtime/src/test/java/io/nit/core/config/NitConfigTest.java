@@ -131,7 +131,7 @@ class NitConfigTest {
       quoteCharacter = '`',
       value = {
         "`\"hidden_sise\": 4` | unknown config keys [hidden_sise]",
-        "`\"hidden_size\": 8, \"hidden_size\": 8` | Duplicate",
+        "`\"hidden_size\": 8, \"hidden_size\": 8` | twice",
         "`\"hidden_size\": \"8\"` | hidden_size: expected an integer, found \"8\"",
         "`\"hidden_size\": 8.5` | hidden_size: expected an integer, found 8.5",
         "`\"hidden_size\": 99999999999` | hidden_size: expected an integer",
@@ -167,7 +167,7 @@ class NitConfigTest {
   void everyBadValueIsNamedWithItsFile(String change, String message) {
     String json = "{\"hidden_size\": 8, \"depth\": 2, \"num_heads\": 1, " + change + "}";
     for (String key : List.of("hidden_size", "depth", "num_heads")) {
-      boolean twice = message.equals("Duplicate");
+      boolean twice = message.equals("twice");
       if (!twice && change.contains("\"" + key + "\"")) {
         json = json.replaceFirst("\"" + key + "\": \\d+, ", "");
       }

@@ -61,7 +61,7 @@ class ShardedSafetensorsTest {
         "{\"a\": 5} | expected a .safetensors file beside the index",
         "{\"a\": \"three.safetensors\"} | shard not found",
         "{\"b\": \"one.safetensors\"} | b: expected in one.safetensors, found no such tensor",
-        "{\"a\": \"one.safetensors\", \"a\": \"two.safetensors\"} | uplicate",
+        "{\"a\": \"one.safetensors\", \"a\": \"two.safetensors\"} | twice",
         "{} | expected a weight_map with tensors",
         "5 | expected a weight_map with tensors",
         "{ | expected a JSON index",

@@ -82,13 +82,19 @@ class PlanFileTest {
       String message = assertThrows(IOException.class, () -> PlanFile.read(file)).getMessage();
       assertTrue(message.contains("bad.plan") && message.contains("expected"), message);
     }
-    for (int count : new int[] {0, -1, 4, Integer.MAX_VALUE}) {
+    for (int count : new int[] {0, -1, 17, Integer.MAX_VALUE}) {
       ByteBuffer bytes = ByteBuffer.allocate(24).order(ByteOrder.LITTLE_ENDIAN).position(16);
       bytes.putInt(count).put(magic());
       Path file = Files.write(folder.resolve("count.plan"), bytes.array());
       String message = assertThrows(IOException.class, () -> PlanFile.read(file)).getMessage();
-      assertTrue(message.contains("found " + count), message);
+      assertTrue(message.contains("expected 1 to 16 plans in it, found " + count), message);
     }
+    ByteBuffer bytes = ByteBuffer.allocate(24).order(ByteOrder.LITTLE_ENDIAN).position(16);
+    bytes.putInt(4).put(magic());
+    Path shorter = Files.write(folder.resolve("short.plan"), bytes.array());
+    assertEquals(
+        shorter + ": expected 40 bytes or more, as 4 plans have, found 24",
+        assertThrows(IOException.class, () -> PlanFile.read(shorter)).getMessage());
     assertThrows(NoSuchFileException.class, () -> PlanFile.read(folder.resolve("none.plan")));
   }
 

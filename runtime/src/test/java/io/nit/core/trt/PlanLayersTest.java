@@ -58,4 +58,14 @@ class PlanLayersTest {
       assertTrue(message.startsWith("engine inspector: expected"), message);
     }
   }
+
+  @Test
+  void whatTheInspectorDoesNotTellIsNoEngineWithoutLayers() {
+    for (String json : new String[] {null, "", "{}", "{\"Layers\": 4}"}) {
+      assertEquals(
+          "engine inspector: expected layers, found "
+              + (json == null || json.isEmpty() ? "nothing" : json),
+          assertThrows(TensorRtException.class, () -> PlanLayers.parse(json)).getMessage());
+    }
+  }
 }

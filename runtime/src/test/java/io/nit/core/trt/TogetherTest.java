@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 
 class TogetherTest {
@@ -62,6 +63,30 @@ class TogetherTest {
     assertSame(
         first, assertThrows(TensorRtException.class, () -> Together.run(tasks, undone::add)));
     assertEquals(List.of("made", "made after the failure"), undone);
+  }
+
+  @Test
+  void whatIsNotUndoneKeepsNothingElseFromIt() {
+    TensorRtException first = new TensorRtException("first");
+    IllegalStateException stuck = new IllegalStateException("does not close");
+    List<Together.Task<String>> tasks =
+        List.of(
+            () -> "made",
+            () -> "made too",
+            () -> {
+              throw first;
+            });
+    List<String> undone = new ArrayList<>();
+    Consumer<String> undo =
+        made -> {
+          undone.add(made);
+          if (made.equals("made")) {
+            throw stuck;
+          }
+        };
+    assertSame(first, assertThrows(TensorRtException.class, () -> Together.run(tasks, undo)));
+    assertEquals(List.of("made", "made too"), undone);
+    assertArrayEquals(new Throwable[] {stuck}, first.getSuppressed());
   }
 
   @Test

@@ -23,6 +23,7 @@ import java.nio.FloatBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.slf4j.LoggerFactory;
@@ -31,31 +32,29 @@ class EnginesTest {
   private static final Bundle BUNDLE =
       PlainBundle.of(Path.of("bundle"), NitConfig.s(), "model.onnx", "F32", 64, List.of());
 
+  private static VelocityEngine open(String backend, EngineProvider... providers) throws Exception {
+    return Engines.openModel(BUNDLE, backend, EngineOptions.DEFAULT, List.of(providers)).engine();
+  }
+
   @Test
   void autoTakesThePreferredThatDoesNotRefuse() throws Exception {
     Fake gpu = new Fake("gpu", 20, "no device");
     Fake cpu = new Fake("cpu", 10, null);
-    assertSame(cpu.engine, Engines.open(BUNDLE, "auto", EngineOptions.DEFAULT, List.of(gpu, cpu)));
+    assertSame(cpu.engine, open("auto", gpu, cpu));
   }
 
   @Test
   void autoNeverTakesABackendThatMustBeAskedFor() throws Exception {
     Fake slow = new Fake("slow", EngineProvider.BY_NAME_ONLY, null);
-    assertThrows(
-        EngineException.class,
-        () -> Engines.open(BUNDLE, "auto", EngineOptions.DEFAULT, List.of(slow)));
-    assertSame(slow.engine, Engines.open(BUNDLE, "slow", EngineOptions.DEFAULT, List.of(slow)));
+    assertThrows(EngineException.class, () -> open("auto", slow));
+    assertSame(slow.engine, open("slow", slow));
   }
 
   @Test
   void aNamedBackendThatRefusesIsNotReplaced() {
     Fake gpu = new Fake("gpu", 20, "no device");
     Fake cpu = new Fake("cpu", 10, null);
-    String message =
-        assertThrows(
-                EngineException.class,
-                () -> Engines.open(BUNDLE, "gpu", EngineOptions.DEFAULT, List.of(gpu, cpu)))
-            .getMessage();
+    String message = assertThrows(EngineException.class, () -> open("gpu", gpu, cpu)).getMessage();
     assertTrue(message.contains("gpu") && message.contains("no device"), message);
   }
 
@@ -75,31 +74,38 @@ class EnginesTest {
     Fake cpu = new Fake("cpu", 10, "no library");
     assertEquals(
         "no backend can run bundle: gpu (no device); cpu (no library)",
-        assertThrows(
-                EngineException.class,
-                () -> Engines.open(BUNDLE, "auto", EngineOptions.DEFAULT, List.of(gpu, cpu)))
-            .getMessage());
+        assertThrows(EngineException.class, () -> open("auto", gpu, cpu)).getMessage());
   }
 
   @Test
-  void aCodecRunsOnTheBackendAskedForOrOnThePreferredThatRunsCodecs() throws Exception {
-    Fake engines = new Fake("engines", 30, null);
+  void autoGoesOnWhereABackendCannotOpenTheModelAndANamedOneFails() throws Exception {
     Fake gpu = new Fake("gpu", 20, null);
+    gpu.broken = new EngineException("the plan is corrupt");
     Fake cpu = new Fake("cpu", 10, null);
-    gpu.codecs = true;
-    cpu.codecs = true;
-    List<EngineProvider> all = List.of(engines, gpu, cpu);
-    EngineOptions options = EngineOptions.DEFAULT;
-    assertSame(gpu, Engines.codecProvider(BUNDLE, "engines", options, all, false));
-    assertSame(gpu, Engines.codecProvider(BUNDLE, "auto", options, all, false));
-    assertSame(cpu, Engines.codecProvider(BUNDLE, "cpu", options, all, false));
-    Fake lost = new Fake("gpu", 20, "no device");
-    lost.codecs = true;
-    all = List.of(engines, lost, cpu);
-    assertSame(cpu, Engines.codecProvider(BUNDLE, "engines", options, all, false));
-    List<EngineProvider> named = all;
-    assertThrows(
-        EngineException.class, () -> Engines.codecProvider(BUNDLE, "gpu", options, named, false));
+    assertSame(cpu.engine, open("auto", gpu, cpu));
+    assertSame(gpu.broken, assertThrows(EngineException.class, () -> open("gpu", gpu, cpu)));
+  }
+
+  @Test
+  void whereTheOnlyOneThatDoesNotRefuseFailsItsReasonIsGiven() {
+    Fake gpu = new Fake("gpu", 20, "no device");
+    Fake cpu = new Fake("cpu", 10, null);
+    cpu.broken = new EngineException("no memory");
+    assertSame(cpu.broken, assertThrows(EngineException.class, () -> open("auto", gpu, cpu)));
+  }
+
+  @Test
+  void whereSeveralFailEveryReasonIsGiven() {
+    Fake gpu = new Fake("gpu", 20, null);
+    gpu.broken = new EngineException("the plan is corrupt");
+    Fake cpu = new Fake("cpu", 10, null);
+    cpu.broken = new EngineException("no memory");
+    EngineException failed = assertThrows(EngineException.class, () -> open("auto", gpu, cpu));
+    assertEquals(
+        "no backend can run bundle: gpu (it could not be opened: the plan is corrupt);"
+            + " cpu (it could not be opened: no memory)",
+        failed.getMessage());
+    assertEquals(List.of(gpu.broken, cpu.broken), List.of(failed.getSuppressed()));
   }
 
   private static Bundle learned() {
@@ -138,7 +144,7 @@ class EnginesTest {
 
   private static String codedBy(String backend, List<EngineProvider> providers) throws Exception {
     try (LatentCodec codec =
-        Engines.openCodec(learned(), backend, EngineOptions.DEFAULT, providers, false)
+        Engines.openCodec(learned(), backend, EngineOptions.DEFAULT, providers, Map.of())
             .orElseThrow()) {
       codec.decode(new float[1], 1, 1);
       codec.encode(new float[1], 1, 1);
@@ -158,10 +164,43 @@ class EnginesTest {
   }
 
   @Test
+  void aCodecOfABackendThatRunsNoneIsOpenedOnThePreferredThatDoes() throws Exception {
+    Fake none = new Fake("none", 40, null);
+    List<EngineProvider> able = new ArrayList<>(engines(null, null));
+    able.add(0, none);
+    assertEquals("[none[], gpu[decode, encode, close], cpu[]]", codedBy("none", able));
+    List<EngineProvider> named = new ArrayList<>(engines(null, null));
+    named.add(0, none);
+    assertEquals("[none[], gpu[], cpu[decode, encode, close]]", codedBy("cpu", named));
+    List<EngineProvider> lost = new ArrayList<>(engines("no device", "no device"));
+    lost.add(0, none);
+    assertEquals("[none[], gpu[], cpu[decode, encode, close]]", codedBy("none", lost));
+  }
+
+  @Test
+  void autoDecodesElsewhereWhereTheCodecCannotBeOpened() throws Exception {
+    List<EngineProvider> all = engines(null, null);
+    ((Fake) all.get(0)).brokenCodec = new EngineException("the plan is corrupt");
+    assertEquals("[gpu[], cpu[decode, encode, close]]", codedBy("auto", all));
+    assertThrows(EngineException.class, () -> codedBy("gpu", all));
+  }
+
+  @Test
   void autoEncodesElsewhereWhereThePreferredOnlyDecodesAndANamedBackendDoesNot() throws Exception {
     assertEquals(
         "[gpu[decode, close], cpu[encode, close]]", codedBy("auto", engines(null, "no encoder")));
     assertEquals("[gpu[decode, encode, close], cpu[]]", codedBy("gpu", engines(null, "none")));
+  }
+
+  @Test
+  void aQuestionThatFailsLeavesNoCodecOpen() {
+    for (int failing = 0; failing < 2; failing++) {
+      List<EngineProvider> providers = engines(null, "no encoder");
+      ((Fake) providers.get(failing)).encoderFailure = new IllegalStateException("lost device");
+      assertThrows(IllegalStateException.class, () -> codedBy("auto", providers));
+      assertEquals(List.of("close"), ((Fake) providers.get(0)).calls);
+      assertEquals(List.of(), ((Fake) providers.get(1)).calls);
+    }
   }
 
   /** What the choice of a model and then of its codec logs. */
@@ -173,8 +212,9 @@ class EnginesTest {
     logger.setLevel(Level.INFO);
     logger.addAppender(lines);
     try {
-      Engines.open(learned(), "auto", EngineOptions.DEFAULT, providers);
-      Engines.openCodec(learned(), "auto", EngineOptions.DEFAULT, providers, true);
+      EngineOptions options = EngineOptions.DEFAULT;
+      Engines.OpenedModel model = Engines.openModel(learned(), "auto", options, providers);
+      Engines.openCodec(learned(), "auto", options, providers, model.passedOver());
     } finally {
       logger.detachAppender(lines);
       logger.setLevel(level);
@@ -202,6 +242,40 @@ class EnginesTest {
     trt.codecRefusal = Optional.of("no decoder");
     expected.add(model.size(), "autoencoder: trt passed over: no decoder");
     assertEquals(expected, logged(all));
+    assertEquals(List.of(2, 2, 2), all.stream().map(each -> ((Fake) each).asked).toList());
+  }
+
+  @Test
+  void aBackendThatFailedIsLoggedLikeThoseThatRefuse() throws Exception {
+    Fake gpu = new Fake("gpu", 20, null);
+    gpu.broken = new EngineException("the plan is corrupt");
+    Fake cpu = new Fake("cpu", 10, null);
+    gpu.codecs = true;
+    cpu.codecs = true;
+    assertEquals(
+        List.of(
+            "gpu passed over: it could not be opened: the plan is corrupt",
+            "backend idle (auto): does nothing",
+            "autoencoder: backend gpu (auto)"),
+        logged(List.of(gpu, cpu)));
+  }
+
+  @Test
+  void autoLogsWhyABackendRunsNoCodecThatWasNotAskedForTheModel() throws Exception {
+    Fake trt = new Fake("trt", 30, null);
+    Fake gpu = new Fake("gpu", 20, "no device");
+    Fake cpu = new Fake("cpu", 10, null);
+    trt.codecRefusal = Optional.of("no decoder");
+    for (Fake each : List.of(trt, gpu, cpu)) {
+      each.codecs = true;
+    }
+    assertEquals(
+        List.of(
+            "backend idle (auto): does nothing",
+            "autoencoder: trt passed over: no decoder",
+            "autoencoder: gpu passed over: no device",
+            "autoencoder: backend cpu (auto)"),
+        logged(List.of(trt, gpu, cpu)));
   }
 
   private static final class Fake implements EngineProvider {
@@ -210,9 +284,13 @@ class EnginesTest {
     private final String refusal;
     private final VelocityEngine engine = new Idle();
     private final List<String> calls = new ArrayList<>();
+    private int asked; // whether it can run the model
     private boolean codecs;
+    private EngineException broken; // how opening fails, if it does
+    private EngineException brokenCodec;
     private Optional<String> codecRefusal = Optional.empty();
     private Optional<String> encoderRefusal = Optional.empty();
+    private RuntimeException encoderFailure;
 
     Fake(String name, int preference, String refusal) {
       this.name = name;
@@ -237,21 +315,28 @@ class EnginesTest {
 
     @Override
     public Optional<String> refusal(Bundle bundle, EngineOptions options) {
+      asked++;
       return Optional.ofNullable(refusal);
     }
 
     @Override
     public Optional<String> codecRefusal(Bundle bundle, EngineOptions options) {
-      return codecRefusal.or(() -> refusal(bundle, options));
+      return codecRefusal.or(() -> Optional.ofNullable(refusal));
     }
 
     @Override
     public Optional<String> encoderRefusal(Bundle bundle, EngineOptions options) {
+      if (encoderFailure != null) {
+        throw encoderFailure;
+      }
       return encoderRefusal;
     }
 
     @Override
-    public LatentCodec openCodec(Bundle bundle, EngineOptions options) {
+    public LatentCodec openCodec(Bundle bundle, EngineOptions options) throws EngineException {
+      if (brokenCodec != null) {
+        throw brokenCodec;
+      }
       return new LatentCodec() {
         @Override
         public CodecSpec spec() {
@@ -278,7 +363,10 @@ class EnginesTest {
     }
 
     @Override
-    public VelocityEngine open(Bundle bundle, EngineOptions options) {
+    public VelocityEngine open(Bundle bundle, EngineOptions options) throws EngineException {
+      if (broken != null) {
+        throw broken;
+      }
       return engine;
     }
   }

@@ -51,7 +51,7 @@ class PlanCheckTest {
   /** A machine whose every part may be broken. */
   private static class Fake implements PlanCheck.Machine {
     Optional<String> refusal = Optional.empty();
-    boolean library = true;
+    IOException noLibrary; // null: there is one
     Host host = H100;
 
     @Override
@@ -61,8 +61,8 @@ class PlanCheckTest {
 
     @Override
     public PluginLibrary plugins() throws IOException {
-      if (!library) {
-        throw new FileNotFoundException("expected libnit_plugins.so, found none: ...");
+      if (noLibrary != null) {
+        throw noLibrary;
       }
       return LIBRARY;
     }
@@ -123,10 +123,21 @@ class PlanCheckTest {
   void aMissingPluginLibraryIsToldWithWhereItWasLookedFor() throws IOException {
     engine(Traits.NONE);
     Fake machine = new Fake();
-    machine.library = false;
+    machine.noLibrary = new FileNotFoundException("expected libnit_plugins.so, found none: ...");
     assertEquals(
         folder.resolve("engine.plan")
             + " needs our plugins: expected libnit_plugins.so, found none: ...",
+        refusal(machine, 0));
+  }
+
+  @Test
+  void aPluginLibraryThatIsNotOursIsToldAsThatAndNotAsTheEngine() throws IOException {
+    engine(Traits.NONE);
+    Fake machine = new Fake();
+    machine.noLibrary = new IOException("lib.so: expected an ELF library, found 3 other bytes");
+    assertEquals(
+        folder.resolve("engine.plan")
+            + " needs our plugins: lib.so: expected an ELF library, found 3 other bytes",
         refusal(machine, 0));
   }
 

@@ -1,11 +1,9 @@
 package io.nit.samples.spring;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.core.exc.InputCoercionException;
-import com.fasterxml.jackson.databind.JsonMappingException;
-import com.fasterxml.jackson.databind.exc.MismatchedInputException;
-import com.fasterxml.jackson.databind.exc.UnrecognizedPropertyException;
+import com.fasterxml.jackson.databind.JsonNode;
 import io.nit.core.image.Png;
+import io.nit.core.io.JsonReason;
 import io.nit.runtime.ImageRequest;
 import io.nit.runtime.ImageResult;
 import io.nit.runtime.NitPipeline;
@@ -17,7 +15,6 @@ import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.Semaphore;
-import java.util.stream.Collectors;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import org.springframework.http.HttpHeaders;
@@ -99,13 +96,14 @@ class ImageController {
    *     many are pending or the time is up
    */
   @PostMapping(path = "/v1/images", produces = MediaType.IMAGE_PNG_VALUE)
-  DeferredResult<ResponseEntity<byte[]>> image(@RequestBody ImageBody body) {
+  DeferredResult<ResponseEntity<byte[]>> image(@RequestBody JsonNode body) {
     if (!room.tryAcquire()) {
       throw unavailable("expected at most " + properties.maxPending() + " pending requests");
     }
     CompletableFuture<ImageResult> sampled;
     try {
-      sampled = pipeline.submit(body.toRequest(pipeline.request(), properties.maxSteps()));
+      sampled =
+          pipeline.submit(ImageBody.of(body).toRequest(pipeline.request(), properties.maxSteps()));
     } catch (IllegalArgumentException e) {
       room.release();
       throw problem(HttpStatus.BAD_REQUEST, e.getMessage());
@@ -155,42 +153,15 @@ class ImageController {
     return problem(HttpStatus.INTERNAL_SERVER_ERROR, cause.getMessage());
   }
 
-  /** A body that is no request: says which key, what was expected and what was found. */
+  /** A body that is no JSON: says what was found. */
   @ExceptionHandler
   ResponseEntity<ProblemDetail> unreadable(HttpMessageNotReadableException e) {
+    String found =
+        e.getCause() instanceof JsonProcessingException json ? JsonReason.of(json) : "none";
     return ResponseEntity.badRequest()
-        .body(ProblemDetail.forStatusAndDetail(HttpStatus.BAD_REQUEST, unreadable(e.getCause())));
-  }
-
-  private static String unreadable(Throwable cause) {
-    if (cause instanceof UnrecognizedPropertyException e) {
-      return e.getPropertyName()
-          + ": expected one of "
-          + e.getKnownPropertyIds().stream()
-              .map(Object::toString)
-              .sorted()
-              .collect(Collectors.joining(", "));
-    }
-    if (cause instanceof MismatchedInputException e && e.getTargetType() != null) {
-      String key = key(e);
-      return (key.isEmpty() ? "body" : key)
-          + ": expected "
-          + e.getTargetType().getSimpleName()
-          + "; "
-          + e.getOriginalMessage();
-    }
-    if (cause instanceof JsonMappingException e && e.getCause() instanceof InputCoercionException) {
-      return key(e) + ": " + e.getOriginalMessage(); // a number that is too large
-    }
-    return cause instanceof JsonProcessingException e
-        ? "expected a JSON object, found: " + e.getOriginalMessage()
-        : "expected a JSON object, found none";
-  }
-
-  private static String key(JsonMappingException e) {
-    return e.getPath().stream()
-        .map(JsonMappingException.Reference::getFieldName)
-        .collect(Collectors.joining("."));
+        .body(
+            ProblemDetail.forStatusAndDetail(
+                HttpStatus.BAD_REQUEST, "expected a JSON object, found: " + found));
   }
 
   private static ErrorResponseException unavailable(String detail) {

@@ -34,6 +34,11 @@ public class NitServer {
    * <p>The stop is awaited here and not left to Spring's shutdown hook: the JVM runs its hooks side
    * by side, and ONNX Runtime's frees what a forward under way still uses, which ends the process
    * with a SIGSEGV (microsoft/onnxruntime issue 31352).
+   *
+   * <p>A stop in good order ends with 0, as it is how a server's work ends, and not with the 143 or
+   * 130 of a job that was interrupted. systemd counts 0 as success; units of other Java servers
+   * need {@code SuccessExitStatus=143} for that, which does no harm here. Kubernetes and Docker
+   * show every other code as an error.
    */
   public static void main(String[] args) throws InterruptedException {
     StopSignal stop = StopSignal.install();

@@ -104,7 +104,7 @@ class ModuleArrowsTest {
               "io.nit.core.io..",
               "io.nit.core.safetensors..",
               "io.nit.core.tensor.."),
-          Arrow.of("io.nit.core.cli..", new Object[] {CLI}),
+          Arrow.of("io.nit.core.cli..", CLI, "io.nit.core.io.."),
           Arrow.of("io.nit.runtime.engine..", "io.nit.core.."),
           Arrow.of(
               "io.nit.runtime.ort..", "io.nit.core..", "io.nit.runtime.engine", "ai.onnxruntime.."),

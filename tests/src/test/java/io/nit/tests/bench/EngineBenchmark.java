@@ -34,11 +34,10 @@ import java.util.Optional;
 
 /**
  * An engine of a preset with random weights: how long it takes to build and to open, what memory it
- * takes, and a packed forward of each of the packs that PyTorch is measured on ({@code
- * shared/bench}). Milliseconds are medians, on the device and with the copies from and to the host;
- * "first" is a size that the engine has not just run, "new t" has times that it has not seen, whose
- * modulations it computes. Every result is checked to be finite and to have the same bits in every
- * round.
+ * takes, and a packed forward of each of the packs of {@code RESULTS.md}. Milliseconds are medians,
+ * on the device and with the copies from and to the host; "first" is a size that the engine has not
+ * just run, "new t" has times that it has not seen, whose modulations it computes. Every result is
+ * checked to be finite and to have the same bits in every round.
  *
  * <p>Arguments: preset (xl), precision (bf16), folder for the files (engine-bench), buckets
  * (128,512,1024,2048,4096,8192,16384), rounds (20), optimization level (3), mixes (200; 0 for
@@ -167,7 +166,7 @@ public final class EngineBenchmark {
     return (System.nanoTime() - since) / 1e9;
   }
 
-  /** The packs of shared/baselines.md. */
+  /** Two small ones, a mixture of 96 images, and full packs of images of one size. */
   private static Map<String, PackLayout> packs() {
     Map<String, PackLayout> packs = new LinkedHashMap<>();
     packs.put("2 x 8x8", pack(2, 8, 8));

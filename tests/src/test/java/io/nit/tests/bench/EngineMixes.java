@@ -32,7 +32,7 @@ final class EngineMixes {
   /** Calls of like work are those within this factor. */
   private static final double LIKE = 1.25;
 
-  /** The bound of issue 5 on a call over its bucket's median. */
+  /** What a call may take over its bucket's median. */
   private static final double BOUND = 1.5;
 
   private static final int WARM_UP = 4;

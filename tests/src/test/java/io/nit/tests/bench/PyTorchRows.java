@@ -10,8 +10,9 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * PyTorch's training step as rows of {@link TrainBenchmark}'s table: the baseline script of {@code
- * shared/bench} as a process of its own on the same GPU.
+ * PyTorch's training step as rows of {@link TrainBenchmark}'s table: a script of the user's as a
+ * process of its own on the same GPU, which prints a line for each pack, {@code train mixed: 16104
+ * tokens 155.1 ms 103831 tokens/s peak 30.9 GiB}.
  */
 final class PyTorchRows {
   /** Names the command that the words {@code train PACK...} are put behind. */

@@ -28,8 +28,12 @@ class HelpTest {
 
   @ParameterizedTest
   @MethodSource("commands")
-  void examplesFitATerminalSoThatTheyCanBeCopied(CommandLine command) {
-    for (String line : command.getCommandSpec().usageMessage().footer()) {
+  void examplesAreThereAndFitATerminalSoThatTheyCanBeCopied(CommandLine command) {
+    String[] footer = command.getCommandSpec().usageMessage().footer();
+    String name = command.getCommandSpec().qualifiedName();
+    assertTrue(
+        Stream.of(footer).anyMatch(line -> line.contains(name + " ")), "no example of " + name);
+    for (String line : footer) {
       assertTrue(line.length() < TERMINAL, line.length() + " characters: " + line);
     }
   }

@@ -362,7 +362,7 @@ class RunCommandTest {
         "--label 0 --size 8x8 --count 0 | 2 | --count: expected 1..",
         "--label 0 | 2 | missing --label and --size, or --requests",
         "--label 0 --requests r.jsonl | 2 | --requests: expected without",
-        "--requests . | 2 | --requests: expected a file, found the folder .",
+        "--requests . | 1 | --requests: expected a file, found the folder .",
         "--requests absent.jsonl | 1 | no such file or folder: absent.jsonl",
         "--colour red | 2 | Unknown option",
       })
@@ -409,8 +409,9 @@ class RunCommandTest {
     assertTrue(run.err().contains("--output: expected a folder"), run.err());
   }
 
-  @Test
-  void ctrlCKeepsWhatIsDoneAndTheNextRunMakesTheRest() throws Exception {
+  @ParameterizedTest
+  @CsvSource({"INT, 130", "TERM, 143"})
+  void aSignalKeepsWhatIsDoneAndTheNextRunMakesTheRest(String signal, int code) throws Exception {
     Path output = folder.resolve("out");
     List<Object> options =
         new ArrayList<>(
@@ -422,9 +423,11 @@ class RunCommandTest {
     while (!Files.exists(output.resolve("0-32x32-2.png")) && running.process().isAlive()) {
       Thread.sleep(5);
     }
-    new ProcessBuilder("kill", "-INT", Long.toString(running.process().pid())).start().waitFor();
+    new ProcessBuilder("kill", "-" + signal, Long.toString(running.process().pid()))
+        .start()
+        .waitFor();
     Processes.Finished stopped = running.await();
-    assertEquals(130, stopped.code(), stopped.err());
+    assertEquals(code, stopped.code(), stopped.err());
     assertTrue(stopped.err().contains("stopped: "), stopped.err());
     List<String> pictures = pictures(output);
     assertTrue(pictures.size() >= 3 && pictures.size() < 5000, pictures.size() + " pictures");

@@ -2,6 +2,7 @@ package io.nit.tests.endtoend;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -36,6 +37,8 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.springframework.boot.logging.LoggingSystem;
 import org.springframework.context.ConfigurableApplicationContext;
 
@@ -105,19 +108,41 @@ class SpringSampleTest {
     assertRefused(
         "steps: expected at most 250, found 251",
         "{\"label\": 1, \"width\": 24, \"height\": 24, \"steps\": 251}");
-    assertRefused("width: expected Integer; ", "{\"label\": 1, \"width\": \"x\"}");
-    assertRefused("width: expected Integer; ", "{\"label\": 1, \"width\": 24.5}");
+    assertRefused("seed: expected a whole number, found \"abc\"", "{\"seed\": \"abc\"}");
+    assertRefused("width: expected a whole number, found \"24\"", "{\"width\": \"24\"}");
+    assertRefused("width: expected a whole number, found 24.5", "{\"width\": 24.5}");
+    assertRefused(
+        "height: expected a whole number, found {\"px\":24}", "{\"height\": {\"px\": 24}}");
+    assertRefused("steps: expected a whole number, found [1]", "{\"steps\": [1]}");
+    assertRefused("guidanceScale: expected a number, found true", "{\"guidanceScale\": true}");
+    assertRefused(
+        "label: expected a class by number or name, found [\"cat\"]", "{\"label\": [\"cat\"]}");
+    assertRefused("expected a JSON object, found: [1]", "[1]");
+    assertRefused("expected a JSON object, found: null", "null");
+    assertRefused("expected a JSON object, found: 'NaN', which JSON has not", "{\"width\": NaN}");
     assertRefused(
         "colour: expected one of guidanceScale, height, label, seed, steps, width",
         "{\"colour\": 1}");
     assertRefused(
-        "width: Numeric value (99999999999) out of range of int", "{\"width\": 99999999999}");
-    assertRefused("Duplicate field 'width'", "{\"width\": 24, \"width\": 32}");
+        "width: expected a whole number of 0..2147483647, found 99999999999",
+        "{\"width\": 99999999999}");
     assertRefused(
-        "expected a JSON object, found: ",
+        "seed: expected a whole number of -9223372036854775808..9223372036854775807, found"
+            + " 99999999999999999999",
+        "{\"seed\": 99999999999999999999}");
+    assertRefused(
+        "expected a JSON object, found: the key 'width' twice", "{\"width\": 24, \"width\": 32}");
+    assertRefused(
+        "expected a JSON object, found: Unrecognized token 'more'",
         "{\"label\": 1, \"width\": 24, \"height\": 24, \"steps\": 1} more");
-    assertRefused("expected a JSON object, found: ", "{");
-    assertRefused("expected a JSON object, found none", "");
+    assertRefused("expected a JSON object, found: more after its end", "{} {}");
+    assertRefused("expected a JSON object, found: Unexpected end-of-input: ", "{");
+    assertRefused("expected a JSON object, found: none", "");
+    assertEquals(
+        200,
+        post(server, "{\"label\": 1, \"width\": 24, \"height\": 24, \"steps\": 1, \"seed\": null}")
+            .statusCode(),
+        "null is the default");
   }
 
   @Test
@@ -169,8 +194,9 @@ class SpringSampleTest {
   }
 
   /** In a JVM of its own, where ONNX Runtime's shutdown hook could end it in mid-forward. */
-  @Test
-  void aSigtermFinishesWhatIsUnderWay() throws Exception {
+  @ParameterizedTest
+  @ValueSource(strings = {"TERM", "INT"})
+  void aSignalFinishesWhatIsUnderWayAndIsTheServersNormalEnd(String signal) throws Exception {
     int port;
     try (ServerSocket free = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
       port = free.getLocalPort();
@@ -193,7 +219,7 @@ class SpringSampleTest {
       CompletableFuture<HttpResponse<byte[]>> underWay =
           CLIENT.sendAsync(request(address, wish), BodyHandlers.ofByteArray());
       Thread.sleep(2000); // it has arrived by then
-      process.destroy();
+      new ProcessBuilder("kill", "-" + signal, "" + process.pid()).start().waitFor();
       assertEquals(200, underWay.get(60, TimeUnit.SECONDS).statusCode());
       assertTrue(process.waitFor(60, TimeUnit.SECONDS), "still running after the stop");
       assertEquals(0, process.exitValue(), () -> read(log));
@@ -284,6 +310,7 @@ class SpringSampleTest {
     assertEquals(
         "application/problem+json", response.headers().firstValue("Content-Type").orElseThrow());
     String detail = JSON.readTree(response.body()).get("detail").textValue();
+    assertFalse(detail.matches("(?s).*(java|jackson|Integer|Long|Double|Feature|Node).*"), detail);
     assertTrue(detail.contains(message), detail);
   }
 }

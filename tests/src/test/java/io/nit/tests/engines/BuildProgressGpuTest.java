@@ -11,6 +11,7 @@ import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.tensor.DType;
 import io.nit.exporter.trt.BuildOptions;
 import io.nit.exporter.trt.EngineBuilder;
+import io.nit.exporter.trt.MonitorView;
 import io.nit.exporter.trt.TrtModel;
 import io.nit.testing.SyntheticWeights;
 import java.io.IOException;
@@ -22,8 +23,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import org.bytedeco.javacpp.Pointer;
-import org.bytedeco.tensorrt.nvinfer.IProgressMonitor;
 import org.bytedeco.tensorrt.nvinfer.InterfaceInfo;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
@@ -40,14 +39,6 @@ class BuildProgressGpuTest {
 
   private static PluginLibrary plugins;
 
-  /** The library's object behind TensorRT's own header, which the bindings were compiled with. */
-  private static final class View extends IProgressMonitor {
-    View(BuildMonitor monitor) {
-      super((Pointer) null);
-      address = monitor.address();
-    }
-  }
-
   @BeforeAll
   static void needsTensorRt() throws IOException {
     plugins = PluginEngines.require(BuildProgressGpuTest.class);
@@ -56,7 +47,7 @@ class BuildProgressGpuTest {
   @Test
   void theMonitorIsCalledThroughTensorRtsInterface() throws IOException {
     try (BuildMonitor monitor = BuildMonitor.open()) {
-      View view = new View(monitor);
+      MonitorView view = new MonitorView(monitor);
       InterfaceInfo info = view.getInterfaceInfo();
       assertEquals("IProgressMonitor 1", info.kind() + " " + info.major());
       view.phaseStart("Building engine", null, 6);

@@ -8,17 +8,14 @@ import io.nit.core.bundle.Bundle;
 import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.config.NitConfig;
 import io.nit.core.cuda.PluginLibrary;
-import io.nit.core.safetensors.TensorSource;
-import io.nit.core.tensor.DType;
 import io.nit.core.trt.Gpu;
 import io.nit.core.trt.TensorRt;
 import io.nit.core.trt.TensorRtException;
 import io.nit.exporter.cli.Export;
 import io.nit.exporter.onnx.NitGraph;
-import io.nit.exporter.onnx.OnnxFile;
+import io.nit.exporter.testing.SyntheticModel;
 import io.nit.exporter.trt.SmallPackKernels;
 import io.nit.testing.CapturedRun;
-import io.nit.testing.SyntheticWeights;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
@@ -83,17 +80,6 @@ final class PluginEngines {
     assumeTrue(reason.isEmpty(), reason);
   }
 
-  /** The file of an exported model in single precision, {@code model.onnx} in a folder. */
-  static Path exported(NitConfig config, TensorSource weights, Path folder) throws IOException {
-    return OnnxFile.write(
-            new NitGraph(config, DType.F32),
-            weights,
-            folder.resolve("model.onnx"),
-            OnnxFile.EXTERNAL_DATA_ABOVE,
-            bytes -> {})
-        .model();
-  }
-
   /**
    * A bundle that makes pictures, with a bf16 engine for packs of up to {@code maxTokens}.
    *
@@ -101,7 +87,7 @@ final class PluginEngines {
    * @return its folder
    */
   static Path served(NitConfig config, int maxTokens, Path folder) throws IOException {
-    Path model = exported(config, new SyntheticWeights(config, false), folder);
+    Path model = SyntheticModel.write(config, folder);
     new Bundle(
             folder,
             config,

@@ -17,6 +17,7 @@ import io.nit.core.trt.Gpu;
 import io.nit.core.trt.PlanLayers;
 import io.nit.core.trt.TensorRtException;
 import io.nit.exporter.cli.Export;
+import io.nit.exporter.testing.SyntheticModel;
 import io.nit.exporter.trt.BuildOptions;
 import io.nit.exporter.trt.EngineBuilder;
 import io.nit.exporter.trt.TrtModel;
@@ -82,9 +83,7 @@ class TensorRtGpuTest {
 
   private TrtModel model(NitConfig config, DType precision, BuildOptions options)
       throws IOException {
-    Path exported =
-        PluginEngines.exported(
-            config, new SyntheticWeights(config, false), folder.resolve("bundle"));
+    Path exported = SyntheticModel.write(config, folder.resolve("bundle"));
     // Weights beside the model, as those of large models are.
     return TrtModel.write(
         exported, precision, options.packPlans(), folder.resolve("trt/model.onnx"), 0, bytes -> {});
@@ -468,8 +467,7 @@ class TensorRtGpuTest {
 
   @Test
   void theCommandLeavesAnEngineThatTheBackendTakesAndAnotherLibraryIsRefused() throws Exception {
-    Path exported =
-        PluginEngines.exported(TINY, new SyntheticWeights(TINY, false), folder.resolve("served"));
+    Path exported = SyntheticModel.write(TINY, folder.resolve("served"));
     Path served = PlainBundle.write(exported, TINY, 1024).folder();
     CapturedRun run = CapturedRun.of(new Export(), "engine", served, "--buckets", "512,4096");
     System.out.println(run.err());

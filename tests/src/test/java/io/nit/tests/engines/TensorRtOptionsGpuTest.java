@@ -18,6 +18,7 @@ import io.nit.core.tensor.HostTensor;
 import io.nit.core.tensor.Parity;
 import io.nit.core.trt.Gpu;
 import io.nit.exporter.cli.Export;
+import io.nit.exporter.testing.SyntheticModel;
 import io.nit.exporter.verify.VerificationPack;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
@@ -88,7 +89,7 @@ class TensorRtOptionsGpuTest {
   }
 
   private static Path bundle(String name, TensorSource weights) throws IOException {
-    Path model = PluginEngines.exported(TINY, weights, folder.resolve(name));
+    Path model = SyntheticModel.write(TINY, weights, folder.resolve(name));
     return PlainBundle.write(model, TINY, 1024).folder();
   }
 

@@ -11,12 +11,9 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.nit.core.config.NitConfig;
 import io.nit.core.packing.PackLayout;
-import io.nit.core.tensor.DType;
-import io.nit.exporter.onnx.NitGraph;
-import io.nit.exporter.onnx.OnnxFile;
+import io.nit.exporter.testing.SyntheticModel;
 import io.nit.exporter.verify.VerificationPack;
 import io.nit.runtime.engine.ForwardInputs;
-import io.nit.testing.SyntheticWeights;
 import java.io.IOException;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
@@ -88,14 +85,7 @@ class AttentionCostTest {
   }
 
   private Node[] profile(PackLayout pack) throws IOException, OrtException {
-    Path model =
-        OnnxFile.write(
-                new NitGraph(CONFIG, DType.F32),
-                new SyntheticWeights(CONFIG, false),
-                folder.resolve("model.onnx"),
-                OnnxFile.EXTERNAL_DATA_ABOVE,
-                bytes -> {})
-            .model();
+    Path model = SyntheticModel.write(CONFIG, folder);
     OrtEnvironment environment = OrtEnvironment.getEnvironment();
     ForwardInputs in = VerificationPack.of(CONFIG, pack).inputs();
     long n = pack.tokens();

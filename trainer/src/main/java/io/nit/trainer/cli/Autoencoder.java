@@ -13,6 +13,7 @@ import io.nit.trainer.data.DataOptions;
 import io.nit.trainer.data.PictureSet;
 import io.nit.trainer.loop.RunFolder;
 import io.nit.trainer.loop.TrainOptions;
+import io.nit.trainer.loop.TrainingLoop;
 import io.nit.trainer.metrics.MetricsLog;
 import io.nit.trainer.model.Devices;
 import io.nit.trainer.optim.AdamW;
@@ -63,8 +64,8 @@ import picocli.CommandLine.Option;
       "  nit-train autoencoder --init dc-ae-f32c32-sana-1.1-diffusers \\",
       "      --data pictures --output tuned --lr 2e-5 --warmup 200",
       "",
-      "Exit codes: 0 done, or saved after SIGTERM, 1 failed, 2 bad usage,",
-      "130 stopped by Ctrl-C."
+      "Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped by Ctrl-C, 143 by",
+      "SIGTERM (the last step is saved)."
     })
 public final class Autoencoder implements Callable<Integer> {
   private static final Logger LOG = LoggerFactory.getLogger(Autoencoder.class);
@@ -313,7 +314,9 @@ public final class Autoencoder implements Callable<Integer> {
           batch,
           options.precision());
       try (MetricsLog metrics = MetricsLog.open(folder.root(), trainer.step())) {
-        return RunFlags.finish(trainer.run(metrics, stop, common.quiet()), trainer.step(), stop);
+        TrainingLoop.Outcome outcome = trainer.run(metrics, stop, common.quiet());
+        RunFlags.say(outcome, trainer.step());
+        return RunFlags.exitCode(outcome, stop);
       }
     }
   }

@@ -52,7 +52,10 @@ import picocli.CommandLine.Spec;
       "      --types native-resolution,fixed-256x256,fixed-512x512 --dtype bf16",
       "  nit-train prepare --data icons --output latents --crop-alpha --max-side 128",
       "  nit-train prepare --data photos --output latents --world-size 4 --rank 0",
-      "      (and the same with --rank 1, 2 and 3, at the same time or not)"
+      "      (and the same with --rank 1, 2 and 3, at the same time or not)",
+      "",
+      "Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped by Ctrl-C, 143 by",
+      "SIGTERM (what is done is kept)."
     })
 public final class Prepare implements Callable<Integer> {
   private static final Logger LOG = LoggerFactory.getLogger(Prepare.class);
@@ -274,7 +277,8 @@ public final class Prepare implements Callable<Integer> {
     try {
       parsed = types.stream().map(String::strip).map(DataType::parse).toList();
     } catch (IllegalArgumentException e) {
-      throw new IllegalArgumentException("--types: " + e.getMessage(), e);
+      throw new IllegalArgumentException(
+          "--types: " + e.getMessage().replaceFirst("^type: ", ""), e);
     }
     try {
       type = DType.parse(dtype.toUpperCase(Locale.ROOT));

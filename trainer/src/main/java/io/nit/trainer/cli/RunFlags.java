@@ -10,6 +10,7 @@ import io.nit.trainer.loop.RunFolder;
 import io.nit.trainer.loop.TrainOptions;
 import io.nit.trainer.loop.TrainingLoop;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
 import org.slf4j.Logger;
@@ -120,6 +121,7 @@ final class RunFlags {
    * The checkpoint to go on from, if any.
    *
    * @throws IllegalArgumentException if {@code --resume} or {@code --output} does not fit
+   * @throws IOException if there is nothing at {@code --resume}, or it cannot be read
    */
   Optional<Checkpoint> checkpoint(RunFolder folder) throws IOException {
     FileTree.requireFolderOrNothing("--output", folder.root());
@@ -138,11 +140,14 @@ final class RunFlags {
         return Optional.empty();
       default:
         Path from = Path.of(resume);
+        String expected =
+            "--resume: expected auto, none or a checkpoint's folder such as"
+                + " run/checkpoints/step-0000500, found ";
+        if (!Files.exists(from)) {
+          throw new IOException(expected + "nothing at " + from);
+        }
         if (!Checkpoint.isOne(from)) {
-          throw new IllegalArgumentException(
-              "--resume: expected auto, none or a checkpoint's folder such as"
-                  + " run/checkpoints/step-0000500, found "
-                  + from);
+          throw new IllegalArgumentException(expected + from);
         }
         return Optional.of(Checkpoint.open(from));
     }
@@ -161,15 +166,22 @@ final class RunFlags {
         .put("max-minutes", minutes());
   }
 
-  /** Says how a run ended; the exit code, which after SIGTERM is that of a run that is done. */
-  static int finish(TrainingLoop.Outcome outcome, long step, StopSignal stop) {
+  /** Says how a run ended. */
+  static void say(TrainingLoop.Outcome outcome, long step) {
     switch (outcome) {
       case DONE -> LOG.info("done: {} steps", step);
       case OUT_OF_TIME -> LOG.info("the time is over: {} steps", step);
-      case STOPPED -> LOG.info("stopped at step {}; the same command goes on from there", step);
+      case STOPPED ->
+          // A warning, which --quiet leaves: where the work is and how it is finished.
+          LOG.warn(
+              "stopped at step {}, which is saved; the same command goes on from there, with"
+                  + " --resume auto (the default)",
+              step);
     }
-    return outcome == TrainingLoop.Outcome.STOPPED && !stop.terminated()
-        ? Cli.INTERRUPTED
-        : Cli.DONE;
+  }
+
+  /** What a run ends with: a stop is no end of its work, although it is saved. */
+  static int exitCode(TrainingLoop.Outcome outcome, StopSignal stop) {
+    return outcome == TrainingLoop.Outcome.STOPPED ? stop.exitCode() : Cli.DONE;
   }
 }

@@ -71,8 +71,8 @@ import picocli.CommandLine.Spec;
       "  nit-train --config tiny.json --data pictures --output other \\",
       "      --resume run/checkpoints/step-0000500",
       "",
-      "Exit codes: 0 done, or saved after SIGTERM, 1 failed, 2 bad usage,",
-      "130 stopped by Ctrl-C."
+      "Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped by Ctrl-C, 143 by",
+      "SIGTERM (the last step is saved)."
     })
 public final class Train implements Callable<Integer> {
   private static final Logger LOG = LoggerFactory.getLogger(Train.class);
@@ -255,7 +255,10 @@ public final class Train implements Callable<Integer> {
           throughput.steps(),
           collectives.ranks().worldSize());
     }
-    return RunFlags.finish(outcome, trainer.step(), stop);
+    if (collectives.ranks().leads()) {
+      RunFlags.say(outcome, trainer.step());
+    }
+    return RunFlags.exitCode(outcome, stop);
   }
 
   /** Starts the processes of {@code --nproc}. */
@@ -287,9 +290,14 @@ public final class Train implements Callable<Integer> {
     if (network == null) {
       throw new IllegalArgumentException("expected --config FILE or --preset SIZE, found neither");
     }
-    return network.preset != null
-        ? NitConfig.preset(network.preset)
-        : NitConfig.read(network.config, PositionOrder.AXIAL);
+    if (network.preset == null) {
+      return NitConfig.read(network.config, PositionOrder.AXIAL);
+    }
+    try {
+      return NitConfig.preset(network.preset);
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException("--" + e.getMessage(), e);
+    }
   }
 
   /** A preset takes the data set's channels and classes; a config file must fit them. */

@@ -4,7 +4,6 @@ import io.nit.core.cli.Progress;
 import io.nit.core.cli.StopSignal;
 import io.nit.core.codec.LatentCodec;
 import io.nit.core.image.RgbImage;
-import io.nit.trainer.model.ConvolutionKernels;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -30,10 +29,9 @@ import org.slf4j.LoggerFactory;
  * the pictures are cut in chunks by their place in the set ({@link PrepareOptions#chunk}), those of
  * a chunk are grouped by type and size, and a group is cut in batches ({@link
  * PrepareOptions#batch}), each picture plain and mirrored. Processes share out whole chunks. A
- * batch of which a file is missing is encoded again as a whole; files that are there are kept. On
- * CUDA a type of many sizes is computed by libtorch's own kernels, one of a single size by cuDNN's
- * ({@link ConvolutionKernels}), whatever sizes there are. What does not fit into a device's memory
- * is the exception: it is halved, and a picture alone is left to cuDNN.
+ * batch of which a file is missing is encoded again as a whole; files that are there are kept. The
+ * kernels that compute a batch follow from its type, but for what does not fit into a device's
+ * memory ({@link FittingEncoder}).
  *
  * <p>At most two chunks' pictures are in memory, resized.
  */
@@ -42,18 +40,17 @@ final class BatchEncoder implements LatentMaker {
 
   private final PictureSource source;
   private final PrepareOptions options;
-  private final LatentCodec codec;
+  private final FittingEncoder encoder;
   private final PreparedPart part;
   private final int[] chunks; // first picture of each
   private final AtomicInteger written = new AtomicInteger();
   private final AtomicInteger found = new AtomicInteger();
   private final AtomicInteger done = new AtomicInteger();
-  private boolean halved;
 
   BatchEncoder(PictureSource source, PrepareOptions options, LatentCodec codec, PreparedPart part) {
     this.source = source;
     this.options = options;
-    this.codec = codec;
+    this.encoder = new FittingEncoder(codec, "a smaller --batch takes fewer");
     this.part = part;
     int all = (source.count() + options.chunk() - 1) / options.chunk();
     this.chunks =
@@ -220,7 +217,8 @@ final class BatchEncoder implements LatentMaker {
           List<Item> after = batches.get(b + 1);
           next = helpers.submit(() -> planes(after));
         }
-        List<float[]> latents = encode(planes, batch.get(0).type, batch.get(0).size);
+        Resize.Size size = batch.get(0).size;
+        List<float[]> latents = encoder.encode(planes, batch.get(0).type, size, options.rows(size));
         for (int i = 0; i < batch.size(); i++) {
           Item item = batch.get(i);
           if (item.missing()) {
@@ -304,90 +302,6 @@ final class BatchEncoder implements LatentMaker {
     byte[] white = new byte[3 * item.size.width() * item.size.height()];
     Arrays.fill(white, (byte) 0xff);
     return new RgbImage(item.size.width(), item.size.height(), white);
-  }
-
-  /**
-   * Latents of pictures by the kernels of their type, which follow from the settings alone: to
-   * count the shapes that came before would make bits depend on who has made which files.
-   */
-  private List<float[]> encode(List<float[]> planes, DataType type, Resize.Size size)
-      throws IOException {
-    if (type.oneSize()) {
-      return encode(planes, size, false);
-    }
-    try (ConvolutionKernels kernels = ConvolutionKernels.own()) {
-      return encode(planes, size, true);
-    }
-  }
-
-  /**
-   * Latents of pictures, no more at once than the settings allow. What does not fit into the
-   * device's memory is halved, and one picture that libtorch's own kernels need too much for is
-   * left to cuDNN, which looks for kernels that fit.
-   *
-   * @param own whether libtorch's own kernels compute
-   */
-  private List<float[]> encode(List<float[]> planes, Resize.Size size, boolean own)
-      throws IOException {
-    int most = options.rows(size);
-    if (planes.size() > most) {
-      return parts(planes, Math.min(most, planes.size() / 2), size, own);
-    }
-    try {
-      return codec.encodeBatch(planes, size.height(), size.width());
-    } catch (ArithmeticException e) {
-      // One of them is not finite, and it is not said which.
-      if (planes.size() == 1) {
-        float[] none = new float[codec.channels() * latentArea(size)];
-        Arrays.fill(none, Float.NaN);
-        return List.of(none);
-      }
-      return parts(planes, planes.size() / 2, size, own);
-    } catch (RuntimeException e) {
-      if (!outOfMemory(e)) {
-        throw e;
-      }
-      if (planes.size() == 1 && own) {
-        try (ConvolutionKernels kernels = ConvolutionKernels.cudnn()) {
-          return encode(planes, size, false);
-        }
-      }
-      if (planes.size() == 1) {
-        throw new IOException(
-            "a picture of "
-                + size.width()
-                + "x"
-                + size.height()
-                + " does not fit into the device's memory; --max-side makes smaller ones",
-            e);
-      }
-      if (!halved) {
-        halved = true;
-        LOG.warn(
-            "{} pictures of {}x{}, mirrored ones counted, do not fit into the device's memory and"
-                + " are encoded in two halves, as others will be; a smaller --batch takes fewer",
-            planes.size(),
-            size.width(),
-            size.height());
-      }
-      return parts(planes, planes.size() / 2, size, own);
-    }
-  }
-
-  private List<float[]> parts(List<float[]> planes, int first, Resize.Size size, boolean own)
-      throws IOException {
-    List<float[]> latents = new ArrayList<>(encode(planes.subList(0, first), size, own));
-    latents.addAll(encode(planes.subList(first, planes.size()), size, own));
-    return latents;
-  }
-
-  private int latentArea(Resize.Size size) {
-    return size.width() / codec.factor() * (size.height() / codec.factor());
-  }
-
-  private static boolean outOfMemory(RuntimeException e) {
-    String message = String.valueOf(e.getMessage());
-    return message.contains("out of memory") || message.contains("can't allocate memory");
   }
 
   private void write(Item item, float[] latents, Progress progress) throws IOException {

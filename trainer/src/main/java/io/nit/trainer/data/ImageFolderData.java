@@ -10,7 +10,6 @@ import io.nit.core.flow.Philox;
 import io.nit.core.image.RgbImage;
 import io.nit.core.packing.Lpfhp;
 import io.nit.core.packing.PackLayout;
-import io.nit.trainer.model.ConvolutionKernels;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -34,6 +33,7 @@ final class ImageFolderData implements TrainingData {
   private final DataOptions options;
   private final int maxSide;
   private final LatentCodec codec;
+  private final FittingEncoder learned; // over the codec
   private final List<Encoded> images;
   private final List<Skipped> skipped;
   private final List<int[]> packs;
@@ -56,15 +56,13 @@ final class ImageFolderData implements TrainingData {
     this.options = options;
     this.folder = ImageFolder.scan(root);
     this.codec = options.codec().orElseGet(() -> new SpaceToDepthCodec(options.codecFactor()));
+    this.learned = new FittingEncoder(codec, "");
     this.maxSide = Resize.maxSide(options.maxSide(), options.maxTokens(), options.multiple());
     int count = folder.entries().size();
     Encoded[] encoded = new Encoded[count];
     Skipped[] problems = new Skipped[count];
     AtomicLong kept = new AtomicLong();
-    // A learned codec meets as many sizes as the pictures have; on CUDA that is not for cuDNN.
-    try (ConvolutionKernels kernels =
-            options.codec().isPresent() ? ConvolutionKernels.own() : null;
-        Progress progress = Progress.start("pictures", count, 0, " images", options.quiet())) {
+    try (Progress progress = Progress.start("pictures", count, 0, " images", options.quiet())) {
       ParallelFor.run(
           count,
           options.workers(),
@@ -74,6 +72,9 @@ final class ImageFolderData implements TrainingData {
             ImageFolder.Entry entry = folder.entries().get(i);
             try {
               encoded[i] = encode(entry, kept);
+            } catch (FittingEncoder.TooLargeException e) {
+              // No fault of the picture: left out, it would make the set depend on the device.
+              throw new IOException(folder.file(entry) + ": " + e.getMessage(), e);
             } catch (IOException e) {
               problems[i] = new Skipped(entry.imageFile(), e.getMessage());
             }
@@ -131,15 +132,15 @@ final class ImageFolderData implements TrainingData {
     if (options.codec().isEmpty()) {
       return PictureLatents.encodeBoth(codec, image);
     }
-    try {
-      float[] latents = PictureLatents.encodeBoth(codec, image);
-      if (Decoded.finite(latents)) {
-        return latents;
-      }
-    } catch (ArithmeticException e) {
-      LOG.debug("{}", entry.imageFile(), e);
+    List<float[]> planes = PictureLatents.planes(image);
+    // A learned codec meets as many sizes as the pictures have.
+    List<float[]> latents =
+        learned.encode(planes, DataType.NATIVE_RESOLUTION, Resize.Size.of(image), planes.size());
+    float[] both = PictureLatents.both(latents.get(0), latents.get(1));
+    if (!Decoded.finite(both)) {
+      throw new IOException(folder.file(entry) + ": the latent holds NaN or infinity");
     }
-    throw new IOException(folder.file(entry) + ": the latent holds NaN or infinity");
+    return both;
   }
 
   private RgbImage read(ImageFolder.Entry entry) throws IOException {

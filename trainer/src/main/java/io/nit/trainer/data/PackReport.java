@@ -37,10 +37,12 @@ public record PackReport(Path file, List<int[]> packs, int[] tokens, int maxToke
     if (meta == null && Files.isDirectory(data)) {
       meta = LatentData.findMeta(data).orElse(null);
     }
+    String expected = "--data: expected a data meta file or a folder with data_meta.jsonl, found ";
+    if (!Files.exists(data)) {
+      throw new IOException(expected + "nothing at " + data);
+    }
     if (meta == null) {
-      throw new IllegalArgumentException(
-          "--data: expected a data meta file or a folder with data_meta.jsonl, found "
-              + (Files.exists(data) ? data + " without one" : "nothing at " + data));
+      throw new IllegalArgumentException(expected + data + " without one");
     }
     int[] tokens = DataMeta.read(meta).stream().mapToInt(row -> row.tokens(patchSize)).toArray();
     List<int[]> packs;

@@ -16,13 +16,12 @@ public final class TrainingDataSets {
    * @param folder the data set
    * @param options how to read and pack it
    * @return the data set; the caller closes it
-   * @throws IOException if a file cannot be read
-   * @throws IllegalArgumentException if there is no such folder, it is neither, or it holds no
-   *     usable image
+   * @throws IOException if there is no such folder, or a file cannot be read
+   * @throws IllegalArgumentException if it is neither, or it holds no usable image
    */
   public static TrainingData open(Path folder, DataOptions options) throws IOException {
     if (!Files.isDirectory(folder)) {
-      throw new IllegalArgumentException(
+      throw new IOException(
           "--data: expected a folder of pictures or prepared latents, found "
               + (Files.exists(folder) ? "the file " : "nothing at ")
               + folder);

@@ -29,7 +29,8 @@ public final class LocalLauncher {
    *
    * @param main the program's main class
    * @param arguments its arguments, without the one that asked for this
-   * @return 0 done, 1 if a rank failed or was killed, else the ranks' own code
+   * @return 0 done, 1 if a rank failed or was killed, 128 and the number of a signal that stopped
+   *     them, else the ranks' own code
    */
   public static int run(int processes, Class<?> main, List<String> arguments) throws IOException {
     int port;
@@ -80,12 +81,13 @@ public final class LocalLauncher {
           if (process.isAlive()) {
             alive = true;
           } else if (process.exitValue() != 0) {
-            return end(ranks);
+            int code = end(ranks);
+            // The ranks were told by SIGTERM, whatever this process was told by.
+            return code > Cli.BAD_USAGE && told ? stop.exitCode() : code;
           }
         }
         if (!alive) {
-          // The ranks were told by SIGTERM, whatever this process was told by.
-          return told && !stop.terminated() ? Cli.INTERRUPTED : Cli.DONE;
+          return Cli.DONE;
         }
         Thread.sleep(50);
       }
@@ -109,7 +111,7 @@ public final class LocalLauncher {
         process.destroyForcibly().waitFor();
       }
       int its = process.exitValue();
-      boolean known = its <= Cli.BAD_USAGE || its == Cli.INTERRUPTED;
+      boolean known = its <= Cli.BAD_USAGE || StopSignal.isExitCode(its);
       if (!known) {
         LOG.error("rank {} was killed (exit code {})", rank, its);
       }

@@ -75,10 +75,10 @@ public final class TrainingLoop {
   // Wishes, the stronger the larger.
   private static final int GO_ON = 0;
   private static final int END = 1;
-  private static final int STOP = 2;
+  private static final int STOP = 2; // and the number of the signal more
 
   /** How many different wishes there are, for {@link Training#agree}. */
-  static final int WISHES = STOP + 1;
+  static final int WISHES = STOP + StopSignal.MOST + 1;
 
   private final LearningRate learningRate;
   private final TrainOptions.Pace pace;
@@ -93,6 +93,7 @@ public final class TrainingLoop {
    * Takes steps until they are done, the time is up or a stop is asked for; then writes a
    * checkpoint and, unless stopped, a last grid and the result.
    *
+   * @param stop asks for the end; a signal that another process got is noted in it
    * @throws TrainingFailedException after ten steps in a row that were not finite
    */
   public Outcome run(Training training, MetricsLog metrics, StopSignal stop, boolean quiet)
@@ -109,9 +110,15 @@ public final class TrainingLoop {
     try (Progress progress = Progress.start("training", end, training.step(), " steps", quiet)) {
       while (training.step() < steps) {
         boolean timeIsUp = System.nanoTime() >= deadline;
-        int wish = training.agree(stop.requested() ? STOP : timeIsUp ? END : GO_ON);
-        if (wish != GO_ON) {
-          outcome = wish == STOP ? Outcome.STOPPED : Outcome.OUT_OF_TIME;
+        int signal = stop.signal();
+        int wish = training.agree(signal != 0 ? STOP + signal : timeIsUp ? END : GO_ON);
+        if (wish > STOP) {
+          stop.request(wish - STOP); // where another process got it
+          outcome = Outcome.STOPPED;
+          break;
+        }
+        if (wish == END) {
+          outcome = Outcome.OUT_OF_TIME;
           break;
         }
         double rate = learningRate.at(training.step());

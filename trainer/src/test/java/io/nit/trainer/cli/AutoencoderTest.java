@@ -69,7 +69,6 @@ class AutoencoderTest {
           --memory-budget -1   | --memory-budget: expected 0 or more MiB, found -1
           --validation 6       | --validation: expected 0..5 of 6 pictures, found 6
           --keep 0             | --keep: expected 1 or more
-          --resume nowhere     | --resume: expected auto, none or a checkpoint's folder
           """)
   void aValueThatDoesNotFitNamesItsFlag(String flags, String message) throws IOException {
     Tiny.pictures(folder.resolve("data"), 6);

@@ -138,13 +138,15 @@ class KilledRunTest {
     }
   }
 
-  @Test
-  void sigtermEndsWithACheckpointThatTheSameCommandGoesOnFrom()
+  @ParameterizedTest
+  @CsvSource({"TERM, 143", "INT, 130", "HUP, 129"})
+  void aSignalEndsWithACheckpointThatTheSameCommandGoesOnFrom(String signal, int code)
       throws IOException, InterruptedException {
     Process process = start("stopped");
     letRun(process, "stopped", new Random(1));
-    process.destroy();
-    assertEquals(Cli.DONE, finish(process), () -> read("stopped"));
+    send(signal, process.toHandle());
+    assertEquals(code, finish(process), () -> read("stopped"));
+    assertTrue(read("stopped").contains("goes on from there, with --resume auto"));
     long stoppedAt = newest(folder.resolve("stopped/checkpoints"));
     assertTrue(stoppedAt >= 14 && stoppedAt < STEPS, "stopped at step " + stoppedAt);
     assertEquals(Cli.DONE, finish(start("stopped")), () -> read("stopped"));
@@ -183,14 +185,25 @@ class KilledRunTest {
     assertEquals(expected, rows("ranks"), "one process writes the metrics");
   }
 
-  @Test
-  void sigtermToTheLauncherReachesEveryRank() throws IOException, InterruptedException {
+  @ParameterizedTest
+  @CsvSource({"TERM, 143, false", "INT, 130, false", "TERM, 143, true"})
+  void aSignalToTheLauncherOrToOneRankReachesEveryRank(String signal, int code, boolean toARank)
+      throws IOException, InterruptedException {
     Process launcher = start("ended", STEPS, "--nproc=2");
     letRun(launcher, "ended", new Random(3));
-    launcher.destroy();
-    assertEquals(Cli.DONE, finish(launcher), () -> read("ended"));
+    List<ProcessHandle> ranks = launcher.children().toList();
+    send(signal, toARank ? ranks.get(1) : launcher.toHandle());
+    assertEquals(code, finish(launcher), () -> read("ended"));
     long stoppedAt = newest(folder.resolve("ended/checkpoints"));
     assertTrue(stoppedAt >= 14 && stoppedAt < STEPS, "stopped at step " + stoppedAt);
+    assertEquals(2, read("ended").split("stopped at step ").length, read("ended"));
+    assertFalse(ranks.stream().anyMatch(ProcessHandle::isAlive));
+  }
+
+  private static void send(String signal, ProcessHandle to)
+      throws IOException, InterruptedException {
+    Process kill = new ProcessBuilder("kill", "-" + signal, String.valueOf(to.pid())).start();
+    assertEquals(0, kill.waitFor());
   }
 
   @Test

@@ -93,9 +93,7 @@ class PreparePackTest {
       assertTrue(err.contains(one[1]), err);
       assertFalse(err.contains("\tat "), "no stack trace");
     }
-    assertEquals(
-        Cli.BAD_USAGE, run(new Pack(), "--data=" + folder.resolve("nowhere")), "no data set");
-    assertTrue(err.contains("--data"), err);
+    assertEquals(Cli.BAD_USAGE, run(new Pack(), "--data=" + folder), "no data set");
     prepare();
     assertEquals(
         Cli.BAD_USAGE, run(new Pack(), "--data=" + folder.resolve("set"), "--max-tokens=1"));

@@ -92,7 +92,8 @@ class TrainUsageTest {
     assertEquals(Cli.BAD_USAGE, run());
     assertTrue(errors.contains("expected --config FILE or --preset SIZE"), errors);
     assertEquals(Cli.BAD_USAGE, run("--preset", "huge"));
-    assertTrue(errors.contains("preset: expected one of s, b, l, xl, xxl; found 'huge'"), errors);
+    assertTrue(
+        errors.contains("error: --preset: expected one of s, b, l, xl, xxl; found 'huge'"), errors);
   }
 
   @Test
@@ -111,7 +112,7 @@ class TrainUsageTest {
 
   @Test
   void dataThatIsNotThereIsTold() {
-    assertEquals(Cli.BAD_USAGE, run("--config", folder.resolve("tiny.json").toString()));
+    assertEquals(Cli.FAILED, run("--config", folder.resolve("tiny.json").toString()));
     assertTrue(errors.contains("found nothing at " + folder.resolve("data")), errors);
   }
 
@@ -161,9 +162,12 @@ class TrainUsageTest {
         folder.resolve("three.json"),
         Files.readString(folder.resolve("tiny.json")).replace("classes\": 2", "classes\": 3"));
     String config = folder.resolve("three.json").toString();
-    assertEquals(Cli.BAD_USAGE, run("--config", config, "--resume", "elsewhere"), errors);
+    assertEquals(Cli.FAILED, run("--config", config, "--resume", "elsewhere"), errors);
     assertTrue(errors.contains("--resume: expected auto, none or a checkpoint's folder"), errors);
-    assertTrue(errors.contains("found elsewhere"), errors);
+    assertTrue(errors.contains("found nothing at elsewhere"), errors);
+    String data = folder.resolve("data").toString();
+    assertEquals(Cli.BAD_USAGE, run("--config", config, "--resume", data), errors);
+    assertTrue(errors.contains("found " + data), errors);
   }
 
   @Test

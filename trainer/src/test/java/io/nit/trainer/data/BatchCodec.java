@@ -30,7 +30,7 @@ final class BatchCodec implements LatentCodec {
   private final int mostAtOnce;
   private Runnable beforeBatch = () -> {};
   private boolean refusing;
-  private boolean cudnnOnly;
+  private long mostForOwnKernels = Long.MAX_VALUE;
 
   BatchCodec() {
     this('a', Integer.MAX_VALUE);
@@ -61,7 +61,14 @@ final class BatchCodec implements LatentCodec {
 
   /** On a device whose memory is too small for all but cuDNN's kernels. */
   BatchCodec cudnnOnly() {
-    cudnnOnly = true;
+    return cudnnAbove(0);
+  }
+
+  /**
+   * On a device where other kernels than cuDNN's run out of memory above so many pixels at once.
+   */
+  BatchCodec cudnnAbove(long pixels) {
+    mostForOwnKernels = pixels;
     return this;
   }
 
@@ -80,7 +87,8 @@ final class BatchCodec implements LatentCodec {
     beforeBatch.run();
     boolean cudnn = torch.globalContext().userEnabledCuDNN();
     kernels.add(width + "x" + height + (cudnn ? " with" : " without") + " cuDNN");
-    if (rgb.size() > mostAtOnce || cudnnOnly && !cudnn) {
+    long pixels = (long) rgb.size() * width * height;
+    if (rgb.size() > mostAtOnce || pixels > mostForOwnKernels && !cudnn) {
       throw new IllegalStateException("CUDA out of memory. Tried to allocate 3.00 GiB");
     }
     batches.add(rgb.size());

@@ -11,6 +11,7 @@ import io.nit.core.codec.Tokens;
 import io.nit.core.flow.Philox;
 import io.nit.core.image.RgbImage;
 import io.nit.core.packing.PackLayout;
+import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -18,6 +19,7 @@ import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import javax.imageio.ImageIO;
 import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -222,5 +224,59 @@ class ImageFolderDataTest {
         IllegalStateException.class,
         () -> TrainingDataSets.open(folder, OPTIONS.withCodec(broken)));
     assertTrue(torch.globalContext().userEnabledCuDNN(), "after a failure");
+  }
+
+  @Test
+  void aPictureThatOwnKernelsNeedTooMuchMemoryForIsLeftToCudnnAndNoOtherIs() throws IOException {
+    for (int i = 0; i < 24; i++) {
+      Pictures.png(folder.resolve("ape/" + i + ".png"), i % 3 == 0 ? 16 : 8, 8, i);
+    }
+    // Room for 8x8 plain and mirrored, and for no 16x8 with its mirrored one or alone.
+    BatchCodec codec = new BatchCodec().cudnnAbove(16 * 8 - 1);
+    Set<String> latents = new HashSet<>();
+    for (int workers : new int[] {1, 4}) {
+      DataOptions options = OPTIONS.withWorkers(workers).withCodec(codec);
+      try (TrainingData data = TrainingDataSets.open(folder, options)) {
+        assertEquals(24, data.images());
+        latents.add(Arrays.toString(data.load(0, new Philox(1, 0)).latents()));
+      }
+    }
+    assertEquals(
+        Set.of("8x8 without cuDNN", "16x8 without cuDNN", "16x8 with cuDNN"), codec.kernels);
+    assertEquals(1, latents.size(), "the same in any order of pictures");
+    assertTrue(torch.globalContext().userEnabledCuDNN());
+  }
+
+  @Test
+  void aPictureThatFitsByNoKernelsEndsTheOpeningWithItsName() throws IOException {
+    Path file = Pictures.png(folder.resolve("ape/a.png"), 16, 8, 1);
+    IOException e =
+        assertThrows(
+            IOException.class,
+            () -> TrainingDataSets.open(folder, OPTIONS.withCodec(new BatchCodec('a', 0))).close());
+    assertEquals(
+        file
+            + ": a picture of 16x8 does not fit into the device's memory; --max-side makes smaller"
+            + " ones",
+        e.getMessage());
+    assertTrue(torch.globalContext().userEnabledCuDNN());
+  }
+
+  @Test
+  void aPictureWhoseLatentIsNotFiniteIsSkipped() throws IOException {
+    Pictures.png(folder.resolve("ape/a.png"), 8, 8, 1);
+    BufferedImage red = new BufferedImage(16, 16, BufferedImage.TYPE_INT_RGB);
+    for (int i = 0; i < 256; i++) {
+      red.setRGB(i % 16, i / 16, 0xff0000);
+    }
+    ImageIO.write(red, "png", folder.resolve("ape/red.png").toFile());
+    for (BatchCodec codec : List.of(new BatchCodec(), new BatchCodec().refusing())) {
+      try (TrainingData data = TrainingDataSets.open(folder, OPTIONS.withCodec(codec))) {
+        assertEquals(1, data.images());
+        assertEquals(
+            folder.resolve("ape/red.png") + ": the latent holds NaN or infinity",
+            data.skipped().get(0).reason());
+      }
+    }
   }
 }

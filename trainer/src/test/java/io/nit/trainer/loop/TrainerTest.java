@@ -404,7 +404,7 @@ class TrainerTest {
   @Test
   void aStopEndsAfterTheRunningStepWithACheckpointAndNoResult() throws IOException {
     StopSignal stop = StopSignal.none();
-    stop.request();
+    stop.request(15);
     try (Trainer trainer = trainer(new SyntheticData(3, 1), options(5, 1, 100), "a")) {
       assertEquals(TrainingLoop.Outcome.STOPPED, run(trainer, "a", stop));
       assertTrue(new CheckpointStore(folder.resolve("a/checkpoints"), 2).newest().isPresent());
