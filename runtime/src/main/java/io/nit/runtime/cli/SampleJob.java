@@ -110,7 +110,7 @@ final class SampleJob {
       throws IOException, EngineException, InterruptedException {
     Crew crew = Crew.open(pipelineBuilder, devices);
     Map<Worker, DeviceMemory> memory = new HashMap<>();
-    long start;
+    double seconds;
     try (crew) {
       requireTaken(crew, missing);
       for (Worker worker : crew.workers()) {
@@ -118,7 +118,7 @@ final class SampleJob {
       }
       long steps = missing.stream().mapToLong(ImageRequest::steps).sum();
       try (Progress progress = Progress.start("sampling", steps, 0, " steps", quiet)) {
-        start = System.nanoTime();
+        long start = System.nanoTime();
         crew.start(
             missing, new Results(progress, missing.size()), (r, step, of) -> progress.step(1));
         long looked = start - LOOK_NANOS;
@@ -128,10 +128,10 @@ final class SampleJob {
             looked = System.nanoTime();
           }
         }
+        seconds = (System.nanoTime() - start) * 1e-9;
       }
       memory.values().forEach(DeviceMemory::look); // all is still open
     }
-    double seconds = (System.nanoTime() - start) * 1e-9;
     List<JobSummary.OfWorker> workers = new ArrayList<>();
     for (Worker worker : crew.workers()) { // closed: a stopped one's last picture counts too
       workers.add(
