@@ -46,9 +46,19 @@ final class AutoencoderEngineFlags {
               + " Default: 1.")
   private Integer batch;
 
-  /** Whether any was given. */
-  boolean any() {
-    return precision != null || sizes != null || batch != null;
+  /** The flags that were given, by their names. */
+  List<String> names() {
+    List<String> names = new ArrayList<>();
+    if (precision != null) {
+      names.add("--autoencoder-precision");
+    }
+    if (sizes != null) {
+      names.add("--autoencoder-sizes");
+    }
+    if (batch != null) {
+      names.add("--autoencoder-batch");
+    }
+    return names;
   }
 
   /** The type of the arithmetic, beside a model's. */

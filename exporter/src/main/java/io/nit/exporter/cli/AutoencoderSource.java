@@ -11,6 +11,7 @@ import io.nit.core.bundle.EngineSubject.PictureProfile;
 import io.nit.core.codec.DcAeSpec;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.tensor.DType;
+import io.nit.core.trt.Machine;
 import io.nit.exporter.onnx.DcAeGraph;
 import io.nit.exporter.trt.BuildOptions;
 import io.nit.exporter.trt.TrtAutoencoder;
@@ -89,7 +90,7 @@ record AutoencoderSource(
   }
 
   @Override
-  public Optional<PluginLibrary> plugins() {
+  public Optional<PluginLibrary> plugins(Machine machine) {
     return Optional.empty();
   }
 

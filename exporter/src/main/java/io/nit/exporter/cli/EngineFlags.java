@@ -32,6 +32,14 @@ final class EngineFlags {
   private List<Integer> buckets;
 
   @Option(
+      names = "--max-tokens",
+      paramLabel = "N",
+      description =
+          "The most tokens of a pack: the default buckets up to N, and N. Not with --buckets, whose"
+              + " last it would be. Default: the bundle's own limit.")
+  private Integer maxTokens;
+
+  @Option(
       names = "--max-images",
       paramLabel = "N",
       description = "The most images of a pack; default: " + BuildOptions.MAX_IMAGES + ".")
@@ -110,14 +118,15 @@ final class EngineFlags {
   private int device;
 
   /**
-   * The options for a model of at most {@code maxTokens} a forward, for the engine {@code plan}.
+   * The options for an engine.
+   *
+   * @param tokens the most tokens of each profile, rising
+   * @param plan the engine
    */
-  BuildOptions options(int maxTokens, DType precision, Path plan) {
+  BuildOptions options(List<Integer> tokens, Path plan) {
     if (device < 0) {
       throw new IllegalArgumentException("--device: expected 0 or more, found " + device);
     }
-    int most = precision == DType.F32 ? Math.min(maxTokens, MOST_PAIRED_TOKENS) : maxTokens;
-    List<Integer> tokens = buckets == null ? standard(most) : buckets;
     return new BuildOptions(
         device,
         tokens,
@@ -127,6 +136,54 @@ final class EngineFlags {
         Optional.of(timingCache == null ? plan.resolveSibling("engine-timings.bin") : timingCache),
         traits(),
         false);
+  }
+
+  /**
+   * The most tokens of each profile.
+   *
+   * @param limit tokens of a forward that the bundle allows
+   * @throws IllegalArgumentException naming the flag
+   */
+  List<Integer> buckets(int limit, DType precision) {
+    if (buckets != null && maxTokens != null) {
+      throw new IllegalArgumentException(
+          "--buckets, --max-tokens: expected one of them, found both");
+    }
+    if (buckets != null) {
+      return buckets;
+    }
+    if (maxTokens != null) {
+      if (maxTokens < 1 || maxTokens > limit) {
+        throw new IllegalArgumentException(
+            "--max-tokens: expected 1.." + limit + ", the bundle's own limit, found " + maxTokens);
+      }
+      return standard(maxTokens);
+    }
+    return standard(precision == DType.F32 ? Math.min(limit, MOST_PAIRED_TOKENS) : limit);
+  }
+
+  /** The flags that were given and say nothing of an autoencoder, by their names. */
+  List<String> ofModels() {
+    List<String> names = new ArrayList<>();
+    if (buckets != null) {
+      names.add("--buckets");
+    }
+    if (maxTokens != null) {
+      names.add("--max-tokens");
+    }
+    if (maxImages != null) {
+      names.add("--max-images");
+    }
+    if (refittable) {
+      names.add("--refittable");
+    }
+    if (weightStripped) {
+      names.add("--weight-stripped");
+    }
+    if (smallPackKernels != null) {
+      names.add(SmallPackKernels.FLAG);
+    }
+    return names;
   }
 
   /** Whether packs of few tokens get a plan of their own, where the GPU has the kernels. */
@@ -153,16 +210,16 @@ final class EngineFlags {
     return all;
   }
 
-  /** The flags that were given, as a command line has them. */
-  String given() {
+  /**
+   * The flags that were given, as a command line has them: without those of this machine, the GPU's
+   * number and the file of timings.
+   *
+   * @param model whether for a model, which has flags that an autoencoder has not
+   */
+  String given(boolean model) {
     StringJoiner words = new StringJoiner(" ");
-    if (buckets != null) {
-      StringJoiner list = new StringJoiner(",");
-      buckets.forEach(bucket -> list.add(bucket.toString()));
-      words.add("--buckets " + list);
-    }
-    if (maxImages != null) {
-      words.add("--max-images " + maxImages);
+    if (model) {
+      giveOfModels(words);
     }
     if (workspace != null) {
       words.add("--workspace " + workspace);
@@ -170,8 +227,26 @@ final class EngineFlags {
     if (optimizationLevel != null) {
       words.add("--optimization-level " + optimizationLevel);
     }
-    if (timingCache != null) {
-      words.add("--timing-cache " + ShellWord.of(timingCache.toString()));
+    if (hardwareCompatible) {
+      words.add("--hardware-compatible");
+    }
+    if (versionCompatible) {
+      words.add("--version-compatible");
+    }
+    return words.toString();
+  }
+
+  private void giveOfModels(StringJoiner words) {
+    if (buckets != null) {
+      StringJoiner list = new StringJoiner(",");
+      buckets.forEach(bucket -> list.add(bucket.toString()));
+      words.add("--buckets " + list);
+    }
+    if (maxTokens != null) {
+      words.add("--max-tokens " + maxTokens);
+    }
+    if (maxImages != null) {
+      words.add("--max-images " + maxImages);
     }
     if (refittable) {
       words.add("--refittable");
@@ -179,18 +254,8 @@ final class EngineFlags {
     if (weightStripped) {
       words.add("--weight-stripped");
     }
-    if (hardwareCompatible) {
-      words.add("--hardware-compatible");
-    }
-    if (versionCompatible) {
-      words.add("--version-compatible");
-    }
     if (smallPackKernels != null) {
       words.add(SmallPackKernels.FLAG + " " + smallPackKernels);
     }
-    if (device != 0) {
-      words.add("--device " + device);
-    }
-    return words.toString();
   }
 }

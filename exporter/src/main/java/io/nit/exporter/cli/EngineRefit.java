@@ -7,17 +7,21 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
 import io.nit.core.bundle.EngineManifest.Weights;
+import io.nit.core.bundle.EnginePart;
 import io.nit.core.cli.Cli;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.io.Sha256;
+import io.nit.core.io.ShellWord;
 import io.nit.core.tensor.DType;
 import io.nit.core.trt.Gpu;
+import io.nit.core.trt.Machine;
 import io.nit.core.trt.TensorRtException;
 import io.nit.exporter.trt.EngineRefitter;
 import io.nit.exporter.trt.SmallPackKernels;
 import io.nit.exporter.trt.TrtNetwork;
 import io.nit.runtime.engine.EngineException;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
@@ -38,7 +42,6 @@ import org.slf4j.LoggerFactory;
  * @param bundle the bundle with the weights
  * @param target the file to make or replace
  * @param device the GPU's number
- * @param command the line that does the same again, for the manifest
  * @param verify whether to compare the engine with the reference
  * @param quiet whether to show no progress
  */
@@ -48,7 +51,6 @@ record EngineRefit(
     Bundle bundle,
     Path target,
     int device,
-    String command,
     boolean verify,
     boolean quiet) {
   private static final Logger LOG = LoggerFactory.getLogger(EngineRefit.class);
@@ -115,12 +117,13 @@ record EngineRefit(
     ModelSource model =
         new ModelSource(bundle, DType.parse(source.precision()), SmallPackKernels.AUTO);
     Optional<PluginLibrary> plugins =
-        source.builtOn().plugins().isPresent() ? model.plugins() : Optional.empty();
+        source.builtOn().plugins().isPresent() ? model.plugins(Machine.here()) : Optional.empty();
     List<EngineManifest.Mismatch> mismatches =
         source.mismatches(
             Gpu.open(device).host(plugins), plan.toAbsolutePath().getParent(), Optional.empty());
     if (!mismatches.isEmpty()) {
-      throw new EngineException(source.refusal(mismatches));
+      throw new EngineException(
+          source.refusal(mismatches, new EngineManifest.Place(plan, builtFrom(), device)));
     }
     TrtNetwork weights = model.write(staging.resolve("model.onnx"), source.packPlans());
     Path staged = staging.resolve(target.getFileName());
@@ -138,12 +141,49 @@ record EngineRefit(
               made.refittable() ? "" : "; they are fixed from here on"));
     }
     String hash = Sha256.of(staged);
-    manifest(staged, hash, made, JsonNodeFactory.instance.arrayNode()).write(staging);
     ArrayNode verification = JsonNodeFactory.instance.arrayNode();
+    EngineManifest manifest = manifest(staged, hash, made, verification);
+    // Here it would name the temporary folder, which nobody can build in again.
+    manifest
+        .withCommand(manifest.command(new EngineManifest.Place(target, bundle.folder(), device)))
+        .write(staging);
     if (verify) {
       model.verify(staging, device, verification);
     }
-    temporary.complete(staged, manifest(staged, hash, made, verification));
+    temporary.complete(staged, manifest);
+  }
+
+  /** The bundle of the engine: the one that it lies in, else one of the same shape. */
+  private Path builtFrom() {
+    Path folder = plan.toAbsolutePath().getParent();
+    return Files.isRegularFile(folder.resolve(Bundle.MANIFEST)) ? folder : bundle.folder();
+  }
+
+  /**
+   * The line that leads to an engine with the weights of the bundle that it is met in: one whose
+   * weights can be exchanged is built with them, one without weights is built and then filled. It
+   * may be built from that bundle, as its shape is that of the bundle it was built from.
+   */
+  static String command(EngineManifest source, Path plan) {
+    boolean placed = source.command().contains(EngineManifest.BUNDLE);
+    if (placed && source.traits().weights() != Weights.STRIPPED) {
+      return source.command();
+    }
+    String built =
+        placed
+            ? EngineManifest.BUNDLE
+                + "/"
+                + EngineManifest.standardName(
+                    EnginePart.MODEL, source.precision(), source.traits().weights())
+            : ShellWord.absolute(plan);
+    return source.command().replace(EngineManifest.OUTPUT, "")
+        + " && nit-export refit "
+        + built
+        + " "
+        + EngineManifest.BUNDLE
+        + EngineManifest.OUTPUT
+        + EngineManifest.DEVICE
+        + " --overwrite";
   }
 
   private EngineManifest manifest(
@@ -155,7 +195,7 @@ record EngineRefit(
             .put("tool", Cli.tool("nit-export", EngineRefit.class))
             .put("refit_seconds", Math.round(made.seconds() * 10) / 10.0)
             .put("created", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
-    provenance.set("built", source.provenance());
+    provenance.set(EngineExport.REFITTED_FROM, source.provenance());
     return new EngineManifest(
         staged.getFileName().toString(),
         made.bytes(),
@@ -167,7 +207,7 @@ record EngineRefit(
         source.builtOn(),
         source.traits().with(made.refittable() ? Weights.REFITTABLE : Weights.FIXED),
         verification,
-        command,
+        command(source, plan),
         provenance);
   }
 }

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import io.nit.core.bundle.EngineSubject;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.tensor.DType;
+import io.nit.core.trt.Machine;
 import io.nit.exporter.trt.BuildOptions;
 import io.nit.exporter.trt.TrtNetwork;
 import io.nit.runtime.engine.EngineException;
@@ -14,6 +15,9 @@ import java.util.function.Consumer;
 
 /** What an engine is built from: the model of a bundle, or a half of its autoencoder. */
 sealed interface EngineSource permits ModelSource, AutoencoderSource {
+  /** The bundle's folder, or an exported autoencoder's. */
+  Path folder();
+
   /** Type of the engine's arithmetic. */
   DType precision();
 
@@ -26,9 +30,10 @@ sealed interface EngineSource permits ModelSource, AutoencoderSource {
   /**
    * The library that the engine needs, if it needs one.
    *
+   * @param machine where it is looked for
    * @throws EngineException if it is not there
    */
-  Optional<PluginLibrary> plugins() throws IOException, EngineException;
+  Optional<PluginLibrary> plugins(Machine machine) throws IOException, EngineException;
 
   /**
    * The options as far as they depend on the GPU.

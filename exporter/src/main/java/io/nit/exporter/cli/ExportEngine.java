@@ -11,7 +11,9 @@ import io.nit.core.bundle.EngineSubject.PictureProfile;
 import io.nit.core.cli.Cli;
 import io.nit.core.cli.CommonOptions;
 import io.nit.core.tensor.DType;
+import io.nit.core.trt.Machine;
 import io.nit.exporter.trt.BuildOptions;
+import java.io.IOException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -44,7 +46,7 @@ import picocli.CommandLine.Parameters;
       "  an engine for the bundle's own limit of tokens:",
       "    nit-export engine bundles/xl",
       "  for packs of up to 4096 tokens, with a longer search for fast kernels:",
-      "    nit-export engine bundles/xl --buckets 512,4096 --optimization-level 5",
+      "    nit-export engine bundles/xl --max-tokens 4096 --optimization-level 5",
       "  the decoder alone, for pictures of up to 1024 pixels a side:",
       "    nit-export engine bundles/xl --parts decoder --autoencoder-sizes 512,1024",
       "  before a server starts: builds only what no longer fits",
@@ -113,7 +115,8 @@ final class ExportEngine implements Callable<Integer> {
       names = "--rebuild-on-mismatch",
       description =
           "Replace an engine that is there already only if it does not fit this GPU, the versions,"
-              + " the bundle or the options; else leave it.")
+              + " the bundle or the options, was not verified though --verify asks for it, or its"
+              + " file is not its manifest's; else leave it.")
   private boolean rebuildOnMismatch;
 
   @Mixin private CommonOptions common;
@@ -123,6 +126,34 @@ final class ExportEngine implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
+    List<EngineExport> exports = exports();
+    for (EngineExport export : exports) {
+      if (Files.exists(export.plan()) && !overwrite && !rebuildOnMismatch) {
+        throw new FileAlreadyExistsException(
+            export.plan().toString(), null, "there is an engine already; --overwrite replaces it");
+      }
+    }
+    EngineFolder temporary = EngineFolder.install();
+    for (EngineExport export : exports) {
+      if (!Files.exists(export.plan()) || !rebuildOnMismatch || !export.fits(Machine.here())) {
+        export.run(temporary);
+      }
+      System.out.println(export.plan());
+    }
+    return Cli.DONE;
+  }
+
+  /**
+   * What the options ask for.
+   *
+   * @throws IllegalArgumentException if they ask for what cannot be, naming the option
+   * @throws IOException if the bundle cannot be read
+   */
+  List<EngineExport> exports() throws IOException {
+    if (overwrite && rebuildOnMismatch) {
+      throw new IllegalArgumentException(
+          "--overwrite, --rebuild-on-mismatch: expected one of them, found both");
+    }
     DType type =
         ExportOptions.type("--precision", precision, List.of(DType.BF16, DType.F16, DType.F32));
     List<EnginePart> wanted = wanted();
@@ -133,9 +164,8 @@ final class ExportEngine implements Callable<Integer> {
     if (Files.exists(bundle.resolve(Bundle.MANIFEST))
         || !Files.exists(bundle.resolve(AutoencoderBundle.MANIFEST))) {
       Bundle opened = Bundle.open(bundle);
-      List<EnginePart> there = parts(true, opened.autoencoder());
-      for (EnginePart part : chosen(wanted, there)) {
-        exports.add(export(opened, part, type, there.size() > 1));
+      for (EnginePart part : chosen(wanted, parts(true, opened.autoencoder()))) {
+        exports.add(export(opened, part, type));
       }
     } else {
       AutoencoderBundle opened = AutoencoderBundle.open(bundle);
@@ -145,26 +175,25 @@ final class ExportEngine implements Callable<Integer> {
         exports.add(half(AutoencoderSource.of(opened, part, made, sizes), part, made));
       }
     }
-    if (autoencoder.any()
-        && exports.stream().noneMatch(export -> export.source() instanceof AutoencoderSource)) {
+    requireUse(exports, AutoencoderSource.class, autoencoder.names(), "a decoder or encoder");
+    requireUse(exports, ModelSource.class, flags.ofModels(), "a model");
+    return exports;
+  }
+
+  /** Refuses flags that say nothing of what is built. */
+  private static void requireUse(
+      List<EngineExport> exports,
+      Class<? extends EngineSource> what,
+      List<String> flags,
+      String expected) {
+    if (!flags.isEmpty()
+        && exports.stream().noneMatch(export -> what.isInstance(export.source()))) {
       throw new IllegalArgumentException(
-          "--autoencoder-precision, --autoencoder-sizes, --autoencoder-batch: expected a decoder or"
-              + " encoder to build, found none among the parts");
+          String.join(", ", flags)
+              + ": expected "
+              + expected
+              + " to build, found none among the parts");
     }
-    for (EngineExport export : exports) {
-      if (Files.exists(export.plan()) && !overwrite && !rebuildOnMismatch) {
-        throw new FileAlreadyExistsException(
-            export.plan().toString(), null, "there is an engine already; --overwrite replaces it");
-      }
-    }
-    EngineFolder temporary = EngineFolder.install();
-    for (EngineExport export : exports) {
-      if (!Files.exists(export.plan()) || !rebuildOnMismatch || !export.fits()) {
-        export.run(temporary);
-      }
-      System.out.println(export.plan());
-    }
-    return Cli.DONE;
   }
 
   /** The parts that are asked for; empty for all that there are. */
@@ -210,7 +239,7 @@ final class ExportEngine implements Callable<Integer> {
     return wanted.isEmpty() ? there : wanted;
   }
 
-  private EngineExport export(Bundle opened, EnginePart part, DType type, boolean several) {
+  private EngineExport export(Bundle opened, EnginePart part, DType type) {
     if (part != EnginePart.MODEL) {
       int factor = opened.codec().orElseThrow().factor();
       double cells = Math.sqrt(opened.maxTokens()) * opened.config().patchSize();
@@ -220,15 +249,14 @@ final class ExportEngine implements Callable<Integer> {
     }
     Path plan = output == null ? standard(bundle, type, flags.traits().weights()) : output;
     ModelSource source = new ModelSource(opened, type, flags.smallPackKernels());
-    BuildOptions options = flags.options(opened.maxTokens(), type, plan.toAbsolutePath());
+    BuildOptions options =
+        flags.options(flags.buckets(opened.maxTokens(), type), plan.toAbsolutePath());
     source.requirePossible(options);
     return new EngineExport(
         source,
         plan,
         options,
-        command(
-            plan,
-            (several ? "--parts model " : "") + "--precision " + type.name().toLowerCase(ROOT)),
+        command(part, "--precision " + type.name().toLowerCase(ROOT), flags.given(true)),
         verify,
         common.quiet());
   }
@@ -237,27 +265,20 @@ final class ExportEngine implements Callable<Integer> {
     Path plan =
         output == null
             ? bundle.resolve(
-                part.planPrefix()
-                    + "-"
-                    + made.name().toLowerCase(ROOT)
-                    + EngineManifest.PLAN_SUFFIX)
+                EngineManifest.standardName(part, made.name(), EngineManifest.Weights.FIXED))
             : output;
     return new EngineExport(
         source,
         plan,
-        flags.options(1, made, plan.toAbsolutePath()).withFixedWeights(), // it has no tokens
-        command(plan, "--parts " + part.key() + " " + autoencoder.given(made)),
+        flags.options(List.of(1), plan.toAbsolutePath()).withFixedWeights(), // it has no tokens
+        command(part, autoencoder.given(made), flags.given(false)),
         verify,
         common.quiet());
   }
 
   /** The name that an engine of a bundle has unless another is asked for. */
   static Path standard(Path bundle, DType precision, EngineManifest.Weights weights) {
-    return bundle.resolve(
-        "engine-"
-            + precision.name().toLowerCase(ROOT)
-            + (weights == EngineManifest.Weights.STRIPPED ? "-stripped" : "")
-            + EngineManifest.PLAN_SUFFIX);
+    return bundle.resolve(EngineManifest.standardName(EnginePart.MODEL, precision.name(), weights));
   }
 
   /** Refuses a name that no plan has. */
@@ -271,19 +292,17 @@ final class ExportEngine implements Callable<Integer> {
     }
   }
 
-  /** The line that builds the same engine again, from any folder. */
-  private String command(Path plan, String part) {
-    StringBuilder line = new StringBuilder("nit-export engine ");
-    line.append(ShellWord.absolute(bundle));
-    line.append(' ').append(part);
-    if (output != null) {
-      line.append(" --output ");
-      line.append(ShellWord.absolute(plan));
-    }
-    String given = flags.given();
-    if (!given.isEmpty()) {
-      line.append(' ').append(given);
-    }
-    return line.append(" --overwrite").toString();
+  /** The line that builds the same engine again, wherever its bundle lies then. */
+  private static String command(EnginePart part, String types, String given) {
+    return "nit-export engine "
+        + EngineManifest.BUNDLE
+        + " --parts "
+        + part.key()
+        + " "
+        + types
+        + EngineManifest.OUTPUT
+        + (given.isEmpty() ? "" : " " + given)
+        + EngineManifest.DEVICE
+        + " --overwrite";
   }
 }

@@ -7,6 +7,7 @@ import io.nit.core.bundle.EngineSubject;
 import io.nit.core.bundle.PackPlan;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.tensor.DType;
+import io.nit.core.trt.Machine;
 import io.nit.exporter.onnx.OnnxFile;
 import io.nit.exporter.trt.BuildOptions;
 import io.nit.exporter.trt.OnnxWeights;
@@ -32,6 +33,11 @@ import java.util.function.Consumer;
 record ModelSource(Bundle bundle, DType precision, SmallPackKernels smallPacks)
     implements EngineSource {
   @Override
+  public Path folder() {
+    return bundle.folder();
+  }
+
+  @Override
   public EngineSubject subject(BuildOptions options) {
     return new EngineSubject.Model(
         bundle.config(),
@@ -49,12 +55,12 @@ record ModelSource(Bundle bundle, DType precision, SmallPackKernels smallPacks)
   }
 
   @Override
-  public Optional<PluginLibrary> plugins() throws IOException, EngineException {
+  public Optional<PluginLibrary> plugins(Machine machine) throws IOException, EngineException {
     if (precision == DType.F32) {
       return Optional.empty();
     }
     try {
-      return Optional.of(PluginLibrary.find());
+      return Optional.of(machine.plugins());
     } catch (FileNotFoundException e) {
       throw new EngineException("an engine in " + precision + ": " + e.getMessage(), e);
     }

@@ -93,25 +93,9 @@ final class RefitEngine implements Callable<Integer> {
       throw new FileAlreadyExistsException(
           target.toString(), null, "there is an engine already; --overwrite replaces it");
     }
-    new EngineRefit(source, plan, model, target, device, command(target), verify, common.quiet())
+    new EngineRefit(source, plan, model, target, device, verify, common.quiet())
         .run(EngineFolder.install());
     System.out.println(target);
     return Cli.DONE;
-  }
-
-  /** The line that does the same again, from any folder. */
-  private String command(Path target) {
-    StringBuilder line = new StringBuilder("nit-export refit");
-    line.append(' ')
-        .append(ShellWord.absolute(plan))
-        .append(' ')
-        .append(ShellWord.absolute(bundle));
-    if (output != null) {
-      line.append(" --output ").append(ShellWord.absolute(target));
-    }
-    if (device != 0) {
-      line.append(" --device ").append(device);
-    }
-    return line.append(" --overwrite").toString();
   }
 }

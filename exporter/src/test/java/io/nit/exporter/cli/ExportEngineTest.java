@@ -1,6 +1,7 @@
 package io.nit.exporter.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -8,10 +9,12 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
+import io.nit.core.bundle.EngineManifest.Place;
 import io.nit.core.bundle.EngineManifest.Weights;
 import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
 import io.nit.core.cuda.PluginLibrary;
+import io.nit.core.io.ShellWord;
 import io.nit.core.tensor.DType;
 import io.nit.core.trt.TensorRt;
 import io.nit.exporter.trt.BuildOptions;
@@ -65,6 +68,10 @@ class ExportEngineTest {
         "--buckets 512,256 | 2 | --buckets: expected rising numbers of 1 or more, found [512, 256]",
         "--buckets 0 | 2 | --buckets: expected rising numbers",
         "--buckets many | 2 | --buckets",
+        "--buckets 512 --max-tokens 512 | 2 |"
+            + " --buckets, --max-tokens: expected one of them, found both",
+        "--max-tokens 0 | 2 | --max-tokens: expected 1..3000, the bundle's own limit, found 0",
+        "--max-tokens 3001 | 2 | --max-tokens: expected 1..3000, the bundle's own limit, found 3001",
         "--max-images 0 | 2 | --max-images: expected 1 or more, found 0",
         "--workspace -1 | 2 | --workspace: expected 0 or more",
         "--optimization-level 6 | 2 | --optimization-level: expected 0..5, found 6",
@@ -79,6 +86,8 @@ class ExportEngineTest {
             + " --small-pack-kernels on: expected an engine for one version",
         "--small-pack-kernels on --buckets 4096 | 2 |"
             + " --small-pack-kernels on: expected a bucket of at most 512 tokens, found [4096]",
+        "--overwrite --rebuild-on-mismatch | 2 |"
+            + " --overwrite, --rebuild-on-mismatch: expected one of them, found both",
         "--colour red | 2 | Unknown option"
       })
   void badUsageIsToldAndNothingIsMade(String options, int code, String message) throws IOException {
@@ -137,7 +146,7 @@ class ExportEngineTest {
   private static String parsed(String... flags) {
     EngineFlags parsed = new EngineFlags();
     CommandLine.populateCommand(parsed, flags);
-    return parsed.traits() + " | " + parsed.given();
+    return parsed.traits() + " | " + parsed.given(true);
   }
 
   @Test
@@ -159,6 +168,83 @@ class ExportEngineTest {
     assertEquals(
         Path.of("b/engine-f16.plan"),
         ExportEngine.standard(Path.of("b"), DType.F16, Weights.REFITTABLE));
+  }
+
+  private static List<String> lines(Object... words) throws IOException {
+    ExportEngine command = new ExportEngine();
+    CommandLine.populateCommand(
+        command, Stream.of(words).map(Object::toString).toArray(String[]::new));
+    return command.exports().stream().map(EngineExport::command).toList();
+  }
+
+  @Test
+  void theLineThatBuildsAgainHoldsNothingOfThisMachine() throws IOException {
+    assertEquals(
+        List.of(
+            "nit-export engine {bundle} --parts model --precision bf16{output}{device}"
+                + " --overwrite"),
+        lines(bundle, "--device", "2", "--timing-cache", folder.resolve("timings")));
+    assertEquals(
+        List.of(
+            "nit-export engine {bundle} --parts model --precision f16{output} --buckets 64,128 --workspace 7"
+                + "{device} --overwrite"),
+        lines(
+            bundle,
+            "--output",
+            folder.resolve("a.plan"),
+            "--precision",
+            "f16",
+            "--buckets",
+            "64,128",
+            "--workspace",
+            "7"));
+    Path learned = TinyAutoencoder.bundle(folder.resolve("learned")).folder();
+    assertEquals(
+        List.of(
+            "nit-export engine {bundle} --parts model --precision bf16{output}{device}"
+                + " --overwrite",
+            "nit-export engine {bundle} --parts decoder --autoencoder-precision f32{output}{device}"
+                + " --overwrite",
+            "nit-export engine {bundle} --parts encoder --autoencoder-precision f32{output}{device}"
+                + " --overwrite"),
+        lines(learned, "--autoencoder-precision", "f32"));
+  }
+
+  private EngineManifest built(Weights weights, String command) throws IOException {
+    plan(TINY, weights);
+    return EngineManifest.read(folder.resolve("other.plan")).withCommand(command);
+  }
+
+  @Test
+  void aRefittedEnginesLineBuildsWhatIsRefittedFirst() throws IOException {
+    Path source = folder.resolve("other.plan");
+    String built = "nit-export engine {bundle} --refittable{output}{device} --overwrite";
+    assertEquals(built, EngineRefit.command(built(Weights.REFITTABLE, built), source));
+    String stripped =
+        EngineRefit.command(
+            built(
+                Weights.STRIPPED,
+                "nit-export engine {bundle} --weight-stripped{output}{device} --overwrite"),
+            source);
+    EngineManifest refitted = built(Weights.REFITTABLE, stripped);
+    Path tuned = Path.of("/tuned");
+    assertEquals(
+        "nit-export engine /tuned --weight-stripped --overwrite && nit-export refit"
+            + " /tuned/engine-bf16-stripped.plan /tuned --overwrite",
+        refitted.command(new Place(tuned.resolve("engine-bf16.plan"), tuned, 0)));
+    assertEquals(
+        "nit-export engine /tuned --weight-stripped --device 1 --overwrite && nit-export refit"
+            + " /tuned/engine-bf16-stripped.plan /tuned --output /tuned/own.plan --device 1"
+            + " --overwrite",
+        refitted.command(new Place(tuned.resolve("own.plan"), tuned, 1)));
+    // What was refitted can be refitted: the line leads to the weights of its last bundle.
+    assertEquals(stripped, EngineRefit.command(refitted, tuned.resolve("engine-bf16.plan")));
+    // A manifest from before holds the place that it was built in.
+    String old = "nit-export engine /old --weight-stripped --overwrite";
+    assertEquals(
+        old + " && nit-export refit " + source + " /tuned --overwrite",
+        built(Weights.FIXED, EngineRefit.command(built(Weights.STRIPPED, old), source))
+            .command(new Place(tuned.resolve("engine-bf16.plan"), tuned, 0)));
   }
 
   private ModelSource source(DType precision, SmallPackKernels smallPacks) throws IOException {
@@ -274,6 +360,17 @@ class ExportEngineTest {
     assertEquals(List.of(128, 512, 1024, 2048, 3000), EngineFlags.standard(3000));
     assertEquals(List.of(128, 512, 1024, 2048, 4096, 8192, 16384), EngineFlags.standard(16384));
     assertEquals(List.of(100), EngineFlags.standard(100));
+    assertEquals(List.of(128, 512, 1024, 2048, 3000), buckets(DType.BF16));
+    assertEquals(List.of(128, 512, 1024, 2048), buckets(DType.F32));
+    assertEquals(List.of(128, 512, 700), buckets(DType.BF16, "--max-tokens", "700"));
+    assertEquals(List.of(128, 512, 1024, 2048, 2500), buckets(DType.F32, "--max-tokens", "2500"));
+    assertEquals(List.of(7, 4000), buckets(DType.BF16, "--buckets", "7,4000"));
+  }
+
+  private static List<Integer> buckets(DType precision, String... flags) {
+    EngineFlags parsed = new EngineFlags();
+    CommandLine.populateCommand(parsed, flags);
+    return parsed.buckets(3000, precision);
   }
 
   @Test
@@ -290,7 +387,10 @@ class ExportEngineTest {
         "--parts decoder | --parts: expected some of model, which",
         "--parts wheel | --parts: expected model, decoder or encoder, found 'wheel'",
         "--output a.plan --parts model,decoder | --output: expected one part in --parts",
-        "--autoencoder-sizes 512 | expected a decoder or encoder to build, found none",
+        "--autoencoder-sizes 512 |"
+            + " --autoencoder-sizes: expected a decoder or encoder to build, found none",
+        "--autoencoder-batch 2 --autoencoder-precision f32 | --autoencoder-precision,"
+            + " --autoencoder-batch: expected a decoder or encoder to build, found none",
       })
   void partsThatTheBundleDoesNotHaveAreRefused(String options, String message) {
     CapturedRun run =
@@ -318,6 +418,42 @@ class ExportEngineTest {
                 .toArray(String[]::new));
     assertEquals(2, run.code(), run.err());
     assertTrue(run.err().contains(message), run.err());
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "--weight-stripped, --weight-stripped",
+    "--refittable, --refittable",
+    "--buckets 512, --buckets",
+    "--max-tokens 512, --max-tokens",
+    "--max-images 3, --max-images",
+    "--small-pack-kernels off, --small-pack-kernels",
+    "--weight-stripped --max-images 3, '--max-images, --weight-stripped'"
+  })
+  void whatSaysNothingOfAnAutoencoderIsRefusedWithoutAModel(String options, String names)
+      throws IOException {
+    Path learned = TinyAutoencoder.bundle(folder.resolve("learned")).folder();
+    for (String parts : List.of("decoder", "decoder,encoder")) {
+      CapturedRun run =
+          engine(
+              Stream.concat(
+                      Stream.of(learned.toString(), "--parts", parts),
+                      Stream.of(options.split(" ")))
+                  .toArray(String[]::new));
+      assertEquals(2, run.code(), run.err());
+      assertTrue(
+          run.err().contains(names + ": expected a model to build, found none among the parts"),
+          run.err());
+    }
+    // With a model, it does not stand in the other parts' lines.
+    List<String> lines =
+        lines(Stream.concat(Stream.of(learned), Stream.of(options.split(" "))).toArray());
+    assertTrue(lines.get(0).contains(options.split(" ")[0]), lines.get(0));
+    for (String line : lines.subList(1, 3)) {
+      for (String name : names.split(", ")) {
+        assertFalse(line.contains(name), line);
+      }
+    }
   }
 
   @Test

@@ -11,6 +11,8 @@ import io.nit.core.config.NitConfig;
 import io.nit.core.config.PositionOrder;
 import io.nit.core.io.AtomicFile;
 import io.nit.core.io.JsonReason;
+import io.nit.core.io.Sha256;
+import io.nit.core.io.ShellWord;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -18,10 +20,8 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.Optional;
 import java.util.function.Function;
 import java.util.regex.Pattern;
@@ -46,7 +46,7 @@ import java.util.stream.Stream;
  *   "compatible": { "versions": true, "hardware": "ampere-plus" },      // absent where neither is
  *   "weights": "refittable",                                            // or stripped; absent: fixed
  *   "verification": [ { "against": "reference", "backend": "tensorrt", ... } ],
- *   "command": "nit-export engine bundles/xl --precision bf16",
+ *   "command": "nit-export engine {bundle} --precision bf16{output}{device} --overwrite",
  *   "provenance": { "tool": "nit-export 0.1.0", "seconds": 100, ... }
  * }
  * }</pre>
@@ -54,6 +54,9 @@ import java.util.stream.Stream;
  * <p>The plan of an autoencoder's half has {@code "part": "decoder"} or {@code "encoder"}, its
  * DcAeConfig as the model's config, and profiles {@code { "side": 512, "images": 1 }}; without
  * {@code part} it is a model's.
+ *
+ * <p>The command holds no path of the machine that built the engine: {@link Place} fills in what
+ * stands in braces. A command without {@value #BUNDLE} is printed as it stands.
  *
  * @param plan name of the plan's file
  * @param planBytes its size
@@ -64,7 +67,8 @@ import java.util.stream.Stream;
  * @param builtOn where it was built, which is where it runs
  * @param traits where else it runs, and whether its weights can be exchanged
  * @param verification what was measured; may be empty
- * @param command the line that builds it again
+ * @param command the line that builds it again, with {@value #BUNDLE}, {@value #OUTPUT} and {@value
+ *     #DEVICE} where those stand
  * @param provenance free-form
  */
 public record EngineManifest(
@@ -85,11 +89,24 @@ public record EngineManifest(
   /** What the name of a plan ends with. */
   public static final String PLAN_SUFFIX = ".plan";
 
+  /** In a command: the folder of the bundle or exported autoencoder that the engine is of. */
+  public static final String BUNDLE = "{bundle}";
+
+  /** In a command: the option that names the engine, empty for the name and place it has anyway. */
+  public static final String OUTPUT = "{output}";
+
+  /** In a command: the option that names the GPU, empty for the first. */
+  public static final String DEVICE = "{device}";
+
   /** The version that this code writes and reads. */
   public static final int VERSION = 1;
 
   private static final String FORMAT = "nit-engine";
   private static final int AMPERE = 8;
+
+  /** The fast ones first. */
+  private static final List<String> PRECISIONS = List.of("BF16", "F16", "F32");
+
   private static final Pattern VERSIONS = Pattern.compile("[0-9]{1,6}(\\.[0-9]{1,6})*");
 
   private static final ObjectMapper JSON =
@@ -211,6 +228,29 @@ public record EngineManifest(
   }
 
   /**
+   * Where an engine is met.
+   *
+   * @param file the plan
+   * @param bundle the folder of the bundle or exported autoencoder that it is of
+   * @param device number of the GPU that is to run it
+   */
+  public record Place(Path file, Path bundle, int device) {
+    /** Of a plan that lies in its bundle. */
+    public static Place in(Path file, int device) {
+      return new Place(file, file.toAbsolutePath().getParent(), device);
+    }
+
+    private String fill(String command, String standardName) {
+      Path there = file.toAbsolutePath().normalize();
+      boolean standard = there.equals(bundle.toAbsolutePath().normalize().resolve(standardName));
+      return command
+          .replace(OUTPUT, standard ? "" : " --output " + ShellWord.absolute(file))
+          .replace(DEVICE, device == 0 ? "" : " --device " + device)
+          .replace(BUNDLE, ShellWord.absolute(bundle));
+    }
+  }
+
+  /**
    * Of a model's engine.
    *
    * @param config the model's shape
@@ -325,39 +365,84 @@ public record EngineManifest(
         provenance);
   }
 
+  /** The same with another line that builds it again. */
+  public EngineManifest withCommand(String line) {
+    return new EngineManifest(
+        plan,
+        planBytes,
+        planSha256,
+        modelSha256,
+        subject,
+        precision,
+        builtOn,
+        traits,
+        verification,
+        line,
+        provenance);
+  }
+
   /** The manifest's file of a plan. */
   public static Path fileOf(Path plan) {
     return plan.resolveSibling(plan.getFileName() + SUFFIX);
   }
 
   /**
-   * The plans of a folder that have a manifest and compute a part, the preferred precision first:
-   * bf16, f16, f32, then by name.
+   * A plan of a folder that has a manifest.
    *
-   * @throws IOException if the folder or a manifest cannot be read
+   * @param plan the plan
+   * @param manifest its manifest; empty if that cannot be read
+   * @param problem why it cannot be read, naming its file; empty if it can
    */
-  public static List<Path> plansIn(Path folder, EnginePart part) throws IOException {
+  public record Found(Path plan, Optional<EngineManifest> manifest, String problem) {
+    private int preference() {
+      return manifest.map(there -> PRECISIONS.indexOf(there.precision)).orElse(PRECISIONS.size());
+    }
+  }
+
+  /**
+   * All plans of a folder that have a manifest, the preferred precision first: bf16, f16, f32, then
+   * those whose manifest cannot be read; and by name.
+   *
+   * @throws IOException if the folder cannot be read
+   */
+  public static List<Found> allIn(Path folder) throws IOException {
     if (!Files.isDirectory(folder)) {
       return List.of();
     }
-    List<Path> plans;
     try (Stream<Path> files = Files.list(folder)) {
-      plans =
-          files
-              .filter(file -> file.getFileName().toString().endsWith(PLAN_SUFFIX))
-              .filter(file -> Files.isRegularFile(fileOf(file)))
-              .sorted()
-              .toList();
+      return files
+          .filter(file -> file.getFileName().toString().endsWith(PLAN_SUFFIX))
+          .filter(file -> Files.isRegularFile(fileOf(file)))
+          .sorted()
+          .map(EngineManifest::found)
+          .sorted(Comparator.comparingInt(Found::preference))
+          .toList();
     }
-    Map<String, List<Path>> byPrecision = new HashMap<>();
-    for (Path plan : plans) {
-      EngineManifest manifest = read(plan);
-      if (manifest.subject.part() == part) {
-        byPrecision.computeIfAbsent(manifest.precision, precision -> new ArrayList<>()).add(plan);
-      }
+  }
+
+  private static Found found(Path plan) {
+    try {
+      return new Found(plan, Optional.of(read(plan)), "");
+    } catch (IOException e) {
+      String message = String.valueOf(e.getMessage());
+      String file = fileOf(plan).toString(); // a failure to read it may tell the file alone
+      return new Found(
+          plan,
+          Optional.empty(),
+          message.equals(file) ? file + ": " + e.getClass().getSimpleName() : message);
     }
-    return Stream.of("BF16", "F16", "F32")
-        .flatMap(precision -> byPrecision.getOrDefault(precision, List.of()).stream())
+  }
+
+  /**
+   * The plans of a folder that compute a part, in the order of {@link #allIn}; without those whose
+   * manifest cannot be read.
+   *
+   * @throws IOException if the folder cannot be read
+   */
+  public static List<Path> plansIn(Path folder, EnginePart part) throws IOException {
+    return allIn(folder).stream()
+        .filter(found -> found.manifest.map(there -> there.subject.part() == part).orElse(false))
+        .map(Found::plan)
         .toList();
   }
 
@@ -439,9 +524,9 @@ public record EngineManifest(
         ? Optional.of(
             plan
                 + " holds no weights (--weight-stripped); put them in with: nit-export refit "
-                + file
+                + ShellWord.of(file.toString())
                 + " "
-                + bundle)
+                + ShellWord.of(bundle.toString()))
         : Optional.empty();
   }
 
@@ -462,13 +547,67 @@ public record EngineManifest(
     }
   }
 
+  /**
+   * Whether the plan's file is not the one that this was written for: hashes all of it, which takes
+   * seconds for gigabytes.
+   *
+   * @param folder where the plan lies
+   * @return the difference; empty if it is that file
+   * @throws IOException if it cannot be read
+   */
+  public Optional<Mismatch> planDifference(Path folder) throws IOException {
+    List<Mismatch> all = new ArrayList<>();
+    Path file = folder.resolve(plan);
+    compare(
+        all, "plan.sha256", planSha256, Files.isRegularFile(file) ? Sha256.of(file) : "no file");
+    return all.stream().findFirst();
+  }
+
+  /**
+   * Every way in which an opened plan is not what this says; empty if it is.
+   *
+   * @param foundPrecision type of its arithmetic; empty if it does not tell
+   * @param found what it computes, and in which sizes
+   */
+  public List<Mismatch> differencesOpened(Optional<String> foundPrecision, EngineSubject found) {
+    List<Mismatch> all = new ArrayList<>();
+    foundPrecision.ifPresent(type -> compare(all, "precision", precision, type));
+    compare(all, "profiles", subject.largest(), found.largest());
+    return all;
+  }
+
+  /**
+   * The name that an engine has in its bundle unless another is asked for.
+   *
+   * @param precision a {@link io.nit.core.tensor.DType} name
+   */
+  public static String standardName(EnginePart part, String precision, Weights weights) {
+    return part.planPrefix()
+        + "-"
+        + precision.toLowerCase(Locale.ROOT)
+        + (weights == Weights.STRIPPED ? "-stripped" : "")
+        + PLAN_SUFFIX;
+  }
+
   /** The differences as a user reads them, with the line that builds the engine again. */
-  public String refusal(List<Mismatch> mismatches) {
+  public String refusal(List<Mismatch> mismatches, Place place) {
     return plan
         + " does not fit: "
         + mismatches.stream().map(Mismatch::toString).collect(Collectors.joining("; "))
-        + ". Build it again with: "
-        + command;
+        + ". "
+        + again(place);
+  }
+
+  /** The line that builds the engine again, as a user reads it. */
+  public String again(Place place) {
+    return "Build it again with: " + command(place);
+  }
+
+  /** The line that builds the engine again where it is met. */
+  public String command(Place place) {
+    return command.contains(BUNDLE)
+        ? place.fill(command, standardName(subject.part(), precision, traits.weights))
+        : command;
   }
 
   /**
@@ -530,7 +669,7 @@ public record EngineManifest(
           text(plan, "sha256"),
           text(model, "sha256"),
           subject(model),
-          text(root, "precision"),
+          one(PRECISIONS, Function.identity(), text(root, "precision"), "precision"),
           new Host(
               text(root, "tensorrt"),
               text(root, "cuda"),
@@ -583,11 +722,11 @@ public record EngineManifest(
       String weights = root.path("weights").asText(Weights.FIXED.key());
       return new Traits(
           compatible.path("versions").asBoolean(),
-          one(Hardware.values(), Hardware::key, hardware, "compatible.hardware"),
-          one(Weights.values(), Weights::key, weights, "weights"));
+          one(List.of(Hardware.values()), Hardware::key, hardware, "compatible.hardware"),
+          one(List.of(Weights.values()), Weights::key, weights, "weights"));
     }
 
-    private <E> E one(E[] all, Function<E, String> key, String word, String field)
+    private <E> E one(List<E> all, Function<E, String> key, String word, String field)
         throws IOException {
       for (E value : all) {
         if (key.apply(value).equals(word)) {
@@ -599,7 +738,7 @@ public record EngineManifest(
               + ": "
               + field
               + ": expected one of "
-              + Stream.of(all).map(key).collect(Collectors.joining(", "))
+              + all.stream().map(key).collect(Collectors.joining(", "))
               + ", found "
               + word);
     }

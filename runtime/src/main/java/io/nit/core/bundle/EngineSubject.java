@@ -3,6 +3,7 @@ package io.nit.core.bundle;
 import io.nit.core.config.DcAeConfig;
 import io.nit.core.config.NitConfig;
 import java.util.List;
+import java.util.function.Function;
 import java.util.stream.Collectors;
 
 /** What an engine computes, and in which sizes. */
@@ -12,6 +13,11 @@ public sealed interface EngineSubject {
 
   /** The profiles as a user reads them. */
   String sizes();
+
+  /** The profiles as an opened plan tells them: without which of a file's plans each stands in. */
+  default String largest() {
+    return sizes();
+  }
 
   /**
    * A model's forward.
@@ -32,6 +38,15 @@ public sealed interface EngineSubject {
 
     @Override
     public String sizes() {
+      return sizes(profile -> profile.plan() == PackPlan.SMALL ? " (small plan)" : "");
+    }
+
+    @Override
+    public String largest() {
+      return sizes(profile -> "");
+    }
+
+    private String sizes(Function<EngineManifest.Profile, String> plan) {
       return profiles.stream()
           .map(
               profile ->
@@ -39,7 +54,7 @@ public sealed interface EngineSubject {
                       + " tokens in "
                       + profile.images()
                       + " images"
-                      + (profile.plan() == PackPlan.SMALL ? " (small plan)" : ""))
+                      + plan.apply(profile))
           .collect(Collectors.joining(", "));
     }
   }

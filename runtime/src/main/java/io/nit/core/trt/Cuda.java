@@ -84,7 +84,17 @@ public final class Cuda {
    */
   public static BytePointer allocateHost(long bytes, String what) throws TensorRtException {
     BytePointer memory = new BytePointer((Pointer) null);
-    check(cudart.cudaMallocHost(memory, Math.max(bytes, 1)), what);
+    int error = cudart.cudaMallocHost(memory, Math.max(bytes, 1));
+    if (error != cudart.cudaSuccess) {
+      cudart.cudaGetLastError(); // else the next call would report it again
+      throw new TensorRtException(
+          String.format(
+              Locale.ROOT,
+              "%s: expected %d MiB of pinned host memory (%s)",
+              what,
+              (bytes >> 20) + 1,
+              text(error)));
+    }
     return memory.capacity(bytes);
   }
 

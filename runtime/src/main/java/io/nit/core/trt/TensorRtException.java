@@ -1,7 +1,7 @@
 package io.nit.core.trt;
 
 /** TensorRT or CUDA refused something; the message says what, with the library's own words. */
-public final class TensorRtException extends Exception {
+public class TensorRtException extends Exception {
   private static final long serialVersionUID = 1;
 
   /** With a message. */

@@ -140,7 +140,7 @@ public final class TensorRtPlan implements AutoCloseable {
       Pointer.free(memory);
     }
     if (engine == null) {
-      throw new TensorRtException(
+      throw new PlanNotTakenException(
           file
               + " ("
               + bytes
@@ -219,6 +219,16 @@ public final class TensorRtPlan implements AutoCloseable {
       }
       return Optional.of(extents(dims));
     }
+  }
+
+  /** Type of an input's or output's values, as {@code DType} calls it; empty for other types. */
+  public Optional<String> type(String tensor) {
+    return switch (engine().getTensorDataType(tensor).intern()) {
+      case kFLOAT -> Optional.of("F32");
+      case kHALF -> Optional.of("F16");
+      case kBF16 -> Optional.of("BF16");
+      default -> Optional.empty();
+    };
   }
 
   private static long[] extents(Dims64 dims) {

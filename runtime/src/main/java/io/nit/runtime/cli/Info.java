@@ -7,7 +7,6 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.bundle.AutoencoderFiles;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
-import io.nit.core.bundle.EnginePart;
 import io.nit.core.cli.Cli;
 import io.nit.core.cli.CommonOptions;
 import io.nit.core.codec.CodecSpec;
@@ -17,10 +16,14 @@ import io.nit.core.tensor.DcAeTensors;
 import io.nit.core.tensor.NitTensors;
 import io.nit.runtime.RequestValidator;
 import io.nit.runtime.engine.EngineOptions;
+import io.nit.runtime.engine.EngineOptions.DecodeOptions;
 import io.nit.runtime.engine.EngineProvider;
 import io.nit.runtime.engine.Engines;
+import io.nit.runtime.trt.TensorRtProvider;
+import io.nit.runtime.trt.TensorRtProvider.Listed;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.Callable;
@@ -33,9 +36,15 @@ import picocli.CommandLine.Option;
     name = "info",
     mixinStandardHelpOptions = true,
     description =
-        "Shows a bundle: its config, sizes, labels, codec, autoencoder, verification, engines, and"
-            + " backends.",
-    footer = {"", "Example:", "  nit-run info --bundle bundle --json | jq .config.hidden_size"})
+        "Shows a bundle: its config, sizes, labels, codec, autoencoder, verification, engines of"
+            + " every part with their errors and whether they run here, and backends.",
+    footer = {
+      "",
+      "Examples:",
+      "  nit-run info --bundle bundle --json | jq .config.hidden_size",
+      "  engines that do not run on the second GPU, and why:",
+      "    nit-run info --bundle bundle --device 1 --json | jq '.engines[].reason'"
+    })
 final class Info implements Callable<Integer> {
   @Mixin private CommonOptions common;
 
@@ -45,43 +54,66 @@ final class Info implements Callable<Integer> {
   @Option(names = "--json", description = "As one JSON object.")
   private boolean json;
 
-  @Option(names = "--verify", description = "Also compare every file with its hash.")
+  @Option(names = "--verify", description = "Also compare every file with its hash, engines too.")
   private boolean verify;
+
+  @Option(
+      names = "--device",
+      paramLabel = "N",
+      defaultValue = "0",
+      description = "The GPU that engines and backends are asked for (default: ${DEFAULT-VALUE}).")
+  private int device;
 
   Info() {}
 
   @Override
   public Integer call() throws Exception {
+    EngineOptions options =
+        Flags.parsed("--device", () -> new EngineOptions(0, device, DecodeOptions.STANDARD));
     Bundle bundle = Bundle.open(Flags.required("--bundle", folder));
     if (verify) {
       bundle.verifyHashes();
+      verifyPlans(bundle, options.device());
     }
-    ObjectNode info = describe(bundle);
+    ObjectNode info = describe(bundle, options);
     System.out.print(json ? info.toPrettyString() + "\n" : text(bundle, info));
     return Cli.DONE;
   }
 
-  /** Engines of the model; none where one cannot be read, which the backend then says. */
-  private static ArrayNode engines(Bundle bundle) {
-    ArrayNode all = new ObjectMapper().createArrayNode();
-    try {
-      for (Path plan : EngineManifest.plansIn(bundle.folder(), EnginePart.MODEL)) {
-        EngineManifest engine = EngineManifest.read(plan);
-        all.addObject()
-            .put("file", engine.plan())
-            .put("precision", engine.precision())
-            .put("profiles", engine.subject().sizes())
-            .put("weights", engine.traits().weights().key())
-            .put("gpu", engine.builtOn().gpu())
-            .put("bytes", engine.planBytes());
+  /** Compares every engine with its manifest's hash. */
+  private static void verifyPlans(Bundle bundle, int device) throws IOException {
+    for (EngineManifest.Found found : EngineManifest.allIn(bundle.folder())) {
+      EngineManifest engine = found.manifest().orElseThrow(() -> new IOException(found.problem()));
+      Optional<EngineManifest.Mismatch> difference = engine.planDifference(bundle.folder());
+      if (difference.isPresent()) {
+        throw new IOException(
+            engine.refusal(
+                List.of(difference.get()), EngineManifest.Place.in(found.plan(), device)));
       }
-      return all;
-    } catch (IOException e) {
-      return all.removeAll();
     }
   }
 
-  private static ObjectNode describe(Bundle bundle) {
+  /** An engine with what was measured, and whether it runs on the GPU. */
+  static ObjectNode engine(Listed listed) {
+    ObjectNode node = new ObjectMapper().createObjectNode();
+    node.put("file", listed.found().plan().getFileName().toString());
+    if (listed.found().manifest().isEmpty()) {
+      return node.put("error", listed.found().problem());
+    }
+    EngineManifest engine = listed.found().manifest().get();
+    node.put("part", engine.subject().part().key())
+        .put("precision", engine.precision())
+        .put("profiles", engine.subject().sizes())
+        .put("weights", engine.traits().weights().key())
+        .put("gpu", engine.builtOn().gpu())
+        .put("bytes", engine.planBytes())
+        .put("fits", listed.refusal().isEmpty());
+    listed.refusal().ifPresent(reason -> node.put("reason", reason));
+    node.set("verification", engine.verification());
+    return node;
+  }
+
+  private static ObjectNode describe(Bundle bundle, EngineOptions options) throws IOException {
     NitConfig config = bundle.config();
     RequestValidator rules = new RequestValidator(bundle, 0, false);
     ObjectNode node = new ObjectMapper().createObjectNode();
@@ -106,15 +138,18 @@ final class Info implements Callable<Integer> {
     node.set("defaults", bundle.defaults().toNode());
     node.set("verification", bundle.verification());
     node.set("provenance", bundle.provenance());
-    node.set("engines", engines(bundle));
+    ArrayNode engines = node.putArray("engines");
+    new TensorRtProvider()
+        .engines(bundle, options.device())
+        .forEach(listed -> engines.add(engine(listed)));
     ArrayNode backends = node.putArray("backends");
     for (EngineProvider provider : Engines.providers()) {
-      Optional<String> refusal = provider.refusal(bundle);
+      Optional<String> refusal = provider.refusal(bundle, options);
       ObjectNode backend = backends.addObject();
       backend.put("name", provider.name()).put("available", refusal.isEmpty());
       refusal.ifPresent(reason -> backend.put("reason", reason));
       if (bundle.autoencoder().isPresent()) {
-        Optional<String> codec = provider.codecRefusal(bundle, EngineOptions.DEFAULT);
+        Optional<String> codec = provider.codecRefusal(bundle, options);
         backend.put("decodes", codec.isEmpty());
         codec.ifPresent(reason -> backend.put("decodes_reason", reason));
       }
@@ -205,21 +240,7 @@ final class Info implements Callable<Integer> {
     line(text, "defaults", info.get("defaults"));
     bundle.verification().forEach(entry -> line(text, "verified", verified(entry)));
     line(text, "provenance", bundle.provenance());
-    info.get("engines")
-        .forEach(
-            engine ->
-                line(
-                    text,
-                    "engine",
-                    String.format(
-                        Locale.ROOT,
-                        "%s, %s, %d MiB, weights %s, for %s; profiles of %s",
-                        engine.get("file").asText(),
-                        engine.get("precision").asText(),
-                        engine.get("bytes").asLong() >> 20,
-                        engine.get("weights").asText(),
-                        engine.get("gpu").asText(),
-                        engine.get("profiles").asText())));
+    info.get("engines").forEach(engine -> engine(text, engine));
     info.get("backends")
         .forEach(
             backend ->
@@ -233,6 +254,51 @@ final class Info implements Callable<Integer> {
                             ? "; autoencoder: " + backend.path("decodes_reason").asText("available")
                             : "")));
     return text.toString();
+  }
+
+  /** The lines of an engine. */
+  static void engine(StringBuilder text, JsonNode engine) {
+    String file = engine.get("file").asText();
+    if (engine.has("error")) {
+      line(text, "engine", file + ": its manifest cannot be read: " + engine.get("error").asText());
+      return;
+    }
+    line(
+        text,
+        "engine",
+        String.format(
+            Locale.ROOT,
+            "%s, %s, %s, %d MiB, weights %s, for %s; profiles of %s; %s",
+            file,
+            engine.get("part").asText(),
+            engine.get("precision").asText(),
+            engine.get("bytes").asLong() >> 20,
+            engine.get("weights").asText(),
+            engine.get("gpu").asText(),
+            engine.get("profiles").asText(),
+            engine.get("fits").asBoolean()
+                ? "runs here"
+                : "does not run here: " + engine.get("reason").asText()));
+    if (engine.get("verification").isEmpty()) {
+      line(text, "verified", file + ": no");
+    }
+    engine
+        .get("verification")
+        .forEach(entry -> line(text, "verified", file + ": " + verifiedEngine(entry)));
+  }
+
+  private static String verifiedEngine(JsonNode entry) {
+    return entry.path("backend").asText()
+        + " against "
+        + entry.path("against").asText()
+        + " on "
+        + entry.path("pack").asText()
+        + ": relative error "
+        + entry.path("relative").asText()
+        + (entry.has("ratio") ? ", " + entry.get("ratio").asText() + " times PyTorch's own" : "")
+        + ", largest "
+        + entry.path("max_abs").asText()
+        + (entry.has("psnr_db") ? ", PSNR " + entry.get("psnr_db").asText() + " dB" : "");
   }
 
   private static String square(JsonNode side) {

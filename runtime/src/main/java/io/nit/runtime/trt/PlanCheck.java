@@ -4,9 +4,8 @@ import io.nit.core.bundle.EngineManifest;
 import io.nit.core.bundle.EngineSubject;
 import io.nit.core.bundle.PackPlan;
 import io.nit.core.cuda.PluginLibrary;
-import io.nit.core.trt.Gpu;
+import io.nit.core.trt.Machine;
 import io.nit.core.trt.PlanFile;
-import io.nit.core.trt.TensorRt;
 import io.nit.core.trt.TensorRtException;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -20,44 +19,9 @@ import java.util.Optional;
  * @param machine what there is
  */
 record PlanCheck(Machine machine) {
-  /** What a plan is checked against. */
-  interface Machine {
-    /** Why TensorRT or a GPU cannot be used, or empty if they can. */
-    Optional<String> refusal(int device);
-
-    /**
-     * The plugin library.
-     *
-     * @throws IOException if there is none, with every place, or the one found is not ours
-     */
-    PluginLibrary plugins() throws IOException;
-
-    /** What plans depend on. */
-    EngineManifest.Host host(int device, Optional<PluginLibrary> plugins) throws TensorRtException;
-  }
-
-  /** The machine that this process runs on. */
-  private static final class Here implements Machine {
-    @Override
-    public Optional<String> refusal(int device) {
-      return TensorRt.refusal(device);
-    }
-
-    @Override
-    public PluginLibrary plugins() throws IOException {
-      return PluginLibrary.find();
-    }
-
-    @Override
-    public EngineManifest.Host host(int device, Optional<PluginLibrary> plugins)
-        throws TensorRtException {
-      return Gpu.open(device).host(plugins);
-    }
-  }
-
   /** A check against the machine that this process runs on. */
   PlanCheck() {
-    this(new Here());
+    this(Machine.here());
   }
 
   /**
@@ -79,7 +43,7 @@ record PlanCheck(Machine machine) {
     if (manifest.builtOn().plugins().isPresent()) {
       try {
         plugins = Optional.of(machine.plugins());
-      } catch (IOException e) {
+      } catch (IOException e) { // none, or another than ours
         return Optional.of(file + " needs our plugins: " + e.getMessage());
       }
     }
@@ -92,7 +56,8 @@ record PlanCheck(Machine machine) {
       }
       return mismatches.isEmpty()
           ? manifest.needsWeights(file, bundle)
-          : Optional.of(manifest.refusal(mismatches));
+          : Optional.of(
+              manifest.refusal(mismatches, new EngineManifest.Place(file, bundle, device)));
     } catch (TensorRtException e) {
       return Optional.of(e.getMessage());
     }

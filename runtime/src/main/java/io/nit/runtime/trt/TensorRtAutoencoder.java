@@ -46,17 +46,13 @@ public final class TensorRtAutoencoder extends LearnedCodec {
 
   /** A plan, its manifest, and the network once it is open. */
   private static final class Half {
-    private final Path plan;
-    private final EngineManifest manifest;
+    private final CheckedPlan plan;
     private final EngineSubject.Autoencoder subject;
-    private final int device;
     private TensorRtPlanes planes; // guarded by the codec
 
     Half(Path plan, DcAeSpec spec, int device) throws IOException, EngineException {
-      this.plan = plan;
-      this.manifest = EngineManifest.read(plan);
-      this.device = device;
-      if (!(manifest.subject() instanceof EngineSubject.Autoencoder half)
+      this.plan = new CheckedPlan(plan, EngineManifest.read(plan), device);
+      if (!(this.plan.manifest().subject() instanceof EngineSubject.Autoencoder half)
           || !half.config().equals(spec.config())) {
         throw new EngineException(
             plan + ": expected a half of " + spec.describe() + ", found another network's engine");
@@ -82,17 +78,35 @@ public final class TensorRtAutoencoder extends LearnedCodec {
                   new TensorRtPlanes.Ports("rgb", DcAeConfig.IN_CHANNELS, "latent", c, 1, f);
               default -> new TensorRtPlanes.Ports("latent", c, "rgb", DcAeConfig.IN_CHANNELS, f, 1);
             };
-        planes = TensorRtPlanes.open(plan, manifest.planBytes(), ports, device);
+        planes = open(ports);
         LOG.info(
             "autoencoder's {}: {}, TensorRT {}, device {}, {}, pictures {}",
             subject.part().key(),
-            plan.getFileName(),
+            plan.file().getFileName(),
             TensorRt.version(),
-            device,
-            manifest.precision(),
+            plan.device(),
+            plan.manifest().precision(),
             subject.sizes());
       }
       return planes;
+    }
+
+    private TensorRtPlanes open(TensorRtPlanes.Ports ports) throws IOException, EngineException {
+      TensorRtPlanes opened =
+          plan.opened(
+              () ->
+                  TensorRtPlanes.open(
+                      plan.file(), plan.manifest().planBytes(), ports, plan.device()));
+      try {
+        // A half takes and gives single precision whatever it computes in.
+        plan.require(
+            Optional.empty(),
+            new EngineSubject.Autoencoder(subject.part(), subject.config(), opened.sizes()));
+        return opened;
+      } catch (EngineException | RuntimeException | Error e) {
+        opened.close();
+        throw e;
+      }
     }
 
     void close() {

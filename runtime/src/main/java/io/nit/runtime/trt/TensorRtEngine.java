@@ -1,12 +1,14 @@
 package io.nit.runtime.trt;
 
 import io.nit.core.bundle.EngineManifest;
+import io.nit.core.bundle.EngineSubject;
 import io.nit.core.config.NitConfig;
 import io.nit.core.cuda.KernelException;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.cuda.SamplerKernels;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.rope.RopeTables;
+import io.nit.core.tensor.DType;
 import io.nit.core.trt.Cuda;
 import io.nit.core.trt.PlanFile;
 import io.nit.core.trt.TensorRt;
@@ -249,14 +251,38 @@ public final class TensorRtEngine implements VelocityEngine {
     }
   }
 
-  /** Opens a plan that {@link PlanCheck} does not refuse. */
-  static TensorRtEngine open(Path file, EngineManifest manifest, Options options)
+  /** Opens a plan, and refuses one that is not what its manifest says. */
+  static TensorRtEngine open(CheckedPlan plan, Options options)
       throws IOException, EngineException {
+    EngineManifest manifest = plan.manifest();
     Optional<PluginLibrary> plugins =
         manifest.builtOn().plugins().isPresent()
             ? Optional.of(PluginLibrary.find())
             : Optional.empty();
-    return open(file, manifest.config(), plugins, options);
+    TensorRtEngine engine =
+        plan.opened(() -> open(plan.file(), manifest.config(), plugins, options));
+    try {
+      plan.require(engine.arithmetic(), engine.subject());
+      return engine;
+    } catch (EngineException | RuntimeException | Error e) {
+      engine.close();
+      throw e;
+    }
+  }
+
+  /** Type of the arithmetic: that of the modulations, which only 16-bit engines have as a plan. */
+  private Optional<String> arithmetic() {
+    return modulations.isPresent()
+        ? packs.get(0).plan().type("modulation")
+        : Optional.of(DType.F32.name());
+  }
+
+  private EngineSubject subject() {
+    return new EngineSubject.Model(
+        config,
+        buckets.stream()
+            .map(bucket -> new EngineManifest.Profile(bucket.tokens(), bucket.images()))
+            .toList());
   }
 
   private void checkSignature() throws EngineException {
@@ -880,7 +906,7 @@ public final class TensorRtEngine implements VelocityEngine {
 
   /** Records a size for the calls after this one; its context is made while others run. */
   private void record(Shape shape) {
-    if (!isOpen()) {
+    if (!records()) {
       return;
     }
     IExecutionContext context = null;
@@ -958,6 +984,10 @@ public final class TensorRtEngine implements VelocityEngine {
 
   private synchronized boolean isOpen() {
     return open;
+  }
+
+  private synchronized boolean records() {
+    return open && graphsWork;
   }
 
   private void requireOpen() {

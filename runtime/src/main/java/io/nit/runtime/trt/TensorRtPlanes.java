@@ -4,6 +4,7 @@ import static io.nit.runtime.trt.TensorRtEngine.checkShape;
 import static io.nit.runtime.trt.TensorRtEngine.require;
 import static io.nit.runtime.trt.TensorRtEngine.shape;
 
+import io.nit.core.bundle.EngineSubject.PictureProfile;
 import io.nit.core.trt.Cuda;
 import io.nit.core.trt.TensorRtException;
 import io.nit.core.trt.TensorRtPlan;
@@ -140,6 +141,14 @@ final class TensorRtPlanes implements AutoCloseable {
     stream = Cuda.stream();
     begun = Cuda.event();
     ended = Cuda.event();
+  }
+
+  /** The pictures that each profile holds, rising: a picture is the larger of input and output. */
+  List<PictureProfile> sizes() {
+    return profiles.stream()
+        .map(
+            profile -> new PictureProfile(Math.max(profile.h, ports.out(profile.h)), profile.batch))
+        .toList();
   }
 
   /** Milliseconds that the device took for the last run, without copies; NaN before the first. */

@@ -3,25 +3,31 @@ package io.nit.runtime.trt;
 import io.nit.core.bundle.AutoencoderFiles;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
+import io.nit.core.bundle.EngineManifest.Found;
 import io.nit.core.bundle.EnginePart;
 import io.nit.core.codec.DcAeSpec;
 import io.nit.core.codec.LatentCodec;
+import io.nit.core.io.ShellWord;
 import io.nit.core.tensor.DType;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
 import io.nit.runtime.engine.EngineProvider;
 import io.nit.runtime.engine.VelocityEngine;
 import java.io.IOException;
-import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * TensorRT on an NVIDIA GPU, for bundles that hold an engine which fits. Loads nothing of TensorRT
  * for a bundle without an engine.
  */
 public final class TensorRtProvider implements EngineProvider {
+  private static final Logger LOG = LoggerFactory.getLogger(TensorRtProvider.class);
+
   private final PlanCheck check;
 
   /** Made by the service loader. */
@@ -56,9 +62,9 @@ public final class TensorRtProvider implements EngineProvider {
     if (choice.fitting.isEmpty()) {
       throw new EngineException(choice.refusal);
     }
-    Fitting found = choice.fitting.get(0);
+    warn(choice, EnginePart.MODEL);
     return TensorRtEngine.open(
-        found.plan, found.manifest, new TensorRtEngine.Options(options.device(), true));
+        choice.fitting.get(0), new TensorRtEngine.Options(options.device(), true));
   }
 
   @Override
@@ -89,51 +95,111 @@ public final class TensorRtProvider implements EngineProvider {
     if (decoders.fitting.isEmpty() && encoders.fitting.isEmpty()) {
       throw new EngineException(decoders.refusal);
     }
-    Optional<Fitting> decoder = decoders.fitting.stream().findFirst();
-    Optional<Fitting> single =
+    warn(decoders, EnginePart.DECODER);
+    Optional<CheckedPlan> decoder = decoders.fitting.stream().findFirst();
+    Optional<CheckedPlan> single =
         decoders.fitting.stream()
             .skip(1) // the decoder
-            .filter(fitting -> fitting.manifest.precision().equals(DType.F32.name()))
+            .filter(fitting -> fitting.manifest().precision().equals(DType.F32.name()))
             .findFirst();
     return TensorRtAutoencoder.open(
         new TensorRtAutoencoder.Plans(
-            decoder.map(Fitting::plan),
-            single.map(Fitting::plan),
-            encoders.fitting.stream().findFirst().map(Fitting::plan)),
+            decoder.map(CheckedPlan::file),
+            single.map(CheckedPlan::file),
+            encoders.fitting.stream().findFirst().map(CheckedPlan::file)),
         (DcAeSpec) bundle.codec().orElseThrow(),
         options);
   }
 
-  private record Fitting(Path plan, EngineManifest manifest) {}
+  /**
+   * An engine of a bundle.
+   *
+   * @param found the plan and its manifest
+   * @param refusal why it does not run here; empty if it does, or its manifest cannot be read
+   */
+  public record Listed(Found found, Optional<String> refusal) {}
 
-  /** The plans of a part that fit, the preferred first; or why there is none. */
-  private record Choice(List<Fitting> fitting, String refusal) {}
+  /**
+   * All engines of a bundle: of each part the preferred first, and last those whose manifest cannot
+   * be read. Opens none, and does not compare their hashes.
+   *
+   * @param device number of the GPU that is to run them
+   * @throws IOException if the bundle's folder cannot be read
+   */
+  public List<Listed> engines(Bundle bundle, int device) throws IOException {
+    return EngineManifest.allIn(bundle.folder()).stream()
+        .sorted(
+            Comparator.comparing(
+                found -> found.manifest().map(there -> there.subject().part()).orElse(null),
+                Comparator.nullsLast(Comparator.naturalOrder())))
+        .map(
+            found ->
+                new Listed(
+                    found,
+                    found
+                        .manifest()
+                        .flatMap(
+                            there ->
+                                refusal(bundle, new CheckedPlan(found.plan(), there, device)))))
+        .toList();
+  }
+
+  /**
+   * The plans of a part.
+   *
+   * @param fitting those that fit, the preferred first
+   * @param unreadable why manifests, which may be of any part, cannot be read
+   * @param refusal why none fits
+   */
+  private record Choice(List<CheckedPlan> fitting, List<String> unreadable, String refusal) {}
 
   private Optional<String> refusal(Bundle bundle, EnginePart part, EngineOptions options) {
     try {
       Choice choice = choose(bundle, part, options);
       return choice.fitting.isEmpty() ? Optional.of(choice.refusal) : Optional.empty();
     } catch (IOException e) {
-      return Optional.of("its engine cannot be read: " + e.getMessage());
+      return Optional.of("its engines cannot be read: " + e.getMessage());
     }
   }
 
   private Choice choose(Bundle bundle, EnginePart part, EngineOptions options) throws IOException {
-    Optional<String> model = hash(bundle, part);
-    List<Fitting> fitting = new ArrayList<>();
+    List<CheckedPlan> fitting = new ArrayList<>();
     List<String> refusals = new ArrayList<>();
-    for (Path plan : EngineManifest.plansIn(bundle.folder(), part)) {
-      EngineManifest manifest = EngineManifest.read(plan);
-      Optional<String> refusal =
-          check.refusal(plan, manifest, bundle.folder(), model, options.device());
-      if (refusal.isEmpty()) {
-        fitting.add(new Fitting(plan, manifest));
-      } else {
-        refusals.add(refusal.get());
+    List<String> unreadable = new ArrayList<>();
+    for (Found found : EngineManifest.allIn(bundle.folder())) {
+      if (found.manifest().isEmpty()) {
+        unreadable.add("an engine's manifest cannot be read: " + found.problem());
+      } else if (found.manifest().get().subject().part() == part) {
+        CheckedPlan plan = new CheckedPlan(found.plan(), found.manifest().get(), options.device());
+        refusal(bundle, plan).ifPresentOrElse(refusals::add, () -> fitting.add(plan));
       }
     }
-    return new Choice(
-        fitting, refusals.isEmpty() ? none(bundle, part) : String.join("; ", refusals));
+    if (refusals.isEmpty()) {
+      refusals.add(none(bundle, part));
+    }
+    refusals.addAll(unreadable);
+    return new Choice(fitting, unreadable, String.join("; ", refusals));
+  }
+
+  /** Why a plan does not fit, or empty if it does; one that cannot be read is no other's fault. */
+  private Optional<String> refusal(Bundle bundle, CheckedPlan plan) {
+    EngineManifest manifest = plan.manifest();
+    try {
+      return check.refusal(
+          plan.file(),
+          manifest,
+          bundle.folder(),
+          hash(bundle, manifest.subject().part()),
+          plan.device());
+    } catch (IOException e) {
+      return Optional.of(
+          manifest.plan() + " cannot be read: " + e.getMessage() + ". " + plan.again());
+    }
+  }
+
+  /** Tells what is passed over for what is opened. */
+  private static void warn(Choice choice, EnginePart part) {
+    choice.unreadable.forEach(reason -> LOG.warn("{}: {}", part.key(), reason));
   }
 
   private static Optional<String> hash(Bundle bundle, EnginePart part) {
@@ -152,7 +218,7 @@ public final class TensorRtProvider implements EngineProvider {
   }
 
   private static String none(Bundle bundle, EnginePart part) throws IOException {
-    String command = "nit-export engine " + bundle.folder();
+    String command = "nit-export engine " + ShellWord.of(bundle.folder().toString());
     return part == EnginePart.MODEL || !hasEngines(bundle) // one command builds all parts
         ? "no engine in the bundle; " + command + " builds one on a GPU"
         : "no "

@@ -8,6 +8,7 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import io.nit.core.bundle.EngineManifest.Hardware;
 import io.nit.core.bundle.EngineManifest.Host;
 import io.nit.core.bundle.EngineManifest.Mismatch;
+import io.nit.core.bundle.EngineManifest.Place;
 import io.nit.core.bundle.EngineManifest.Plugins;
 import io.nit.core.bundle.EngineManifest.Profile;
 import io.nit.core.bundle.EngineManifest.Traits;
@@ -15,6 +16,7 @@ import io.nit.core.bundle.EngineManifest.Weights;
 import io.nit.core.bundle.EngineSubject.PictureProfile;
 import io.nit.core.config.DcAeConfig;
 import io.nit.core.config.NitConfig;
+import io.nit.core.io.Sha256;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -140,7 +142,37 @@ class EngineManifestTest {
         "a.plan does not fit: "
             + expected
             + ". Build it again with: nit-export engine bundles/s --overwrite",
-        manifest.refusal(found));
+        manifest.refusal(found, Place.in(folder.resolve("a.plan"), 0)));
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "/b/engine-bf16.plan | /b | 0 | nit-export engine /b --precision bf16 --overwrite",
+        "/b/engine-bf16.plan | /b | 3 | nit-export engine /b --precision bf16 --device 3"
+            + " --overwrite",
+        "/b/other.plan | /b | 0 | nit-export engine /b --precision bf16 --output /b/other.plan"
+            + " --overwrite",
+        "/c/engine-bf16.plan | /b | 0 | nit-export engine /b --precision bf16 --output"
+            + " /c/engine-bf16.plan --overwrite",
+        "/x/../my b/engine-bf16.plan | /my b | 0 | nit-export engine '/my b' --precision bf16"
+            + " --overwrite",
+        "/b/it's.plan | /b | 0 | nit-export engine /b --precision bf16 --output '/b/it'\\''s.plan'"
+            + " --overwrite"
+      })
+  void theLineThatBuildsAgainNamesThePlaceWhereTheEngineIsMet(
+      Path file, Path bundle, int device, String expected) throws IOException {
+    EngineManifest manifest =
+        manifest("a.plan", "BF16", H100)
+            .withCommand("nit-export engine {bundle} --precision bf16{output}{device} --overwrite");
+    Place place = new Place(file, bundle, device);
+    assertEquals(expected, manifest.command(place));
+    assertEquals("Build it again with: " + expected, manifest.again(place));
+    // A manifest from before: the line as it stands.
+    assertEquals(
+        "nit-export engine /old/b --overwrite",
+        manifest.withCommand("nit-export engine /old/b --overwrite").command(place));
   }
 
   private EngineManifest portable(Traits traits) throws IOException {
@@ -249,6 +281,46 @@ class EngineManifestTest {
   }
 
   @Test
+  void aPlanOfTheSameSizeIsToldByItsHash() throws IOException {
+    EngineManifest manifest = manifest("a.plan", "BF16", H100);
+    String hash = Sha256.of(folder.resolve("a.plan"));
+    assertEquals(
+        Optional.of(new Mismatch("plan.sha256", "hash", hash)), manifest.planDifference(folder));
+    manifest = manifest.withPlan(folder.resolve("a.plan"), hash, Weights.FIXED);
+    assertEquals(Optional.empty(), manifest.planDifference(folder));
+    byte[] other = new byte[100];
+    other[50] = 1;
+    Files.write(folder.resolve("a.plan"), other);
+    assertEquals(List.of(), manifest.mismatches(H100, folder, Optional.empty()));
+    assertEquals("plan.sha256", manifest.planDifference(folder).orElseThrow().field());
+    Files.delete(folder.resolve("a.plan"));
+    assertEquals(
+        Optional.of(new Mismatch("plan.sha256", hash, "no file")), manifest.planDifference(folder));
+  }
+
+  @Test
+  void anOpenedPlanIsComparedInItsPrecisionAndProfiles() throws IOException {
+    EngineSubject subject =
+        new EngineSubject.Model(
+            NitConfig.s(), List.of(new Profile(512, 512, PackPlan.SMALL), new Profile(4096, 1024)));
+    EngineManifest manifest = write("a.plan", subject, "BF16", H100, Traits.NONE);
+    EngineSubject opened =
+        new EngineSubject.Model(
+            NitConfig.s(), List.of(new Profile(512, 512), new Profile(4096, 1024)));
+    assertEquals(List.of(), manifest.differencesOpened(Optional.of("BF16"), opened));
+    assertEquals(List.of(), manifest.differencesOpened(Optional.empty(), opened));
+    EngineSubject other = new EngineSubject.Model(NitConfig.s(), List.of(new Profile(64, 32)));
+    assertEquals(
+        List.of(
+            new Mismatch("precision", "BF16", "F16"),
+            new Mismatch(
+                "profiles",
+                "512 tokens in 512 images, 4096 tokens in 1024 images",
+                "64 tokens in 32 images")),
+        manifest.differencesOpened(Optional.of("F16"), other));
+  }
+
+  @Test
   void plansOfAFolderComeWithTheFastPrecisionsFirst() throws IOException {
     manifest("c.plan", "F32", H100);
     manifest("b.plan", "F16", H100);
@@ -261,6 +333,18 @@ class EngineManifestTest {
             .map(plan -> plan.getFileName().toString())
             .toList());
     assertEquals(List.of(), EngineManifest.plansIn(folder.resolve("absent"), EnginePart.MODEL));
+    Files.writeString(EngineManifest.fileOf(folder.resolve("a.plan")), "{");
+    Files.delete(EngineManifest.fileOf(folder.resolve("b.plan")));
+    Files.createDirectory(folder.resolve("none.plan.json"));
+    assertEquals(
+        List.of("z.plan", "c.plan"),
+        EngineManifest.plansIn(folder, EnginePart.MODEL).stream()
+            .map(plan -> plan.getFileName().toString())
+            .toList());
+    List<EngineManifest.Found> all = EngineManifest.allIn(folder);
+    assertEquals(3, all.size());
+    assertEquals(Optional.empty(), all.get(2).manifest());
+    assertTrue(all.get(2).problem().contains("a.plan.json: expected JSON"), all.get(2).problem());
   }
 
   private EngineManifest half(String name, EnginePart part, String precision) throws IOException {
@@ -320,6 +404,7 @@ class EngineManifestTest {
         "\"precision\" | \"weights\" : \"many\", \"precision\" | weights: expected one of fixed,",
         "\"precision\" | \"compatible\": { \"hardware\": \"all\" }, \"precision\" |"
             + " compatible.hardware: expected one of same, ampere-plus, found all",
+        "\"BF16\" | \"FP8\" | precision: expected one of BF16, F16, F32, found FP8",
         "{ | { { | expected JSON"
       })
   void aManifestThatIsNoneIsRefusedWithItsField(String from, String to, String message)

@@ -4,6 +4,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import ch.qos.logback.classic.Logger;
+import ch.qos.logback.classic.spi.ILoggingEvent;
+import ch.qos.logback.core.read.ListAppender;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
 import io.nit.core.bundle.EngineManifest.Hardware;
@@ -15,6 +18,7 @@ import io.nit.core.bundle.EngineManifest.Weights;
 import io.nit.core.bundle.EnginePart;
 import io.nit.core.bundle.PackPlan;
 import io.nit.core.cuda.PluginLibrary;
+import io.nit.core.trt.Machine;
 import io.nit.core.trt.PlanFile;
 import io.nit.core.trt.TensorRtException;
 import io.nit.runtime.engine.EngineException;
@@ -31,6 +35,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.slf4j.LoggerFactory;
 
 /** Every fault of a plan on a machine that a fake stands for: no GPU is needed to tell it. */
 class PlanCheckTest {
@@ -49,10 +54,11 @@ class PlanCheckTest {
   @TempDir Path folder;
 
   /** A machine whose every part may be broken. */
-  private static class Fake implements PlanCheck.Machine {
+  private static class Fake implements Machine {
     Optional<String> refusal = Optional.empty();
     IOException noLibrary; // null: there is one
     Host host = H100;
+    int devices = 1;
 
     @Override
     public Optional<String> refusal(int device) {
@@ -69,8 +75,8 @@ class PlanCheckTest {
 
     @Override
     public Host host(int device, Optional<PluginLibrary> plugins) throws TensorRtException {
-      if (device > 0) {
-        throw new TensorRtException("device: expected 0..0, found " + device);
+      if (device >= devices) {
+        throw new TensorRtException("device: expected 0.." + (devices - 1) + ", found " + device);
       }
       return host;
     }
@@ -169,6 +175,26 @@ class PlanCheckTest {
   }
 
   @Test
+  void aBundleThatWasCopiedNamesItsOwnPlaceAndTheGpuThatIsAskedFor() throws IOException {
+    MadeUpPlans.engine(
+        folder, H100, Traits.NONE, "nit-export engine {bundle}{output}{device} --overwrite");
+    Fake machine = new Fake();
+    machine.host = new Host("10.7.0", "12.6", "NVIDIA H100", "9.0", H100.plugins());
+    machine.devices = 2;
+    for (int device = 0; device < 2; device++) {
+      assertEquals(
+          "engine.plan does not fit: tensorrt: expected 10.6.0, found 10.7.0. Build it again with:"
+              + " nit-export engine "
+              + folder
+              + " --output "
+              + folder.resolve("engine.plan")
+              + (device == 0 ? "" : " --device 1")
+              + " --overwrite",
+          refusal(machine, device));
+    }
+  }
+
+  @Test
   void aTruncatedPlanIsRefusedBeforeTensorRtReadsIt() throws IOException {
     engine(Traits.NONE);
     Files.write(folder.resolve("engine.plan"), new byte[4]);
@@ -218,6 +244,101 @@ class PlanCheckTest {
             + " "
             + folder,
         refusal(new Fake(), 0));
+  }
+
+  /** What the provider warns of while it opens what fits, and cannot, as this is no machine. */
+  private List<String> warnings(TensorRtProvider provider) {
+    Logger logger = (Logger) LoggerFactory.getLogger(TensorRtProvider.class);
+    ListAppender<ILoggingEvent> lines = new ListAppender<>();
+    lines.start();
+    logger.addAppender(lines);
+    try {
+      assertThrows(
+          Exception.class, () -> provider.open(MadeUpPlans.bundle(folder), EngineOptions.DEFAULT));
+    } finally {
+      logger.detachAppender(lines);
+    }
+    return lines.list.stream().map(ILoggingEvent::getFormattedMessage).toList();
+  }
+
+  @Test
+  void aBrokenManifestKeepsNoOtherEngineFromBeingTaken() throws IOException {
+    engine(Traits.NONE);
+    Files.write(folder.resolve("broken.plan"), new byte[1]);
+    Files.writeString(folder.resolve("broken.plan.json"), "{");
+    TensorRtProvider provider = new TensorRtProvider(new PlanCheck(new Fake()));
+    String reason =
+        "an engine's manifest cannot be read: "
+            + folder.resolve("broken.plan.json")
+            + ": expected JSON, found: ";
+    assertEquals(
+        Optional.empty(), provider.refusal(MadeUpPlans.bundle(folder), EngineOptions.DEFAULT));
+    List<String> warnings = warnings(provider);
+    assertEquals(1, warnings.size(), warnings.toString());
+    assertTrue(warnings.get(0).startsWith("model: " + reason), warnings.get(0));
+    Fake other = new Fake();
+    other.host = new Host("10.7.0", "12.6", "NVIDIA H100", "9.0", H100.plugins());
+    String refusal = refusal(other, 0);
+    assertTrue(
+        refusal.startsWith("engine.plan does not fit: tensorrt: ")
+            && refusal.contains("; " + reason),
+        refusal);
+    Files.delete(folder.resolve("engine.plan.json"));
+    refusal = refusal(new Fake(), 0);
+    assertTrue(
+        refusal.startsWith("no engine in the bundle; nit-export engine ")
+            && refusal.contains("; " + reason),
+        refusal);
+  }
+
+  @Test
+  void theEnginesOfAllPartsAreListedWithWhatKeepsThemFromRunning() throws IOException {
+    Bundle bundle = TinyAutoencoder.bundle(folder);
+    half(EnginePart.ENCODER, EngineManifest.hashOf(bundle.files(), "encoder.onnx").orElseThrow());
+    half(EnginePart.DECODER, "another");
+    engine(Traits.NONE);
+    Files.write(folder.resolve("a.plan"), new byte[1]);
+    Files.writeString(folder.resolve("a.plan.json"), "{");
+    List<TensorRtProvider.Listed> all =
+        new TensorRtProvider(new PlanCheck(new Fake())).engines(bundle, 0);
+    assertEquals(
+        List.of("engine.plan", "decoder-bf16.plan", "encoder-bf16.plan", "a.plan"),
+        all.stream().map(listed -> listed.found().plan().getFileName().toString()).toList());
+    String model = all.get(0).refusal().orElseThrow();
+    assertTrue(model.contains("model.sha256: expected model, found "), model);
+    String decoder = all.get(1).refusal().orElseThrow();
+    assertTrue(decoder.contains("model.sha256: expected another, found "), decoder);
+    assertEquals(Optional.empty(), all.get(2).refusal());
+    assertTrue(all.get(3).found().problem().contains("a.plan.json: expected JSON"));
+  }
+
+  @Test
+  void aFileOfPlansThatCannotBeReadKeepsNoOtherFromBeingTaken() throws IOException {
+    Path part = Files.write(folder.resolve("part"), new byte[7]);
+    Path joined = folder.resolve("joined");
+    PlanFile.join(Collections.nCopies(3, part), joined);
+    byte[] bytes = Files.readAllBytes(joined);
+    bytes[bytes.length - 8] = 99; // how many plans there are
+    MadeUpPlans.engine(
+        folder,
+        H100,
+        Traits.NONE,
+        "nit-export engine b",
+        List.of(new Profile(64, 64, PackPlan.SMALL), new Profile(4096, 1024)),
+        bytes);
+    String refusal = refusal(new Fake(), 0);
+    assertTrue(
+        refusal.startsWith("engine.plan cannot be read: ")
+            && refusal.contains("expected 1 to 16 plans in it, found 99")
+            && refusal.endsWith("Build it again with: nit-export engine b"),
+        refusal);
+    Files.move(folder.resolve("engine.plan"), folder.resolve("cut.plan"));
+    Path manifest = folder.resolve("engine.plan.json");
+    Files.writeString(
+        folder.resolve("cut.plan.json"),
+        Files.readString(manifest).replace("engine.plan", "cut.plan"));
+    engine(Traits.NONE);
+    assertEquals("none", refusal(new Fake(), 0));
   }
 
   private void half(EnginePart part, String hash) throws IOException {

@@ -398,6 +398,19 @@ class DcAeTensorRtGpuTest {
     message =
         assertThrows(EngineException.class, () -> open(bundle, "tensorrt", WHOLE)).getMessage();
     System.out.println("  cut in half: " + message);
-    assertTrue(message.contains("does not take this plan"), message);
+    assertTrue(
+        message.contains("does not take this plan")
+            && message.contains("plan.sha256: expected ")
+            && message.contains("Build it again with: nit-export engine "),
+        message);
+    Files.write(plan, bytes);
+    Files.writeString(manifest, text.replace("\"side\" : 64", "\"side\" : 128"));
+    message =
+        assertThrows(EngineException.class, () -> open(bundle, "tensorrt", WHOLE)).getMessage();
+    System.out.println("  another size: " + message);
+    assertTrue(
+        message.contains(
+            "profiles: expected 1 of up to 128 pixels a side, found 1 of up to 64 pixels a side"),
+        message);
   }
 }

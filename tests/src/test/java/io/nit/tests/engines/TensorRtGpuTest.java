@@ -535,6 +535,53 @@ class TensorRtGpuTest {
             && message.contains("--buckets 512,1024")
             && message.contains(" --overwrite"),
         message);
+    Files.writeString(text, Files.readString(text).replace("another", plugins.sha256()));
+    refusedOnceItIsOpened(served, plan);
+    run = CapturedRun.of(new Export(), (Object[]) again);
+    assertEquals(0, run.code(), run.err());
+    assertTrue(run.err().contains("plan.sha256: expected "), run.err());
+    try (VelocityEngine engine =
+        Engines.open(Bundle.open(served), "tensorrt", EngineOptions.DEFAULT)) {
+      forward(engine, PACKS.get(2));
+    }
+  }
+
+  /** What only an opened plan tells, and a hash; leaves a plan with wrong bytes behind. */
+  private void refusedOnceItIsOpened(Path served, Path plan) throws Exception {
+    Path manifest = EngineManifest.fileOf(plan);
+    String text = Files.readString(manifest);
+    Map<String, String> lies =
+        Map.of(
+            text.replace("\"tokens\" : 1024", "\"tokens\" : 2048"),
+            "profiles: expected 512 tokens in 512 images, 2048 tokens in 1024 images, found 512"
+                + " tokens in 512 images, 1024 tokens in 1024 images",
+            text.replace("\"precision\" : \"BF16\"", "\"precision\" : \"F16\""),
+            "precision: expected F16, found BF16");
+    for (Map.Entry<String, String> lie : lies.entrySet()) {
+      Files.writeString(manifest, lie.getKey());
+      String message =
+          assertThrows(
+                  EngineException.class,
+                  () -> Engines.open(Bundle.open(served), "tensorrt", EngineOptions.DEFAULT))
+              .getMessage();
+      assertTrue(
+          message.contains(lie.getValue()) && message.contains("Build it again with: "), message);
+    }
+    Files.writeString(manifest, text);
+    byte[] bytes = Files.readAllBytes(plan);
+    Arrays.fill(bytes, 0, 4096, (byte) 0);
+    Files.write(plan, bytes);
+    String message =
+        assertThrows(
+                EngineException.class,
+                () -> Engines.open(Bundle.open(served), "tensorrt", EngineOptions.DEFAULT))
+            .getMessage();
+    System.out.println("  same size, other bytes: " + message);
+    assertTrue(
+        message.contains("does not take this plan")
+            && message.contains("plan.sha256: expected ")
+            && message.contains("Build it again with: nit-export engine " + served),
+        message);
   }
 
   @Test

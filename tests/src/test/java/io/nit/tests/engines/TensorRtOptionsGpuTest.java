@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
+import io.nit.core.bundle.EngineManifest.Place;
 import io.nit.core.bundle.EngineManifest.Weights;
 import io.nit.core.bundle.EnginePart;
 import io.nit.core.bundle.PackPlan;
@@ -189,6 +190,19 @@ class TensorRtOptionsGpuTest {
     for (int i = 0; i < after.length; i++) {
       double change = Parity.of(after[i], before[i]).relative();
       assertTrue(change > 0.1, "the refit changed the velocities by " + change + " only");
+    }
+    // The line that a refusal would print leads to the same weights.
+    String again = EngineManifest.read(refitted).command(Place.in(refitted, 0));
+    System.out.println("  built again with: " + again);
+    clear(tunedBundle);
+    for (String line : again.split(" && ")) {
+      String[] words = line.replace(" --overwrite", "").split(" ");
+      built((Object[]) Arrays.copyOfRange(words, 1, words.length));
+    }
+    float[][] rebuilt = served(tunedBundle, tuned);
+    for (int i = 0; i < rebuilt.length; i++) {
+      double change = Parity.of(rebuilt[i], after[i]).relative();
+      assertTrue(change < BOUND, "built again the velocities differ by " + change);
     }
     if (EngineManifest.read(refitted).traits().weights() == Weights.REFITTABLE) {
       // And back again, from the engine that holds the tuned weights.
