@@ -71,6 +71,11 @@ final class DecodingLoop implements Runnable {
     close();
   }
 
+  /** What ended the pipeline by itself; empty while it runs, and if it was closed. */
+  synchronized Optional<Throwable> failure() {
+    return Optional.ofNullable(failure);
+  }
+
   /** Ends what waits and what is being decoded, and makes {@link #run} end; frees the codec. */
   void close() {
     synchronized (this) {

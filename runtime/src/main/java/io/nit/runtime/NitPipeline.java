@@ -272,6 +272,16 @@ public final class NitPipeline implements AutoCloseable {
     return loop.stats().withDecoding(decoding.seconds(), decoding.retried());
   }
 
+  /**
+   * What ended the pipeline by itself, as an error of the backend's library: every request fails
+   * from then on. Known before the first request fails by it.
+   *
+   * @return empty while the pipeline runs, and if it was closed
+   */
+  public Optional<Throwable> failure() {
+    return loop.failure().or(decoding::failure);
+  }
+
   /** {@link #submit(ImageRequest, ProgressListener)} without a listener. */
   public CompletableFuture<ImageResult> submit(ImageRequest request) {
     return submit(request, ProgressListener.NONE);
@@ -286,6 +296,7 @@ public final class NitPipeline implements AutoCloseable {
    *     out
    * @throws IllegalArgumentException if the request does not fit the model; names what does not
    * @throws IllegalStateException after {@link #close}, or once an error has ended the pipeline
+   *     ({@link #failure})
    */
   public CompletableFuture<ImageResult> submit(ImageRequest request, ProgressListener listener) {
     Ticket ticket = new Ticket(rules.check(request), rules, listener);

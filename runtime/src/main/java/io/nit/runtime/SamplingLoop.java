@@ -12,6 +12,7 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.Consumer;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -91,6 +92,11 @@ final class SamplingLoop implements Runnable {
     close();
   }
 
+  /** What ended the pipeline by itself; empty while it runs, and if it was closed. */
+  synchronized Optional<Throwable> failure() {
+    return Optional.ofNullable(failure);
+  }
+
   synchronized PipelineStats stats() {
     return stats;
   }
@@ -129,7 +135,16 @@ final class SamplingLoop implements Runnable {
   private synchronized void publish() {
     double model = sampler.forwardNanos() * 1e-9;
     double java = Math.max(0, (busyNanos - waitingNanos) * 1e-9 - model);
-    stats = new PipelineStats(images, sampler.forwards(), sampler.tokens(), model, java, 0, 0);
+    stats =
+        new PipelineStats(
+            images,
+            sampler.forwards(),
+            sampler.tokens(),
+            sampler.paddedTokens(),
+            model,
+            java,
+            0,
+            0);
   }
 
   /** Waits until there is something to do; false when closing. */

@@ -37,6 +37,8 @@ final class FakeEngine implements VelocityEngine {
   TwinSampling twin; // null: latents go over the host
   int mostTokens = Integer.MAX_VALUE;
   int mostImages = Integer.MAX_VALUE;
+  int roundedTo = 1; // packs have a multiple of so many tokens
+  private volatile long paddedTokens;
   private final NitConfig config;
   private final float bias;
 
@@ -106,6 +108,7 @@ final class FakeEngine implements VelocityEngine {
     if (failure != null) {
       throw new EngineException(failure);
     }
+    paddedTokens += Math.floorMod(-in.layout().tokens(), roundedTo);
     int headDim = in.rope().headDim();
     for (int image = 0; image < in.layout().images(); image++) {
       float label = in.y()[image] == nanLabel ? Float.NaN : 0.01f * in.y()[image];
@@ -121,6 +124,11 @@ final class FakeEngine implements VelocityEngine {
         }
       }
     }
+  }
+
+  @Override
+  public long paddedTokens() {
+    return paddedTokens;
   }
 
   @Override

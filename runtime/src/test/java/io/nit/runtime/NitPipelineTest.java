@@ -104,6 +104,31 @@ class NitPipelineTest {
   }
 
   @Test
+  void paddingIsWhatTheEnginesRoundPacksUpBy() throws Exception {
+    FakeEngine weak = new FakeEngine(CONFIG, 0.5f);
+    ImageRequest request =
+        request().label(0).size(6, 2).steps(2).guidance(new Guidance(2, 0, 1)).build();
+    guided(weak).submit(request).get();
+    assertEquals(0, opened.get(0).stats().paddedTokens());
+    assertEquals(0, opened.get(0).stats().paddedShare());
+    engine.roundedTo = 4; // packs of 3 tokens, twice
+    weak.roundedTo = 16;
+    NitPipeline both = guided(weak);
+    both.submit(request).get();
+    assertEquals(4 * 3, both.stats().tokens());
+    assertEquals(2 * 1 + 2 * 13, both.stats().paddedTokens());
+    assertEquals(0.7, both.stats().paddedShare(), 1e-12);
+    PipelineStats twice = both.stats().plus(both.stats());
+    assertEquals(2 * 28, twice.paddedTokens());
+    assertEquals(0.7, twice.paddedShare(), 1e-12);
+    assertEquals(0, opened.get(0).stats().paddedTokens(), "of the pipeline's own packs alone");
+  }
+
+  private NitPipeline guided(FakeEngine weak) throws Exception {
+    return keep(new NitPipeline(bundle(64, CONFIG), engine, Optional.of(weak), codec(), 0));
+  }
+
+  @Test
   void packsStayWithinWhatTheEngineWasBuiltFor() throws Exception {
     engine.mostTokens = 48;
     engine.mostImages = 4;
@@ -243,6 +268,7 @@ class NitPipelineTest {
             IllegalStateException.class,
             () -> pipeline.submit(request().label(0).size(4, 4).build()));
     assertSame(error, late.getCause());
+    assertSame(error, pipeline.failure().orElseThrow());
   }
 
   private static void assertEndedWith(Error error, CompletableFuture<ImageResult> future) {
@@ -394,12 +420,19 @@ class NitPipelineTest {
     CompletableFuture<ImageResult> longer =
         pipeline.submit(request().label(0).size(4, 4).steps(20_000).build());
     ImageRequest request = request().label(0).size(4, 4).steps(2).build();
-    CompletableFuture<ImageResult> ending = pipeline.submit(request);
+    ConcurrentLinkedQueue<Boolean> known = new ConcurrentLinkedQueue<>();
+    assertTrue(pipeline.failure().isEmpty());
+    CompletableFuture<ImageResult> ending =
+        pipeline
+            .submit(request)
+            .whenComplete((result, e) -> known.add(pipeline.failure().isPresent()));
     while (!longer.isDone()) { // far from its last step
       engine.permits.release();
       Thread.sleep(1);
     }
     assertEndedWith(error, ending);
+    assertEquals(List.of(true), List.copyOf(known), "known before the request fails by it");
+    assertSame(error, pipeline.failure().orElseThrow());
     assertEndedWith(error, longer);
     IllegalStateException late =
         assertThrows(IllegalStateException.class, () -> pipeline.submit(request));

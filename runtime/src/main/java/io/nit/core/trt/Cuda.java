@@ -1,6 +1,7 @@
 package io.nit.core.trt;
 
 import java.util.Locale;
+import java.util.Optional;
 import org.bytedeco.cuda.cudart.CUevent_st;
 import org.bytedeco.cuda.cudart.CUstream_st;
 import org.bytedeco.cuda.global.cudart;
@@ -11,6 +12,14 @@ import org.bytedeco.javacpp.SizeTPointer;
 /** The few CUDA runtime calls that engines need, with their errors as exceptions. */
 public final class Cuda {
   private static final long LITTLE = 1L << 30;
+
+  /**
+   * Memory of a device.
+   *
+   * @param used bytes that are in use, by whichever process
+   * @param total all its bytes
+   */
+  public record Memory(long used, long total) {}
 
   private Cuda() {}
 
@@ -159,6 +168,24 @@ public final class Cuda {
     try (SizeTPointer free = new SizeTPointer(1);
         SizeTPointer total = new SizeTPointer(1)) {
       return cudart.cudaMemGetInfo(free, total) == cudart.cudaSuccess ? free.get() : 0;
+    }
+  }
+
+  /**
+   * Memory of a device, which becomes the current one of this thread; empty if CUDA does not tell,
+   * as after a failure that ends its work on the device.
+   *
+   * @throws LinkageError where CUDA's library is not there
+   */
+  public static Optional<Memory> memory(int device) {
+    boolean current = cudart.cudaSetDevice(device) == cudart.cudaSuccess; // loads the library first
+    try (SizeTPointer free = new SizeTPointer(1);
+        SizeTPointer total = new SizeTPointer(1)) {
+      if (current && cudart.cudaMemGetInfo(free, total) == cudart.cudaSuccess) {
+        return Optional.of(new Memory(total.get() - free.get(), total.get()));
+      }
+      cudart.cudaGetLastError(); // else the next call would report it again
+      return Optional.empty();
     }
   }
 }

@@ -99,7 +99,10 @@ final class PictureFolder {
 
   /** Writes a picture, then its row. */
   void add(ImageRequest request, RgbImage image, ObjectNode row) throws IOException {
-    Png.write(file(request), image, Map.of(REQUEST, request.toJson(), MODEL, model));
+    Map<String, String> text = new LinkedHashMap<>(); // in one order: the same bytes every time
+    text.put(REQUEST, request.toJson());
+    text.put(MODEL, model);
+    Png.write(file(request), image, text);
     addRow(row);
   }
 

@@ -8,9 +8,9 @@ import java.nio.charset.MalformedInputException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.HashSet;
+import java.util.HashMap;
 import java.util.List;
-import java.util.Set;
+import java.util.Map;
 import java.util.function.Supplier;
 
 /** The requests of a command line or a file: all checked, each with an id of its own. */
@@ -21,7 +21,7 @@ final class RequestList {
   private final RequestValidator rules;
   private final Supplier<ImageRequest.Builder> defaults;
   private final List<ImageRequest> requests = new ArrayList<>();
-  private final Set<String> ids = new HashSet<>();
+  private final Map<String, String> places = new HashMap<>(); // by id
 
   /**
    * An empty list.
@@ -42,12 +42,12 @@ final class RequestList {
   void addProduct(List<String> labels, List<String> sizes, int count, long seed) {
     for (String label : split(labels)) {
       for (String size : split(sizes)) {
+        String place = "--label " + label + " --size " + size;
         for (int k = 0; k < count; k++) {
           try {
-            add(defaults.get().label(label).size(size).seed(seed + k).build());
+            add(defaults.get().label(label).size(size).seed(seed + k).build(), place);
           } catch (IllegalArgumentException e) {
-            throw new IllegalArgumentException(
-                "--label " + label + " --size " + size + ": " + e.getMessage(), e);
+            throw new IllegalArgumentException(place + ": " + e.getMessage(), e);
           }
         }
       }
@@ -73,10 +73,11 @@ final class RequestList {
       if (lines.get(i).isBlank()) {
         continue;
       }
+      String place = file + " line " + (i + 1);
       try {
-        add(RequestJson.read(lines.get(i), defaults.get()));
+        add(RequestJson.read(lines.get(i), defaults.get()), place);
       } catch (IllegalArgumentException e) {
-        throw new IllegalArgumentException(file + " line " + (i + 1) + ": " + e.getMessage(), e);
+        throw new IllegalArgumentException(place + ": " + e.getMessage(), e);
       }
     }
     if (requests.isEmpty()) {
@@ -88,13 +89,18 @@ final class RequestList {
     return requests;
   }
 
-  private void add(ImageRequest request) {
+  /** Where a request of this list was made: its line in a file, or the options. */
+  String where(ImageRequest request) {
+    return places.get(request.id().orElseThrow());
+  }
+
+  private void add(ImageRequest request, String place) {
     rules.check(request);
     String id = request.id().orElseGet(() -> unused(name(request)));
     if (id.equals(RESERVED)) {
       throw new IllegalArgumentException("id: expected any but " + RESERVED + ", found that");
     }
-    if (!ids.add(id)) {
+    if (places.putIfAbsent(id, place) != null) {
       throw new IllegalArgumentException("id: expected each once, found '" + id + "' again");
     }
     requests.add(request.toBuilder().id(id).build());
@@ -114,7 +120,7 @@ final class RequestList {
 
   private String unused(String name) {
     String id = name;
-    for (int n = 2; ids.contains(id); n++) {
+    for (int n = 2; places.containsKey(id); n++) {
       id = name + "-" + n;
     }
     return id;

@@ -36,8 +36,9 @@ import picocli.CommandLine.Option;
     },
     description = {
       "Samples pictures of any sizes, packed together, from a bundle.",
-      "Writes ID.png (with its request in its metadata), a contact-sheet.png and a"
-          + " report.jsonl; pictures that are there already are not made again."
+      "Writes ID.png (with its request in its metadata), a contact-sheet.png, a report.jsonl"
+          + " (a row a request) and a summary.json (speed, padding, memory, each device's part);"
+          + " pictures that are there already are not made again."
     },
     footer = {
       "",
@@ -116,8 +117,9 @@ public final class Run implements Callable<Integer> {
       names = "--devices",
       paramLabel = "N,N,...|all",
       description =
-          "GPUs that share the requests, one worker each, in place of --device; backends on the"
-              + " CPU run as many workers.")
+          "GPUs that share the requests, one worker each, in place of --device; one that cannot be"
+              + " opened or is lost leaves them to the others. Backends on the CPU run as many"
+              + " workers.")
   private String devices;
 
   /** Made by picocli. */
@@ -151,7 +153,7 @@ public final class Run implements Callable<Integer> {
       models.add(guide);
       pipeline.autoGuidanceModel(guide.folder());
     }
-    List<ImageRequest> wanted = wanted(bundle, models.size() > 1);
+    RequestList wanted = wanted(bundle, models.size() > 1);
     PictureFolder folder = PictureFolder.open(to, ModelHash.of(models, tiling.tiling(bundle)));
     StopSignal stop = StopSignal.install();
     return new SampleJob(to, folder, wanted, pipeline, chosen, common.quiet()).run(stop);
@@ -203,7 +205,7 @@ public final class Run implements Callable<Integer> {
     }
   }
 
-  private List<ImageRequest> wanted(Bundle bundle, boolean autoGuided) throws Exception {
+  private RequestList wanted(Bundle bundle, boolean autoGuided) throws Exception {
     RequestValidator rules =
         Flags.parsed("--max-tokens", () -> new RequestValidator(bundle, maxTokens, autoGuided));
     Bundle.SamplingDefaults defaults = bundle.defaults();
@@ -233,6 +235,6 @@ public final class Run implements Callable<Integer> {
     } else {
       list.addFile(requests);
     }
-    return list.requests();
+    return list;
   }
 }

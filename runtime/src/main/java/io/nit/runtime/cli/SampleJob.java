@@ -4,58 +4,55 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.cli.Cli;
 import io.nit.core.cli.Progress;
 import io.nit.core.cli.StopSignal;
-import io.nit.core.io.Closing;
 import io.nit.runtime.ImageRequest;
 import io.nit.runtime.ImageResult;
 import io.nit.runtime.NitPipeline;
-import io.nit.runtime.PipelineStats;
 import io.nit.runtime.engine.EngineException;
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.Deque;
+import java.util.HashMap;
 import java.util.List;
-import java.util.Locale;
+import java.util.Map;
 import java.util.concurrent.CancellationException;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.TimeUnit;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Samples what a folder lacks, on one device or several, which take requests from one queue, so
- * that none waits while there is work. A picture does not depend on which it was. Each picture is
- * written as soon as it is decoded, so that whatever ends the job keeps the pictures done until
- * then.
+ * Samples what a folder lacks, on one device or several ({@link Crew}). A picture does not depend
+ * on which it was. Each picture is written as soon as it is decoded, so that whatever ends the job
+ * keeps the pictures done until then. Beside them lie a report, a contact sheet and a summary.
  */
 final class SampleJob {
   private static final Logger LOG = LoggerFactory.getLogger(SampleJob.class);
-  private static final int FAILURES = 3;
+  private static final int REFUSALS_TOLD = 20;
+  private static final long LOOK_NANOS = 1_000_000_000; // at the memory of devices
 
   private final Path output;
   private final PictureFolder folder;
+  private final RequestList list;
   private final List<ImageRequest> requests;
   private final NitPipeline.Builder pipelineBuilder;
   private final List<Integer> devices;
   private final boolean quiet;
-  private final AtomicInteger written = new AtomicInteger();
+  private final Map<Integer, Integer> written = new ConcurrentHashMap<>(); // by device
   private final AtomicInteger failed = new AtomicInteger();
   private final AtomicReference<IOException> diskFailure = new AtomicReference<>();
 
   SampleJob(
       Path output,
       PictureFolder folder,
-      List<ImageRequest> requests,
+      RequestList list,
       NitPipeline.Builder pipelineBuilder,
       List<Integer> devices,
       boolean quiet) {
     this.output = output;
     this.folder = folder;
-    this.requests = requests;
+    this.list = list;
+    this.requests = list.requests();
     this.pipelineBuilder = pipelineBuilder;
     this.devices = List.copyOf(devices);
     this.quiet = quiet;
@@ -65,222 +62,178 @@ final class SampleJob {
    * Runs to the end or to the stop signal.
    *
    * @return the exit code
+   * @throws IllegalArgumentException if no device's engine takes some of the requests; none is made
    * @throws CancellationException if stopped, after the report and the sheet are written
    */
   int run(StopSignal stop) throws IOException, EngineException, InterruptedException {
     List<ImageRequest> missing = new ArrayList<>(requests);
     missing.removeIf(folder::has);
-    int skipped = requests.size() - missing.size();
-    String speed = missing.isEmpty() ? "" : sample(missing, stop);
+    Sampling sampling = missing.isEmpty() ? Sampling.NONE : sample(missing, stop);
     if (diskFailure.get() != null) {
       throw diskFailure.get();
     }
     List<ImageRequest> present = new ArrayList<>(requests);
-    if (written.get() < missing.size()) {
+    if (made() < missing.size()) {
       present.removeIf(request -> !folder.has(request));
     }
     folder.complete(present);
     folder.writeReport();
     Thumbnails.write(output.resolve("contact-sheet.png"), folder, present);
-    System.out.println(summary(speed, skipped));
-    if (stop.requested() && present.size() + failed.get() < requests.size()) {
+    boolean stopped = stop.requested() && present.size() + failed.get() < requests.size();
+    JobSummary summary =
+        new JobSummary(
+            requests.size(),
+            requests.size() - missing.size(),
+            made(),
+            failed.get(),
+            stopped,
+            sampling.seconds,
+            sampling.workers,
+            sampling.notOpened,
+            ResidentMemory.peak());
+    summary.write(output.resolve("summary.json"));
+    summary.lines(output).forEach(System.out::println);
+    if (stopped) {
       throw new CancellationException(
           "stopped: " + present.size() + " of " + requests.size() + " pictures are done");
     }
-    return failed.get() > 0 ? Cli.FAILED : Cli.DONE;
+    return present.size() < requests.size() ? Cli.FAILED : Cli.DONE;
   }
 
-  /** Samples, and tells how fast. */
-  private String sample(List<ImageRequest> missing, StopSignal stop)
+  /** What came of the sampling. */
+  private record Sampling(
+      double seconds, List<JobSummary.OfWorker> workers, Map<Integer, String> notOpened) {
+    static final Sampling NONE = new Sampling(0, List.of(), Map.of());
+  }
+
+  private Sampling sample(List<ImageRequest> missing, StopSignal stop)
       throws IOException, EngineException, InterruptedException {
-    long steps = missing.stream().mapToLong(ImageRequest::steps).sum();
-    try (Crew crew = new Crew(missing);
-        Progress progress = Progress.start("sampling", steps, 0, " steps", quiet)) {
-      long start = System.nanoTime();
-      crew.start(progress);
-      while (!crew.open.await(50, TimeUnit.MILLISECONDS)) {
-        if (stop.requested() || diskFailure.get() != null) {
-          break;
-        }
+    Crew crew = Crew.open(pipelineBuilder, devices);
+    Map<Worker, DeviceMemory> memory = new HashMap<>();
+    double seconds;
+    try (crew) {
+      requireTaken(crew, missing);
+      for (Worker worker : crew.workers()) {
+        memory.put(worker, new DeviceMemory(worker.device(), worker.pipeline().backend()));
       }
-      return speed(crew.stats(), crew.workers.size(), (System.nanoTime() - start) * 1e-9);
+      long steps = missing.stream().mapToLong(ImageRequest::steps).sum();
+      try (Progress progress = Progress.start("sampling", steps, 0, " steps", quiet)) {
+        long start = System.nanoTime();
+        crew.start(
+            missing, new Results(progress, missing.size()), (r, step, of) -> progress.step(1));
+        long looked = start - LOOK_NANOS;
+        while (!crew.await(50) && !stop.requested() && diskFailure.get() == null) {
+          if (System.nanoTime() - looked >= LOOK_NANOS) {
+            memory.values().forEach(DeviceMemory::look);
+            looked = System.nanoTime();
+          }
+        }
+        seconds = (System.nanoTime() - start) * 1e-9;
+      }
+      memory.values().forEach(DeviceMemory::look); // all is still open
     }
+    List<JobSummary.OfWorker> workers = new ArrayList<>();
+    for (Worker worker : crew.workers()) { // closed: a stopped one's last picture counts too
+      workers.add(
+          new JobSummary.OfWorker(
+              worker.device(),
+              worker.pipeline().backend(),
+              written.getOrDefault(worker.device(), 0),
+              worker.pipeline().stats(),
+              memory.get(worker).most(),
+              crew.lost(worker)));
+    }
+    return new Sampling(seconds, workers, crew.notOpened());
   }
 
-  /** One pipeline a device, and the requests that they take from one queue. */
-  private final class Crew implements AutoCloseable {
-    final List<Worker> workers = new ArrayList<>();
-    final CountDownLatch open;
-    private final int all;
-    private final Deque<ImageRequest> waiting; // guarded by this
-    private boolean closing; // guarded by this
-
-    Crew(List<ImageRequest> requests) throws IOException, EngineException {
-      all = requests.size();
-      open = new CountDownLatch(all);
-      waiting = new ArrayDeque<>(requests);
+  /**
+   * Refuses requests that the bundle would take and no device's engine does, all of them at once.
+   */
+  private void requireTaken(Crew crew, List<ImageRequest> missing) {
+    List<String> refusals = new ArrayList<>();
+    for (ImageRequest request : missing) {
       try {
-        for (int device : devices) {
-          workers.add(new Worker(this, device, pipelineBuilder.device(device).open()));
-        }
-      } catch (IOException | EngineException | RuntimeException e) {
-        close();
-        throw e;
+        crew.check(request);
+      } catch (IllegalArgumentException e) {
+        refusals.add(
+            list.where(request) + ", id " + request.id().orElseThrow() + ": " + e.getMessage());
       }
     }
-
-    void start(Progress progress) {
-      workers.forEach(worker -> worker.feed(progress));
+    if (refusals.isEmpty()) {
+      return;
     }
+    int told = Math.min(refusals.size(), REFUSALS_TOLD);
+    throw new IllegalArgumentException(
+        refusals.size()
+            + " of "
+            + missing.size()
+            + (crew.workers().size() == 1
+                ? " requests do not fit the model's engine:"
+                : " requests fit no device's engine of the model:")
+            + "\n  "
+            + String.join("\n  ", refusals.subList(0, told))
+            + (told < refusals.size() ? "\n  and " + (refusals.size() - told) + " more" : ""));
+  }
 
-    /** The next request for a worker that may take so many more tokens; null if none is left. */
-    synchronized ImageRequest take(Worker worker) {
-      ImageRequest next = closing ? null : waiting.peek();
-      if (next == null || worker.retired || worker.tokens >= worker.most) {
-        return null;
-      }
-      worker.tokens += worker.pipeline.rules().forwardTokens(next);
-      return waiting.remove();
-    }
+  private int made() {
+    return written.values().stream().mapToInt(Integer::intValue).sum();
+  }
 
-    /** How a request ended that a pipeline no longer takes. */
-    synchronized RuntimeException refused(IllegalStateException why) {
-      return closing ? new CancellationException(why.getMessage()) : why;
-    }
+  /** Writes what becomes of requests. */
+  private final class Results implements Crew.Results {
+    private final Progress progress;
+    private final int all;
 
-    synchronized void done(Worker worker, ImageRequest request, boolean failed) {
-      worker.tokens -= worker.pipeline.rules().forwardTokens(request);
-      worker.failuresInARow = failed ? worker.failuresInARow + 1 : 0;
-      if (worker.failuresInARow >= FAILURES
-          && !worker.retired
-          && workers.stream().anyMatch(other -> other != worker && !other.retired)) {
-        // A device that is lost fails at once, and would take all that the others could do.
-        worker.retired = true;
-        LOG.error("device {} takes no more requests: {} failed in a row", worker.device, FAILURES);
-      }
-    }
-
-    PipelineStats stats() {
-      return workers.stream()
-          .map(worker -> worker.pipeline.stats())
-          .reduce(PipelineStats::plus)
-          .orElseThrow();
+    Results(Progress progress, int all) {
+      this.progress = progress;
+      this.all = all;
     }
 
     @Override
-    public void close() {
-      synchronized (this) {
-        closing = true;
+    public void made(Worker worker, ImageRequest request, ImageResult result) {
+      if (diskFailure.get() != null) {
+        return;
       }
-      Closing.each(workers, worker -> worker.pipeline.close());
-    }
-  }
-
-  private final class Worker {
-    private final Crew crew;
-    private final int device;
-    private final NitPipeline pipeline;
-
-    /** Tokens it may have in hand: a pack under way and one to come, if there are others. */
-    private final long most;
-
-    private long tokens; // guarded by crew
-    private int failuresInARow; // guarded by crew
-    private boolean retired; // guarded by crew
-
-    Worker(Crew crew, int device, NitPipeline pipeline) {
-      this.crew = crew;
-      this.device = device;
-      this.pipeline = pipeline;
-      this.most = devices.size() == 1 ? Long.MAX_VALUE : 2L * pipeline.rules().maxTokens();
-    }
-
-    void feed(Progress progress) {
-      for (ImageRequest next = crew.take(this); next != null; next = crew.take(this)) {
-        ImageRequest request = next;
-        CompletableFuture<ImageResult> sampled;
-        try {
-          sampled = pipeline.submit(request, (r, step, of) -> progress.step(1));
-        } catch (IllegalStateException e) { // the pipeline has ended
-          end(request, null, crew.refused(e), progress);
-          continue;
-        }
-        sampled.whenComplete(
-            (result, failure) -> {
-              try {
-                end(request, result, failure, progress);
-              } finally {
-                feed(progress);
-              }
-            });
-      }
-    }
-
-    private void end(
-        ImageRequest request, ImageResult result, Throwable failure, Progress progress) {
       try {
-        finish(request, result, failure, pipeline.backend(), device);
-        progress.note(written.get() + "/" + crew.all + " pictures");
-      } finally {
-        crew.done(this, request, failure != null && !(failure instanceof CancellationException));
-        crew.open.countDown();
+        folder.add(request, result.image().orElseThrow(), row(worker, request, result));
+        written.merge(worker.device(), 1, Integer::sum);
+        progress.note(SampleJob.this.made() + "/" + all + " pictures");
+      } catch (IOException e) {
+        diskFailure.compareAndSet(null, e);
+      } catch (RuntimeException | Error e) { // as where Java's heap does not hold the PNG
+        failed(request, request.id().orElseThrow() + ": the picture could not be written: " + e);
       }
     }
-  }
 
-  private void finish(
-      ImageRequest request, ImageResult result, Throwable failure, String backend, int device) {
-    try {
-      if (failure instanceof CancellationException || diskFailure.get() != null) {
+    @Override
+    public void failed(ImageRequest request, String reason) {
+      if (diskFailure.get() != null) {
         return;
       }
-      if (failure != null) {
-        failed.incrementAndGet();
-        LOG.error("{}", failure.getMessage());
-        folder.addRow(folder.row(request).putNull("file").put("error", failure.getMessage()));
-        return;
+      failed.incrementAndGet();
+      LOG.error("{}", reason);
+      try {
+        folder.addRow(folder.row(request).putNull("file").put("error", reason));
+      } catch (IOException e) {
+        diskFailure.compareAndSet(null, e);
       }
-      ObjectNode row = folder.row(request);
-      row.put("seconds", rounded(result.samplingSeconds()))
-          .put("waiting_seconds", rounded(result.waitingSeconds()))
-          .put("decoding_seconds", rounded(result.decodingSeconds()))
-          .put("forwards", result.forwards())
-          .put("tiles", result.tiles())
-          .put("decode_retried", result.decodeRetried())
-          .put("backend", backend);
-      if (devices.size() > 1) {
-        row.put("device", device);
-      }
-      folder.add(request, result.image().orElseThrow(), row);
-      written.incrementAndGet();
-    } catch (IOException e) {
-      diskFailure.compareAndSet(null, e);
     }
   }
 
-  private String speed(PipelineStats stats, int workers, double seconds) {
-    if (stats.forwards() == 0) {
-      return "";
+  private ObjectNode row(Worker worker, ImageRequest request, ImageResult result)
+      throws IOException {
+    ObjectNode row = folder.row(request);
+    row.put("seconds", rounded(result.samplingSeconds()))
+        .put("waiting_seconds", rounded(result.waitingSeconds()))
+        .put("decoding_seconds", rounded(result.decodingSeconds()))
+        .put("forwards", result.forwards())
+        .put("tiles", result.tiles())
+        .put("decode_retried", result.decodeRetried())
+        .put("backend", worker.pipeline().backend());
+    if (devices.size() > 1) {
+      row.put("device", worker.device());
     }
-    return String.format(
-        Locale.ROOT,
-        " in %.1f s (%.2f images/s, %,.0f tokens/s through the model, %.1f %% of the time outside it)",
-        seconds,
-        written.get() / seconds,
-        stats.tokens() / stats.modelSeconds() * workers,
-        100 * stats.javaSeconds() / (stats.modelSeconds() + stats.javaSeconds()));
-  }
-
-  private String summary(String speed, int skipped) {
-    return written.get()
-        + (written.get() == 1 ? " picture" : " pictures")
-        + speed
-        + ", "
-        + skipped
-        + " there already"
-        + (failed.get() > 0 ? ", " + failed.get() + " failed" : "")
-        + ": "
-        + output;
+    return row;
   }
 
   private static double rounded(double seconds) {

@@ -91,6 +91,14 @@ public interface VelocityEngine extends AutoCloseable {
     return 0;
   }
 
+  /**
+   * Tokens of no image that forwards and steps have computed so far, because the backend rounds
+   * packs up to fewer sizes; may be asked from any thread. 0 for a backend that rounds nothing.
+   */
+  default long paddedTokens() {
+    return 0;
+  }
+
   /** Frees the model. */
   @Override
   void close();

@@ -30,11 +30,13 @@ final class PackForward {
   private PackLayout layout;
   private List<RopeSpec> specs;
   private RopeTables tables;
+  private final long paddedBefore;
   private long nanos;
 
   PackForward(VelocityEngine engine) {
     this.engine = engine;
     this.modelRope = RopeSpec.of(engine.config());
+    this.paddedBefore = engine.paddedTokens();
   }
 
   /**
@@ -120,6 +122,11 @@ final class PackForward {
   /** Tokens of the last pack. */
   int tokens() {
     return layout.tokens();
+  }
+
+  /** Tokens of no image that the model has computed beside those of packs. */
+  long paddedTokens() {
+    return engine.paddedTokens() - paddedBefore;
   }
 
   /** Time spent inside the model. */

@@ -208,9 +208,14 @@ public final class PackedSampler {
     return forwards;
   }
 
-  /** Tokens that went through the models so far. */
+  /** Tokens of images that went through the models so far. */
   public long tokens() {
     return tokens;
+  }
+
+  /** Tokens of no image that the models computed beside those. */
+  public long paddedTokens() {
+    return model.paddedTokens() + guide.map(PackForward::paddedTokens).orElse(0L);
   }
 
   /** Time spent inside the models so far, in nanoseconds. */

@@ -138,6 +138,7 @@ public final class TensorRtEngine implements VelocityEngine {
   private long activationBytes;
   private int mostTokens;
   private int mostImages;
+  private volatile long paddedTokens; // written under the lock, which a recording holds for long
   private CUstream_st stream;
   private CUevent_st begun;
   private CUevent_st ended;
@@ -619,6 +620,11 @@ public final class TensorRtEngine implements VelocityEngine {
     return deviceMillis;
   }
 
+  @Override
+  public long paddedTokens() {
+    return paddedTokens;
+  }
+
   /** How many shapes are replayed as CUDA graphs at the moment. */
   public synchronized int capturedShapes() {
     return graphs.size();
@@ -662,7 +668,7 @@ public final class TensorRtEngine implements VelocityEngine {
       upload(layout, in.rope(), shape);
       Cuda.check(cudart.cudaEventRecord(begun, stream), "CUDA event");
       condition(layout, in.t(), in.y(), shape);
-      run(shape);
+      run(shape, layout);
       Cuda.check(cudart.cudaEventRecord(ended, stream), "CUDA event");
       Binding out = bindings.get("v");
       int bytes = values * Float.BYTES;
@@ -706,7 +712,7 @@ public final class TensorRtEngine implements VelocityEngine {
       condition(layout, in.t(), in.y(), shape);
       Cuda.check(cudart.cudaEventRecord(copied, stream), "CUDA event");
       kept.gather(bindings.get("x").device());
-      run(shape);
+      run(shape, layout);
       return new UnderWay(layout, kept.advance(bindings.get("v").device()));
     } catch (TensorRtException | KernelException e) {
       throw failed(layout, e);
@@ -846,7 +852,12 @@ public final class TensorRtEngine implements VelocityEngine {
     index.upload(bytes, stream);
   }
 
-  private void run(Shape shape) throws TensorRtException {
+  private void run(Shape shape, PackLayout layout) throws TensorRtException {
+    launch(shape);
+    paddedTokens += shape.tokens - layout.tokens();
+  }
+
+  private void launch(Shape shape) throws TensorRtException {
     Bucket bucket = shape.bucket;
     CapturedForward recorded = graphs.get(shape);
     if (recorded != null) {

@@ -205,6 +205,30 @@ class ResidentSamplingGpuTest {
   }
 
   @Test
+  void paddingIsWhatSmallPacksAreRoundedUpBy() throws Exception {
+    for (boolean host : new boolean[] {true, false}) {
+      NitPipeline.Builder builder = NitPipeline.builder(bundle).backend("tensorrt");
+      try (NitPipeline pipeline = (host ? builder.latentsOnHost() : builder).open()) {
+        ImageRequest.Builder request =
+            pipeline.request().label(1).steps(6).guidance(Guidance.NONE).sampler(SamplerKind.EULER);
+        pipeline.submit(request.size(64, 96).build()).get(); // 384 tokens: three steps of 128
+        assertEquals(0, pipeline.stats().paddedTokens());
+        pipeline.submit(request.size(64, 84).build()).get(); // 336
+        PipelineStats stats = pipeline.stats();
+        System.out.printf(
+            Locale.ROOT,
+            "  latents on the %s: %d tokens of images, %d of none, %.1f %%%n",
+            host ? "host" : "device",
+            stats.tokens(),
+            stats.paddedTokens(),
+            100 * stats.paddedShare());
+        assertEquals(6 * (384 + 336), stats.tokens());
+        assertEquals(6 * (384 - 336), stats.paddedTokens());
+      }
+    }
+  }
+
+  @Test
   void nanIsFoundInItsOwnImageAlone() throws Exception {
     try (VelocityEngine engine = engine()) {
       PackedSampler sampler = new PackedSampler(engine, Optional.empty());

@@ -6,6 +6,8 @@ import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import io.nit.core.bundle.Bundle;
 import io.nit.core.config.NitConfig;
 import io.nit.core.packing.PackLayout;
@@ -282,6 +284,22 @@ class TensorRtFaultsGpuTest {
     System.out.println("  " + count + " devices: " + run.out().strip());
     assertEquals(0, run.code(), run.err());
     assertTrue(run.out().startsWith("12 pictures in "), run.out());
+    JsonNode summary = new ObjectMapper().readTree(output.resolve("summary.json").toFile());
+    System.out.println("  " + summary);
+    assertEquals(count, summary.get("devices").size());
+    int made = 0;
+    for (JsonNode device : summary.get("devices")) {
+      made += device.get("pictures").asInt();
+      assertEquals("tensorrt", device.get("backend").asText());
+      long total = Gpu.open(device.get("device").asInt()).memory();
+      assertEquals(total, device.get("device_bytes").asLong());
+      long used = device.get("device_bytes_in_use").asLong();
+      assertTrue(used > 64L << 20 && used < total, used + " bytes in use");
+    }
+    assertEquals(12, made);
+    // 16x24 tokens: packs of whole steps of 128 tokens where they are small.
+    assertEquals(0, summary.get("padded_tokens").asLong(-1));
+    assertTrue(summary.get("peak_resident_bytes").asLong() > 64L << 20, summary.toString());
     assertTrue(Files.exists(output.resolve("contact-sheet.png")));
   }
 }
