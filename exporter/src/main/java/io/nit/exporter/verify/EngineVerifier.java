@@ -145,7 +145,7 @@ public final class EngineVerifier {
               result.tokens() + " tokens: " + result.pack(),
               result.parity().maxAbs(),
               result.parity().relative(),
-              OptionalDouble.of(bound)));
+              OptionalDouble.of(result.most(bound))));
     }
     return all;
   }

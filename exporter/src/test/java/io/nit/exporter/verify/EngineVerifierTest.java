@@ -229,7 +229,7 @@ class EngineVerifierTest {
     try (ReferenceEngine reference =
         ReferenceEngine.open(new SyntheticWeights(TINY, false), TINY)) {
       VelocityEngine small = new Two.One(reference, 32);
-      VelocityEngine wrong = new Two.One(new Off(reference, 0.1f), 96);
+      VelocityEngine wrong = new Two.One(new Off(reference, 0.2f), 96);
       List<Verification> all =
           EngineVerifier.filled(
               new Sizes(reference, List.of(small, wrong)), run(reference, PACK), PACK, 5e-2);
@@ -238,6 +238,10 @@ class EngineVerifierTest {
           all.stream().map(Verification::against).toList());
       assertEquals(
           List.of(true, true, false, false), all.stream().map(Verification::passed).toList());
+      assertEquals(
+          List.of(5e-2, 0.1, 5e-2, 0.1),
+          all.stream().map(one -> one.bound().getAsDouble()).toList(),
+          "of two profiles both may be off");
       assertTrue(all.get(2).pack().startsWith("96 tokens: "), all.get(2).pack());
       assertTrue(all.get(2).toNode().has("max_abs"));
       assertEquals(List.of(), EngineVerifier.filled(reference, run(reference, PACK), PACK, 5e-2));

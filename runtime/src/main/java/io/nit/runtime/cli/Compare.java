@@ -190,7 +190,7 @@ final class Compare implements Callable<Integer> {
       for (ProfileCheck.Result one : found.profiles) {
         ObjectNode profile = profiles.addObject().put("tokens", one.tokens());
         profile.put("pack", one.pack()).put("against", one.against());
-        within &= put(profile, one.parity(), most);
+        within &= put(profile, one.parity(), one.most(most));
       }
     }
     if (found.sampled.isPresent() && expected.sampled.isPresent()) {

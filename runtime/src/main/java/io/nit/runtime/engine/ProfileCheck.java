@@ -36,7 +36,15 @@ public final class ProfileCheck {
    * @param against what it was compared with: {@link #SMALL_PACK}, or another profile
    * @param parity the errors
    */
-  public record Result(int tokens, String pack, String against, Parity parity) {}
+  public record Result(int tokens, String pack, String against, Parity parity) {
+    /**
+     * What {@link Parity#relative} may be where velocities may be off by {@code bound}: between two
+     * profiles twice as much, as both may be.
+     */
+    public double most(double bound) {
+      return against.equals(SMALL_PACK) ? bound : 2 * bound;
+    }
+  }
 
   /** What {@link Result#against} says of the small pack's velocities. */
   public static final String SMALL_PACK = "small pack";

@@ -48,7 +48,7 @@ class CompareTest {
 
   @Test
   void aProfileThatIsOffFailsTheBackend() {
-    assertFalse(within(DType.BF16, 0, 0.1, null));
+    assertFalse(within(DType.BF16, 0, 0.2, null));
     assertFalse(within(DType.BF16, 0, Double.POSITIVE_INFINITY, null));
   }
 
@@ -57,7 +57,7 @@ class CompareTest {
     ObjectNode all = JsonNodeFactory.instance.objectNode();
     all.put("against", "reference").put("pack", "a pack").put("steps", 4);
     ObjectNode row = all.putArray("backends").addObject().put("name", "tensorrt");
-    within(row, DType.BF16, 1e-2f, 0.1, null);
+    within(row, DType.BF16, 1e-2f, 0.2, null);
     all.withArray("backends").addObject().put("name", "ort-cuda").put("error", "out of memory");
     all.withArray("backends").addObject().put("name", "other").put("refusal", "no GPU");
     assertEquals(
@@ -66,7 +66,7 @@ class CompareTest {
         tensorrt: relative error 7.07e-03 (bound 5e-02 in bf16), largest difference 1.00e-02; 2.50\
          ms a forward; no picture: no decoder
           profile of 16384 tokens: 4 images, against profile of 8192 tokens: relative error\
-         1.00e-01, largest difference 5.00e-01  ABOVE THE BOUND
+         2.00e-01, largest difference 5.00e-01  ABOVE THE BOUND
         ort-cuda: FAILED: out of memory
         other: no GPU
         """,
