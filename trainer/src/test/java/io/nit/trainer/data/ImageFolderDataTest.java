@@ -176,8 +176,7 @@ class ImageFolderDataTest {
             && message.contains("1 pictures outside"),
         message);
     assertThrows(
-        IllegalArgumentException.class,
-        () -> TrainingDataSets.open(folder.resolve("missing"), OPTIONS));
+        IOException.class, () -> TrainingDataSets.open(folder.resolve("missing"), OPTIONS));
   }
 
   @Test
