@@ -9,6 +9,7 @@ import io.nit.core.io.AtomicFile;
 import io.nit.core.tensor.DType;
 import io.nit.core.tensor.Shape;
 import io.nit.core.trt.Gpu;
+import io.nit.core.trt.HostMemory;
 import io.nit.core.trt.NativeOwners;
 import io.nit.core.trt.PlanFile;
 import io.nit.core.trt.PlanLayers;
@@ -476,15 +477,14 @@ public final class EngineBuilder {
 
   static void write(IHostMemory memory, Path target) throws IOException {
     long bytes = memory.size();
-    BytePointer view = new BytePointer(memory.data()).capacity(bytes);
+    Pointer data = memory.data();
     try (FileChannel out =
         FileChannel.open(target, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
       for (long at = 0; at < bytes; at += CHUNK) {
-        ByteBuffer chunk = view.position(at).limit(Math.min(bytes, at + CHUNK)).asByteBuffer();
+        ByteBuffer chunk = HostMemory.chunk(data, at, Math.min(CHUNK, bytes - at));
         while (chunk.hasRemaining()) {
           out.write(chunk);
         }
-        view.limit(bytes);
       }
       out.force(true);
     }

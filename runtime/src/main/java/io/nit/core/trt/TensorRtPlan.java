@@ -12,7 +12,6 @@ import java.util.Arrays;
 import java.util.LinkedHashSet;
 import java.util.Optional;
 import java.util.Set;
-import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.tensorrt.global.nvinfer;
 import org.bytedeco.tensorrt.nvinfer.Dims64;
@@ -155,16 +154,14 @@ public final class TensorRtPlan implements AutoCloseable {
   }
 
   private void read(Pointer memory, long bytes) throws IOException {
-    BytePointer view = new BytePointer(memory).capacity(bytes);
     try (FileChannel in = FileChannel.open(file).position(part.offset())) {
       for (long at = 0; at < bytes; at += CHUNK) {
-        ByteBuffer chunk = view.position(at).limit(Math.min(bytes, at + CHUNK)).asByteBuffer();
+        ByteBuffer chunk = HostMemory.chunk(memory, at, Math.min(CHUNK, bytes - at));
         while (chunk.hasRemaining()) {
           if (in.read(chunk) < 0) {
             throw new IOException(file + ": expected " + bytes + " bytes, found an end before");
           }
         }
-        view.limit(bytes);
       }
     }
   }

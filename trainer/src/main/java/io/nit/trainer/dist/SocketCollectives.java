@@ -368,7 +368,8 @@ public final class SocketCollectives implements Collectives {
     }
     long count = Math.min(CHUNK_FLOATS, tensor.numel() - from);
     FloatPointer values = new FloatPointer(tensor.data_ptr_float());
-    return values.position(from).limit(from + count).asBuffer();
+    // Not by a position, which JavaCPP's buffers cut at 2 GiB.
+    return values.getPointer(from).limit(count).asBuffer();
   }
 
   private void send(int peer, byte tag, ByteBuffer payload) throws IOException {
