@@ -65,6 +65,23 @@ public final class Closing {
   }
 
   /**
+   * Closes what may have been opened before a failure, which is what its thrower is told.
+   *
+   * @param failure takes what closing throws as suppressed
+   * @param owner null if it was not opened
+   */
+  public static void ownerAfter(Throwable failure, AutoCloseable owner) {
+    if (owner == null) {
+      return;
+    }
+    try {
+      owner.close();
+    } catch (Exception | Error e) {
+      joined(failure, e);
+    }
+  }
+
+  /**
    * One failure of two.
    *
    * @param first null if there was none before

@@ -79,7 +79,7 @@ final class ModulationTable implements AutoCloseable {
       require(context.setTensorAddress("t", times.device()), "t");
       require(context.setTensorAddress("y", labels.device()), "y");
       require(context.setTensorAddress("modulation", computed), "modulation");
-    } catch (TensorRtException e) {
+    } catch (TensorRtException | RuntimeException | Error e) {
       close();
       throw e;
     }

@@ -43,7 +43,7 @@ final class ResidentLatents implements AutoCloseable {
         latents = Cuda.allocateHost((long) capacity * Double.BYTES, "latents that are done");
         failedView = view(failed);
         latentsView = view(latents).asDoubleBuffer();
-      } catch (TensorRtException e) {
+      } catch (TensorRtException | RuntimeException | Error e) {
         close();
         throw e;
       }
@@ -167,7 +167,7 @@ final class ResidentLatents implements AutoCloseable {
         results.add(new Results(mostImages));
       }
       idle.addAll(results);
-    } catch (TensorRtException e) {
+    } catch (TensorRtException | RuntimeException | Error e) {
       close();
       throw e;
     }

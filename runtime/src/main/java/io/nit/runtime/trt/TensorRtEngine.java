@@ -6,6 +6,7 @@ import io.nit.core.config.NitConfig;
 import io.nit.core.cuda.KernelException;
 import io.nit.core.cuda.PluginLibrary;
 import io.nit.core.cuda.SamplerKernels;
+import io.nit.core.io.Closing;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.rope.RopeTables;
 import io.nit.core.tensor.DType;
@@ -240,14 +241,11 @@ public final class TensorRtEngine implements VelocityEngine {
     } catch (TensorRtException e) {
       String message =
           e.getMessage() + (e.getMessage().contains(" MiB") ? "" : Cuda.littleMemory());
-      if (engine != null) {
-        engine.close();
-      }
-      throw new EngineException(message, e);
+      EngineException failure = new EngineException(message, e);
+      Closing.ownerAfter(failure, engine);
+      throw failure;
     } catch (IOException | EngineException | RuntimeException | Error e) {
-      if (engine != null) {
-        engine.close();
-      }
+      Closing.ownerAfter(e, engine);
       throw e;
     }
   }
@@ -505,7 +503,7 @@ public final class TensorRtEngine implements VelocityEngine {
             "address of " + binding.name());
       }
       return context;
-    } catch (TensorRtException e) {
+    } catch (TensorRtException | RuntimeException | Error e) {
       TensorRtPlan.close(context);
       throw e;
     }

@@ -5,6 +5,7 @@ import static io.nit.runtime.trt.TensorRtEngine.require;
 import static io.nit.runtime.trt.TensorRtEngine.shape;
 
 import io.nit.core.bundle.EngineSubject.PictureProfile;
+import io.nit.core.io.Closing;
 import io.nit.core.trt.Cuda;
 import io.nit.core.trt.TensorRtException;
 import io.nit.core.trt.TensorRtPlan;
@@ -119,14 +120,11 @@ final class TensorRtPlanes implements AutoCloseable {
       planes.prepare();
       return planes;
     } catch (TensorRtException e) {
-      if (planes != null) {
-        planes.close();
-      }
-      throw new EngineException(e.getMessage(), e);
+      EngineException failure = new EngineException(e.getMessage(), e);
+      Closing.ownerAfter(failure, planes);
+      throw failure;
     } catch (EngineException | RuntimeException | Error e) {
-      if (planes != null) {
-        planes.close();
-      }
+      Closing.ownerAfter(e, planes);
       throw e;
     }
   }
@@ -350,7 +348,7 @@ final class TensorRtPlanes implements AutoCloseable {
             "address of " + binding.name());
       }
       return context;
-    } catch (TensorRtException e) {
+    } catch (TensorRtException | RuntimeException | Error e) {
       TensorRtPlan.close(context);
       throw e;
     }

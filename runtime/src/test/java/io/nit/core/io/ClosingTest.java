@@ -67,4 +67,19 @@ class ClosingTest {
     assertEquals(List.of("failed", "last"), closed);
     assertArrayEquals(new Throwable[] {later}, failure.getSuppressed());
   }
+
+  @Test
+  void anOwnerIsClosedAfterAFailureWhichKeepsWhatThatThrows() {
+    IllegalStateException failure = new IllegalStateException("the first");
+    Closing.ownerAfter(failure, null);
+    Closing.ownerAfter(failure, () -> closed.add("owner"));
+    IOException unfreed = new IOException("unfreed");
+    Closing.ownerAfter(
+        failure,
+        () -> {
+          throw unfreed;
+        });
+    assertEquals(List.of("owner"), closed);
+    assertArrayEquals(new Throwable[] {unfreed}, failure.getSuppressed());
+  }
 }
