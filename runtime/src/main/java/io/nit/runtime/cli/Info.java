@@ -284,37 +284,34 @@ final class Info implements Callable<Integer> {
     }
     engine
         .get("verification")
-        .forEach(entry -> line(text, "verified", file + ": " + verifiedEngine(entry)));
-  }
-
-  private static String verifiedEngine(JsonNode entry) {
-    return entry.path("backend").asText()
-        + " against "
-        + entry.path("against").asText()
-        + " on "
-        + entry.path("pack").asText()
-        + ": relative error "
-        + entry.path("relative").asText()
-        + (entry.has("ratio") ? ", " + entry.get("ratio").asText() + " times PyTorch's own" : "")
-        + ", largest "
-        + entry.path("max_abs").asText()
-        + (entry.has("psnr_db") ? ", PSNR " + entry.get("psnr_db").asText() + " dB" : "");
-  }
-
-  private static String square(JsonNode side) {
-    return side.asText() + "x" + side.asText();
+        .forEach(entry -> line(text, "verified", file + ": " + verified(entry)));
   }
 
   private static String verified(JsonNode entry) {
     return entry.path("backend").asText()
         + " against "
         + entry.path("against").asText()
-        + " on images of "
-        + entry.path("pack").asText()
-        + " tokens: relative error "
-        + entry.path("relative").asText()
+        + " on "
+        + pack(entry.path("pack").asText())
+        + ": relative error "
+        + error(entry.path("relative"))
+        + (entry.has("ratio") ? ", " + entry.get("ratio").asText() + " times PyTorch's own" : "")
         + ", largest "
-        + entry.path("max_abs").asText();
+        + error(entry.path("max_abs"))
+        + (entry.has("psnr_db") ? ", PSNR " + entry.get("psnr_db").asText() + " dB" : "");
+  }
+
+  /** Sizes alone, {@code 3x5 1x1}, are those of a forward's images. */
+  private static String pack(String sizes) {
+    return sizes.matches("[0-9x ]+") ? "images of " + sizes + " tokens" : sizes;
+  }
+
+  private static String error(JsonNode value) {
+    return String.format(Locale.ROOT, "%.2e", value.asDouble());
+  }
+
+  private static String square(JsonNode side) {
+    return side.asText() + "x" + side.asText();
   }
 
   private static void line(StringBuilder text, String name, Object value) {

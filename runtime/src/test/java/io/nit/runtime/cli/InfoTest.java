@@ -161,8 +161,8 @@ class InfoTest {
         List.of(
             "engine      decoder-f16.plan, decoder, F16, 0 MiB, weights fixed, for NVIDIA H100;"
                 + " profiles of 1 of up to 512 pixels a side; runs here",
-            "verified    decoder-f16.plan: tensorrt against ort-cpu on 64x48: relative error 0.125,"
-                + " 1.5 times PyTorch's own, largest 0.25, PSNR 42.5 dB"),
+            "verified    decoder-f16.plan: tensorrt against ort-cpu on images of 64x48 tokens: relative"
+                + " error 1.25e-01, 1.5 times PyTorch's own, largest 2.50e-01, PSNR 42.5 dB"),
         text.toString().lines().toList());
     assertTrue(engine.get("fits").asBoolean());
   }
