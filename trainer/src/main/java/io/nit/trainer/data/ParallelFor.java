@@ -10,6 +10,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 
@@ -23,7 +24,8 @@ final class ParallelFor {
   }
 
   /**
-   * Runs all turns and returns when they are done. The first failure ends the loop and is thrown.
+   * Runs all turns and returns when they are done. The first failure ends the loop and is thrown,
+   * once no turn is under way any more: what turns work with may be closed then.
    *
    * @throws CancellationException if {@code stop} was requested before the end; turns under way are
    *     finished first
@@ -62,9 +64,26 @@ final class ParallelFor {
     } catch (CancellationException e) {
       failed.set(true);
       throw new CancellationException("interrupted after " + done + " of " + count + " images");
+    } finally {
+      awaitEnd(pool);
     }
     if (done.get() < count) {
       throw new CancellationException("stopped after " + done + " of " + count + " images");
+    }
+  }
+
+  /** Waits for turns under way, through interruptions too. */
+  private static void awaitEnd(ExecutorService pool) {
+    boolean interrupted = false;
+    while (!pool.isTerminated()) {
+      try {
+        pool.awaitTermination(1, TimeUnit.MINUTES);
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
     }
   }
 
