@@ -166,16 +166,20 @@ public final class TensorRtProvider implements EngineProvider {
     List<CheckedPlan> fitting = new ArrayList<>();
     List<String> refusals = new ArrayList<>();
     List<String> unreadable = new ArrayList<>();
+    boolean ofAnyPart = false;
     for (Found found : EngineManifest.allIn(bundle.folder())) {
       if (found.manifest().isEmpty()) {
         unreadable.add("an engine's manifest cannot be read: " + found.problem());
-      } else if (found.manifest().get().subject().part() == part) {
+        continue;
+      }
+      ofAnyPart = true;
+      if (found.manifest().get().subject().part() == part) {
         CheckedPlan plan = new CheckedPlan(found.plan(), found.manifest().get(), options.device());
         refusal(bundle, plan).ifPresentOrElse(refusals::add, () -> fitting.add(plan));
       }
     }
     if (refusals.isEmpty()) {
-      refusals.add(none(bundle, part));
+      refusals.add(none(bundle, part, ofAnyPart));
     }
     refusals.addAll(unreadable);
     return new Choice(fitting, unreadable, String.join("; ", refusals));
@@ -217,9 +221,10 @@ public final class TensorRtProvider implements EngineProvider {
     };
   }
 
-  private static String none(Bundle bundle, EnginePart part) throws IOException {
+  /** With {@code ofAnyPart}, there are engines of other parts. */
+  private static String none(Bundle bundle, EnginePart part, boolean ofAnyPart) {
     String command = "nit-export engine " + ShellWord.of(bundle.folder().toString());
-    return part == EnginePart.MODEL || !hasEngines(bundle) // one command builds all parts
+    return part == EnginePart.MODEL || !ofAnyPart // one command builds all parts
         ? "no engine in the bundle; " + command + " builds one on a GPU"
         : "no "
             + part.key()
@@ -228,14 +233,5 @@ public final class TensorRtProvider implements EngineProvider {
             + " --parts "
             + part.key()
             + " builds one on a GPU";
-  }
-
-  private static boolean hasEngines(Bundle bundle) throws IOException {
-    for (EnginePart part : EnginePart.values()) {
-      if (!EngineManifest.plansIn(bundle.folder(), part).isEmpty()) {
-        return true;
-      }
-    }
-    return false;
   }
 }
