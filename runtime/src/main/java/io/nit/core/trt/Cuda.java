@@ -1,6 +1,5 @@
 package io.nit.core.trt;
 
-import java.util.Locale;
 import java.util.Optional;
 import org.bytedeco.cuda.cudart.CUevent_st;
 import org.bytedeco.cuda.cudart.CUstream_st;
@@ -56,16 +55,22 @@ public final class Cuda {
     int error = cudart.cudaMalloc(memory, Math.max(bytes, 1));
     if (error != cudart.cudaSuccess) {
       cudart.cudaGetLastError(); // else the next call would report it again
-      throw new TensorRtException(
-          String.format(
-              Locale.ROOT,
-              "%s: expected %d MiB of device memory, %d MiB are free (%s)",
-              what,
-              (bytes >> 20) + 1,
-              freeBytes() >> 20,
-              text(error)));
+      String free = ", " + (freeBytes() >> 20) + " MiB are free";
+      throw tooLittle(what, bytes, "device memory" + free, error);
     }
     return memory.capacity(bytes);
+  }
+
+  private static TensorRtException tooLittle(String what, long bytes, String memory, int error) {
+    return new TensorRtException(
+        what
+            + ": expected "
+            + ((bytes >> 20) + 1)
+            + " MiB of "
+            + memory
+            + " ("
+            + text(error)
+            + ")");
   }
 
   /** Frees device memory; null is fine. */
@@ -87,13 +92,7 @@ public final class Cuda {
     int error = cudart.cudaMallocHost(memory, Math.max(bytes, 1));
     if (error != cudart.cudaSuccess) {
       cudart.cudaGetLastError(); // else the next call would report it again
-      throw new TensorRtException(
-          String.format(
-              Locale.ROOT,
-              "%s: expected %d MiB of pinned host memory (%s)",
-              what,
-              (bytes >> 20) + 1,
-              text(error)));
+      throw tooLittle(what, bytes, "pinned host memory", error);
     }
     return memory.capacity(bytes);
   }
