@@ -52,10 +52,10 @@ record ImageBody(
   }
 
   private static String label(JsonNode body) {
-    JsonNode value = body.path("label");
-    if (value.isMissingNode() || value.isNull()) {
+    if (!body.hasNonNull("label")) {
       return null;
     }
+    JsonNode value = body.get("label");
     if (!value.isTextual() && !value.isIntegralNumber()) {
       throw wrong("label", "a class by number or name", value);
     }
@@ -68,10 +68,10 @@ record ImageBody(
   }
 
   private static Long whole(JsonNode body, String key, long least, long most) {
-    JsonNode value = body.path(key);
-    if (value.isMissingNode() || value.isNull()) {
+    if (!body.hasNonNull(key)) {
       return null;
     }
+    JsonNode value = body.get(key);
     if (!value.isIntegralNumber()
         || !value.canConvertToLong()
         || value.longValue() < least
@@ -82,10 +82,10 @@ record ImageBody(
   }
 
   private static Double number(JsonNode body, String key) {
-    JsonNode value = body.path(key);
-    if (value.isMissingNode() || value.isNull()) {
+    if (!body.hasNonNull(key)) {
       return null;
     }
+    JsonNode value = body.get(key);
     if (!value.isNumber()) {
       throw wrong(key, "a number", value);
     }
