@@ -32,6 +32,7 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
@@ -407,6 +408,40 @@ class RanksGpuTest {
     int rows = Files.readAllLines(folder.resolve(output).resolve("metrics.jsonl")).size();
     run(output, rows + 60, more);
     assertTrue(kept > 0 && checkpoints(output) > 0);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"TERM, 143, false", "INT, 130, true"})
+  void aSignalToTheLauncherOrToOneRankSavesOnceAndTheSameCommandGoesOn(
+      String signal, int code, boolean toARank) throws IOException, InterruptedException {
+    needsTwo("aSignalToTheLauncherOrToOneRankSavesOnceAndTheSameCommandGoesOn");
+    String output = "signal-" + signal;
+    String[] more = {"--nproc", "2", "--checkpoint-every", "20"};
+    Process launcher = train(output, LONG_STEPS, more).start();
+    while (launcher.isAlive() && checkpoints(output) == 0) {
+      Thread.sleep(20);
+    }
+    List<ProcessHandle> ranks = launcher.children().toList();
+    assertEquals(2, ranks.size(), () -> read(output));
+    ProcessHandle to = toARank ? ranks.get(1) : launcher.toHandle();
+    long start = System.nanoTime();
+    assertEquals(0, new ProcessBuilder("kill", "-" + signal, "" + to.pid()).start().waitFor());
+    boolean ended = launcher.waitFor(1, TimeUnit.MINUTES);
+    System.out.printf(
+        Locale.ROOT,
+        "SIG%s to %s; the job ended after %.1f s%n",
+        signal,
+        toARank ? "one rank" : "the launcher",
+        (System.nanoTime() - start) / 1e9);
+    launcher.destroyForcibly();
+    assertTrue(ended, () -> read(output));
+    assertEquals(code, launcher.exitValue(), () -> read(output));
+    assertEquals(2, read(output).split("stopped at step ").length, () -> read(output));
+    ranks.forEach(rank -> assertFalse(rank.isAlive(), "a rank outlived the job"));
+    // Every rank stopped after the same step, whose checkpoint is whole: no row is written again.
+    int rows = rows(output).size();
+    run(output, rows + 60, more);
+    assertEquals(rows + 60, rows(output).size());
   }
 
   private static long checkpoints(String output) throws IOException {
