@@ -63,6 +63,7 @@ extern "C"
         int32_t path;
     } NitVarlenAttentionParams;
 
+    /* cuSeqlens may be read while kernels of this library before it on the stream still run. */
     NIT_API int nitVarlenAttention(NitVarlenAttentionParams const* params, void* stream);
 
     /* LayerNorm over headDim on q and k (when weights are given), then 2-D RoPE on both. */
@@ -114,7 +115,11 @@ extern "C"
     /* residual = x + gate[image] y; out, shift and scale are not read. */
     NIT_API int nitGatedResidual(NitAdaLnParams const* params, void* stream);
 
-    /* residual = x + gate[image] y, out = LayerNorm(residual) (1 + scale[image]) + shift[image], in one pass. */
+    /*
+     * residual = x + gate[image] y, out = LayerNorm(residual) (1 + scale[image]) + shift[image], in one pass. gate,
+     * shift, scale and imageIndex may be read while kernels of this library before it on the stream still run: these
+     * must not write them.
+     */
     NIT_API int nitGatedAdaLn(NitAdaLnParams const* params, void* stream);
 
     /* Activations of a linear layer. */
@@ -126,8 +131,11 @@ extern "C"
 
     /*
      * out = activation(x weight^T + bias), for few tokens; sums in fp32, the same bits in every run. Compute capability
-     * 9.0 only. The last six fields choose the kernel; 0: the library chooses. Blocks that share operands or sum parts
-     * of inFeatures are one cluster: split shareWeight shareTokens <= 8.
+     * 9.0 only. The fields from tileTokens to stages choose the kernel; 0: the library chooses. Blocks that share
+     * operands or sum parts of inFeatures are one cluster: split shareWeight shareTokens <= 8.
+     *
+     * With heads the layer makes q, k and v, and its result is what nitQkNormRope2d makes of them, from the sums in
+     * fp32: no activation, tileColumns a multiple of headDim, split 1.
      */
     typedef struct
     {
@@ -146,6 +154,15 @@ extern "C"
         int32_t shareWeight; /* blocks of neighbouring tokens that are sent one copy of their weights: 1 or 2 */
         int32_t shareTokens; /* blocks of neighbouring columns that are sent one copy of their tokens: 1 or 2 */
         int32_t stages;      /* buffers of 64 inFeatures: 2 .. 8, as many as fit */
+        int32_t heads;       /* of q, k and v, outFeatures = 3 heads headDim; 0: a plain layer, the rest is not read */
+        int32_t headDim;     /* 72, or 64 where heads are even */
+        float epsilon;
+        float const* cosine; /* [N, headDim], each pair's value twice; like all that follows, on 16 bytes */
+        float const* sine;
+        void const* qWeight; /* [headDim]; NULL: no LayerNorm, and the other three are NULL too */
+        void const* qBias;
+        void const* kWeight;
+        void const* kBias;
     } NitLinearParams;
 
     /* x and weight are read, and out is written, after the kernel before this one on the stream; but weight and bias
@@ -157,6 +174,9 @@ extern "C"
 
     /* 1 where nitLinear takes layers of this size on the current device, else 0. */
     NIT_API int nitLinearSupports(int32_t inFeatures, int32_t outFeatures);
+
+    /* 1 where such a layer can make q, k and v of so many heads of headDim columns, else 0. */
+    NIT_API int nitLinearSupportsHeads(int32_t heads, int32_t headDim);
 
     /* What this thread's last failed call expected and found; "" before the first. */
     NIT_API char const* nitLastError(void);

@@ -7,6 +7,7 @@
 #include "linearPlugin/linearPlugin.h"
 #include "packedAdaLnPlugin/packedAdaLnPlugin.h"
 #include "qkNormRope2dPlugin/qkNormRope2dPlugin.h"
+#include "qkvLinearPlugin/qkvLinearPlugin.h"
 #include "varlenAttentionPlugin/varlenAttentionPlugin.h"
 
 extern "C" NIT_API nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& count)
@@ -18,8 +19,9 @@ extern "C" NIT_API nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t
     static PluginCreator<GatedResidualPlugin> gatedResidual;
     static PluginCreator<GatedAdaLnPlugin> gatedAdaLn;
     static PluginCreator<LinearPlugin> linear;
-    static nvinfer1::IPluginCreatorInterface* const creators[] = {&varlenAttention, &qkNormRope2d, &packedAdaLn,
-                                                                  &gatedResidual,   &gatedAdaLn,   &linear};
+    static PluginCreator<QkvLinearPlugin> qkvLinear;
+    static nvinfer1::IPluginCreatorInterface* const creators[] = {
+        &varlenAttention, &qkNormRope2d, &packedAdaLn, &gatedResidual, &gatedAdaLn, &linear, &qkvLinear};
     count = static_cast<int32_t>(sizeof(creators) / sizeof(creators[0]));
     return creators;
 }

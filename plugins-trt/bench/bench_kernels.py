@@ -1,7 +1,7 @@
 """Times the kernels beside PyTorch's: python3 bench/bench_kernels.py LIBRARY [--only attention|elementwise|linear|block].
 
-Prints the tables of RESULTS.md. With --cuts FILE (and linear) the plausible cuts of the linear layers are timed too, in
-about a minute; FILE gets all of them, as tab-separated values, of which linear_table.py makes the library's table.
+Prints the tables of RESULTS.md. With --cuts FILE (and linear) the plausible cuts of the linear layers (of one, with
+--layer NAME) are timed too, in about a minute; FILE gets all of them, as tab-separated values, of which linear_table.py makes the library's table.
 
 Attention: FlashAttention-2 varlen (PyTorch's) and cuDNN (padded batch) in the same run; TFLOP/s counts the useful
 operations, 4 T S H d. Element-wise kernels: GB/s of the bytes that must move, against a copy of the same card. Answers
@@ -133,6 +133,7 @@ def bandwidth_rows():
 
 XL_LAYERS = [("qkv", 1152, 3456, False), ("proj", 1152, 1152, False), ("fc1", 1152, 4608, True),
              ("fc2", 4608, 1152, False)]
+QKV_HEADS = "qkv-heads"  # the layer that makes q, k and v normed and rotated
 BLOCKS = 28
 
 
@@ -196,13 +197,14 @@ def linear_chain_rows():
 
 
 def block_rows():
-    """What the kernels of a block take one after the other, as a plan of small packs runs them."""
+    """What the kernels of a block take one after the other, as a plan of small packs runs them; and with norm and
+    rotation of q and k as a kernel of their own."""
     hidden, heads, head_dim = 1152, 16, 72
     print(f"\nAll kernels of a block of NiT-XL, {BLOCKS} times, each with its own weights: us a block, and how many less "
           "without a kind\n")
-    kinds = ["linear", "AdaLN", "rotation", "attention"]
-    print("| pack | a block | " + " | ".join(f"no {kind}" for kind in kinds) + " |")
-    print("|---|---|" + "---|" * len(kinds))
+    kinds = ["linear", "AdaLN", "attention"]
+    print("| pack | a block | rotation apart | " + " | ".join(f"no {kind}" for kind in kinds) + " |")
+    print("|---|---|---|" + "---|" * len(kinds))
     sets = [layer_sets(columns_in, columns_out) for _, columns_in, columns_out, _ in XL_LAYERS]
     norm = [torch.randn(head_dim, device=DEVICE).to(torch.bfloat16) for _ in range(4)]
     for lengths in ([64] * 2, [128], [256] * 2, [512]):
@@ -219,10 +221,11 @@ def block_rows():
         wide = torch.empty(tokens, 4 * hidden, device=DEVICE, dtype=torch.bfloat16)
 
         def block(i, without):
-            if without != "linear":
+            if without == "heads":
                 kernels.linear(normed, *sets[0][i], False, qkv.view(tokens, 3 * hidden))
-            if without != "rotation":
                 kernels.rope(qkv, cosine, sine, norm)
+            elif without != "linear":
+                kernels.qkv(normed, *sets[0][i], cosine, sine, norm, qkv)
             if without != "attention":
                 kernels.attention(qkv, cu, attended)
             if without != "linear":
@@ -237,23 +240,25 @@ def block_rows():
 
         attended = attended.view(tokens, heads, head_dim)
         times = [1e3 * milliseconds([lambda i=i: block(i, without) for i in range(BLOCKS)], BLOCKS)
-                 for without in [None] + kinds]
-        print(f"| {lengths[0]}" + f" × {len(lengths)}" * (len(lengths) > 1) + f" | {times[0]:.1f} | "
-              + " | ".join(f"{times[0] - t:.1f}" for t in times[1:]) + " |", flush=True)
+                 for without in [None, "heads"] + kinds]
+        print(f"| {lengths[0]}" + f" × {len(lengths)}" * (len(lengths) > 1) + f" | {times[0]:.1f} | {times[1]:.1f} | "
+              + " | ".join(f"{times[0] - t:.1f}" for t in times[2:]) + " |", flush=True)
 
 
 CUT = ("tileTokens", "tileColumns", "split", "shareWeight", "shareTokens", "stages")
 SHARED = 227 * 1024
 
 
-def plausible_cuts(tokens, columns_in, columns_out):
+def plausible_cuts(tokens, columns_in, columns_out, head_dim):
     """Cuts with as many stages as let two blocks, and one block, on a multiprocessor; pairs at most share."""
     for tile_tokens, tile_columns in [(t, c) for t in (64, 128, 256) for c in (72, 96, 128, 144, 192)]:
         if tile_tokens == 256 and tile_columns > 128 or tile_tokens >= 2 * tokens:
             continue
+        if head_dim != 0 and (tile_tokens > 128 or tile_columns % head_dim != 0):
+            continue
         tiles = -(-tokens // tile_tokens) * -(-columns_out // tile_columns)
         stage = (tile_tokens + tile_columns) * 128
-        for split in range(1, 7):
+        for split in range(1, 7 if head_dim == 0 else 2):
             if not 50 <= tiles * split <= 132 * 8 * (2 if split == 1 else 1):
                 continue
             for share_weight, share_tokens in ((1, 1), (2, 1), (1, 2), (2, 2)):
@@ -271,25 +276,36 @@ def plausible_cuts(tokens, columns_in, columns_out):
 def linear_cuts(path):
     """Times the plausible cuts of each layer, then other numbers of stages of the best; prints what is fastest."""
     rows = []
+    layers = [(*layer, 0) for layer in XL_LAYERS] + [(QKV_HEADS, 1152, 3456, False, 72)]
+    if "--layer" in sys.argv:
+        layers = [layer for layer in layers if layer[0] == sys.argv[sys.argv.index("--layer") + 1]]
     with open(path, "w") as file:
-        file.write("tokens\tlayer\tinFeatures\toutFeatures\t" + "\t".join(CUT) + "\tus\n")
+        file.write("tokens\tlayer\tinFeatures\toutFeatures\theadDim\t" + "\t".join(CUT) + "\tus\n")
         for tokens in (128, 256, 512, 1024, 2048):
-            for name, columns_in, columns_out, gelu in XL_LAYERS:
+            for name, columns_in, columns_out, gelu, head_dim in layers:
                 sets = layer_sets(columns_in, columns_out)
                 x = torch.randn(tokens, columns_in, device=DEVICE).to(torch.bfloat16)
                 outs = [torch.empty(tokens, columns_out, device=DEVICE, dtype=torch.bfloat16) for _ in range(2)]
+                angles = [torch.randn(tokens, head_dim, device=DEVICE) for _ in range(2)]
+                norm = [torch.randn(head_dim, device=DEVICE).to(torch.bfloat16) for _ in range(4)]
                 times = {}
+
+                def call(i, cut):
+                    if head_dim != 0:
+                        kernels.qkv(x, *sets[i], *angles, norm, outs[i % 2], **cut)
+                    else:
+                        kernels.linear(x, *sets[i], gelu, outs[i % 2], **cut)
 
                 def add(key, patient=False):
                     if key in times:
                         return
                     cut = dict(zip(CUT, key))
                     try:
-                        kernels.linear(x, *sets[0], gelu, outs[0], **cut)
+                        call(0, cut)
                         graph = torch.cuda.CUDAGraph()
                         with torch.cuda.graph(graph):
                             for i in range(BLOCKS):
-                                kernels.linear(x, *sets[i], gelu, outs[i % 2], **cut)
+                                call(i, cut)
                         graph.replay()
                         us = 1e3 * median(graph.replay, 1) / BLOCKS
                         if patient or not times or us < 2 * min(times.values()):
@@ -298,12 +314,13 @@ def linear_cuts(path):
                         print(f"  {tokens} tokens, {name}, {key}: {error}", file=sys.stderr)
                         return
                     times[key] = us
-                    file.write(f"{tokens}\t{name}\t{columns_in}\t{columns_out}\t" + "\t".join(map(str, key))
-                               + f"\t{us:.3f}\n")
+                    file.write(f"{tokens}\t{name}\t{columns_in}\t{columns_out}\t{head_dim}\t"
+                               + "\t".join(map(str, key)) + f"\t{us:.3f}\n")
 
-                chosen = kernels.linear_plan(tokens, columns_in, columns_out)
+                heads = {"heads": columns_out // (3 * head_dim), "headDim": head_dim} if head_dim != 0 else {}
+                chosen = kernels.linear_plan(tokens, columns_in, columns_out, **heads)
                 add(chosen, True)
-                for key in plausible_cuts(tokens, columns_in, columns_out):
+                for key in plausible_cuts(tokens, columns_in, columns_out, head_dim):
                     add(key)
                 best = []
                 for key in sorted(times, key=times.get):

@@ -12,7 +12,7 @@ best = {}
 for path in sys.argv[1:]:
     with open(path, newline="") as file:
         for row in csv.DictReader(file, delimiter="\t"):
-            key = tuple(int(row[name]) for name in ("inFeatures", "outFeatures", "tokens"))
+            key = tuple(int(row[name]) for name in ("inFeatures", "outFeatures", "headDim", "tokens"))
             found = (float(row["us"]), tuple(int(row[name]) for name in CUT))
             best[key] = min(best.get(key, found), found)
 if not best:
@@ -33,6 +33,7 @@ struct LinearMeasured
     int64_t tokens;
     int32_t inFeatures;
     int32_t outFeatures;
+    int32_t headDim; //!< of the heads that the layer makes; 0: a plain one
     int32_t tileTokens;
     int32_t tileColumns;
     int32_t split;
@@ -42,8 +43,8 @@ struct LinearMeasured
 };
 
 constexpr LinearMeasured kLinearMeasured[] = {""")
-lines = [(f"    {{{tokens}, {columns_in}, {columns_out}, {', '.join(map(str, cut))}}},", us)
-         for (columns_in, columns_out, tokens), (us, cut) in sorted(best.items())]
+lines = [(f"    {{{tokens}, {columns_in}, {columns_out}, {head_dim}, {', '.join(map(str, cut))}}},", us)
+         for (columns_in, columns_out, head_dim, tokens), (us, cut) in sorted(best.items())]
 width = max(len(line) for line, _ in lines)
 for line, us in lines:
     print(f"{line:{width}} // {us:.2f} us")

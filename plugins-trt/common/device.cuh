@@ -32,6 +32,16 @@ NIT_DEVICE unsigned blockIndex()
     return blockIdx.x;
 }
 
+NIT_DEVICE unsigned blockIndexY()
+{
+    return blockIdx.y;
+}
+
+NIT_DEVICE unsigned blockIndexZ()
+{
+    return blockIdx.z;
+}
+
 NIT_DEVICE unsigned gridSize()
 {
     return gridDim.x;
@@ -158,6 +168,14 @@ NIT_DEVICE float reciprocalFast(float x)
     return value;
 }
 
+//! tanh x; a relative error of 2^-11, which is that of a rounding to bf16 and one bit better.
+NIT_DEVICE float tanhFast(float x)
+{
+    float value;
+    asm("tanh.approx.f32 %0, %1;" : "=f"(value) : "f"(x));
+    return value;
+}
+
 NIT_DEVICE float inverseSqrt(float x)
 {
     return rsqrtf(x);
@@ -207,6 +225,13 @@ NIT_DEVICE Vector16 loadShared16(uint32_t address)
                  : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
                  : "r"(address));
     return v;
+}
+
+NIT_DEVICE uint32_t loadShared4(uint32_t address)
+{
+    uint32_t value;
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(value) : "r"(address));
+    return value;
 }
 
 NIT_DEVICE void storeShared16(uint32_t address, Vector16 const& v)

@@ -98,6 +98,15 @@ NIT_DEVICE void copyBox(uint32_t shared, TensorMap const* map, uint32_t barrier,
                  : "memory");
 }
 
+//! Copies bytes as they lie and counts them at the barrier; addresses and number are multiples of 16.
+NIT_DEVICE void copyBytes(uint32_t shared, void const* global, unsigned bytes, uint32_t barrier)
+{
+    asm volatile(
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared),
+        "l"(global), "r"(bytes), "r"(barrier)
+        : "memory");
+}
+
 //! Copies one box to the same place in every block of the cluster whose bit in `blocks` is set, and counts its bytes
 //! at the same barrier of each.
 NIT_DEVICE void copyBoxToMany(uint32_t shared, TensorMap const* map, uint32_t barrier, int c0, int c1, unsigned blocks)

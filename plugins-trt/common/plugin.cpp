@@ -122,6 +122,15 @@ void Attributes::requireHeads() const
     }
 }
 
+void Attributes::requireFlag(char const* name) const
+{
+    int32_t const found = integer(name);
+    if (found != 0 && found != 1)
+    {
+        throw std::invalid_argument(std::string("expected ") + name + " 0 or 1, found " + std::to_string(found));
+    }
+}
+
 void Attributes::requireEpsilon() const
 {
     if (!(real("epsilon") >= 0.0f))

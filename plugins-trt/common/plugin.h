@@ -61,6 +61,9 @@ public:
     //! What several nodes ask of num_heads and head_dim. Throws std::invalid_argument.
     void requireHeads() const;
 
+    //! An integer that is 0 or 1. Throws std::invalid_argument.
+    void requireFlag(char const* name) const;
+
     //! What several nodes ask of epsilon. Throws std::invalid_argument.
     void requireEpsilon() const;
 

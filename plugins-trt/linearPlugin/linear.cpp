@@ -7,18 +7,54 @@ namespace nit
 namespace
 {
 
+constexpr int64_t kMost = int64_t{1} << 21; //!< tokens, and out features
+
+//! Of a layer that makes q, k and v.
+int checkHeads(NitLinearParams const& p)
+{
+    int const least = linearHeadTileColumns(p.headDim);
+    if (p.heads < 1 || least == 0 || !linearHasHeadTile(64, least, p.heads, p.headDim) ||
+        p.outFeatures != int64_t{3} * p.heads * p.headDim)
+    {
+        return invalid(
+            "nitLinear: expected headDim 72, or 64 and an even number of heads, and outFeatures = 3 heads headDim, "
+            "found headDim %d, %d heads and %d outFeatures",
+            p.headDim, p.heads, p.outFeatures);
+    }
+    if (p.activation != NIT_ACTIVATION_NONE || p.split > 1)
+    {
+        return invalid(
+            "nitLinear: expected no activation and split 1 with heads, found activation %d and split %d", p.activation,
+            p.split);
+    }
+    int const tileTokens = p.tileTokens == 0 ? 64 : p.tileTokens;
+    int const tileColumns = p.tileColumns == 0 ? least : p.tileColumns;
+    if (!linearHasHeadTile(tileTokens, tileColumns, p.heads, p.headDim))
+    {
+        return invalid(
+            "nitLinear: expected tileTokens 64 or 128 and tileColumns %s with %d heads of %d, found %d and %d",
+            p.headDim == 64    ? "128"
+            : p.heads % 2 == 0 ? "72 or 144"
+                               : "72",
+            p.heads, p.headDim, p.tileTokens, p.tileColumns);
+    }
+    return 0;
+}
+
 //! Sizes, types and what is forced of the cut; not the pointers.
 int checkLinear(NitLinearParams const& p)
 {
-    if (p.tokens < 0 || p.tokens >= int64_t{1} << 30)
+    // A grid has 65535 tiles in a direction at most.
+    if (p.tokens < 0 || p.tokens >= kMost)
     {
-        return invalid("nitLinear: expected 0 <= tokens < 2^30, found %lld", static_cast<long long>(p.tokens));
+        return invalid("nitLinear: expected 0 <= tokens < 2^21, found %lld", static_cast<long long>(p.tokens));
     }
-    if (p.inFeatures < 8 || p.inFeatures % 8 != 0 || p.outFeatures < 8 || p.outFeatures % 8 != 0)
+    if (p.inFeatures < 8 || p.inFeatures % 8 != 0 || p.outFeatures < 8 || p.outFeatures % 8 != 0 ||
+        p.outFeatures >= kMost)
     {
         return invalid(
-            "nitLinear: expected inFeatures and outFeatures multiples of 8, found %d and %d", p.inFeatures,
-            p.outFeatures);
+            "nitLinear: expected inFeatures and outFeatures multiples of 8, outFeatures < 2^21, found %d and %d",
+            p.inFeatures, p.outFeatures);
     }
     if (p.activation != NIT_ACTIVATION_NONE && p.activation != NIT_ACTIVATION_GELU_TANH)
     {
@@ -37,7 +73,7 @@ int checkLinear(NitLinearParams const& p)
             "128, split 1 to 8, shareWeight and shareTokens 1 or 2, or 0 for any of them, found %d, %d, %d, %d and %d",
             p.tileTokens, p.tileColumns, p.split, p.shareWeight, p.shareTokens);
     }
-    return 0;
+    return p.heads == 0 ? 0 : checkHeads(p);
 }
 
 //! Fills in the cut and checks what was forced of it.
@@ -81,6 +117,13 @@ int nitLinearSupports(int32_t inFeatures, int32_t outFeatures)
     return sizes && nit::computeCapability() == 90 ? 1 : 0;
 }
 
+int nitLinearSupportsHeads(int32_t heads, int32_t headDim)
+{
+    int const least = nit::linearHeadTileColumns(headDim);
+    bool const sizes = heads > 0 && least != 0 && nit::linearHasHeadTile(64, least, heads, headDim);
+    return sizes && nit::computeCapability() == 90 ? 1 : 0;
+}
+
 int nitLinearPlan(NitLinearParams* params)
 {
     using namespace nit;
@@ -120,6 +163,21 @@ int nitLinear(NitLinearParams const* params, void* stream)
     if (p.x == nullptr || p.weight == nullptr || p.out == nullptr)
     {
         return invalid("nitLinear: expected x, weight and out, found NULL among them");
+    }
+    if (p.heads != 0)
+    {
+        bool const norm = p.qWeight != nullptr;
+        if (p.cosine == nullptr || p.sine == nullptr || norm != (p.qBias != nullptr) ||
+            norm != (p.kWeight != nullptr) || norm != (p.kBias != nullptr))
+        {
+            return invalid("nitLinear: expected cosine, sine, and all or none of the norms' weights and biases");
+        }
+        if (!aligned16(p.cosine) || !aligned16(p.sine) || !aligned16(p.qWeight) || !aligned16(p.qBias) ||
+            !aligned16(p.kWeight) || !aligned16(p.kBias))
+        {
+            return invalid("nitLinear: expected tables, norms' weights and biases that begin on 16 bytes, found one "
+                           "that does not");
+        }
     }
     if (!aligned16(p.x) || !aligned16(p.weight) || !aligned16(p.bias) || !aligned16(p.out))
     {

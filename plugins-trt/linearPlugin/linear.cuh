@@ -47,23 +47,26 @@ struct LinearPlace
     int steps;
 };
 
+//! The grid has the parts of K, the tiles of tokens and those of columns as its directions, in whole clusters; clusters
+//! of the same weights follow each other. Nothing is divided: a block finds its place while nobody works.
 NIT_DEVICE LinearPlace linearPlace(LinearLaunch const& launch, int tileTokens, int tileColumns)
 {
+    static_assert(kLinearMaxShare == 2, "one bit says which block of those that share");
     NitLinearParams const& p = launch.p;
     LinearCut const& cut = launch.cut;
-    int const block = static_cast<int>(blockIndex());
-    int const cluster = block / cut.clusterBlocks;
+    int const rowTile = static_cast<int>(blockIndexY());
+    int const columnTile = static_cast<int>(blockIndexZ());
     LinearPlace place;
-    place.rank = block % cut.clusterBlocks;
-    place.part = place.rank % p.split;
-    place.row = place.rank / p.split % p.shareWeight;
-    place.column = place.rank / p.split / p.shareWeight;
-    // Clusters of the same weights follow each other.
-    place.rowCluster = cluster % cut.rowClusters;
-    place.firstToken = (place.rowCluster * p.shareWeight + place.row) * tileTokens;
-    place.firstColumn = (cluster / cut.rowClusters * p.shareTokens + place.column) * tileColumns;
-    place.firstStep = cut.depthSteps * place.part / p.split;
-    place.steps = cut.depthSteps * (place.part + 1) / p.split - place.firstStep;
+    place.part = static_cast<int>(blockIndex());
+    place.row = rowTile & (p.shareWeight - 1);
+    place.column = columnTile & (p.shareTokens - 1);
+    place.rank = place.part + p.split * (place.row + p.shareWeight * place.column);
+    place.rowCluster = rowTile >> (p.shareWeight - 1);
+    place.firstToken = rowTile * tileTokens;
+    place.firstColumn = columnTile * tileColumns;
+    bool const longer = place.part < cut.longerParts;
+    place.firstStep = place.part * cut.partSteps + (longer ? place.part : cut.longerParts);
+    place.steps = cut.partSteps + (longer ? 1 : 0);
     return place;
 }
 
@@ -106,7 +109,7 @@ struct LinearLayout
     static constexpr int kPitch = linearPitch(kColumns);
 
     static_assert(kStage % 1024 == 0, "swizzle atoms");
-    static_assert(16 * kLinearMaxStages <= kLinearTileStart, "room for the barriers");
+    static_assert(16 * kLinearMaxStages + 8 <= kLinearTileStart, "room for the barriers");
     static_assert(kColumns % 8 == 0, "whole vectors");
 
     NIT_DEVICE static uint32_t full(uint32_t shared, int stage)
@@ -160,8 +163,71 @@ struct LinearPiece
     }
 };
 
+//! Where a block that makes heads keeps angles and norm, and what its tile is part of.
+template <int kConsumers, int kColumns, int kHeadDim>
+struct LinearHeads
+{
+    static_assert(kHeadDim == 0 || kColumns % kHeadDim == 0, "whole heads");
+
+    using Layout = LinearLayout<kConsumers, kColumns>;
+    static constexpr int kTableBytes = linearTableBytes(Layout::kRows, kHeadDim);
+    static constexpr int kNormBytes = kHeadDim * 2; //!< its weight, or its bias
+    //! Tables beside tiles of 128 x 128 leave no room for a second block: no need to save registers for it.
+    static constexpr int kBlocks = kHeadDim == 64 && kConsumers == 2 ? 1 : Layout::kBlocks;
+
+    NIT_DEVICE static uint32_t full(uint32_t shared)
+    {
+        return shared + 8 * 2 * kLinearMaxStages;
+    }
+    NIT_DEVICE static uint32_t cosine(LinearLaunch const& launch, uint32_t shared)
+    {
+        return Layout::tokens(shared, launch.p.stages);
+    }
+    NIT_DEVICE static uint32_t norm(LinearLaunch const& launch, uint32_t shared)
+    {
+        return cosine(launch, shared) + 2 * kTableBytes;
+    }
+    NIT_DEVICE static bool isQuery(LinearLaunch const& launch, LinearPlace const& place)
+    {
+        return place.firstColumn < launch.p.heads * kHeadDim;
+    }
+    //! Not v's heads, nor the tile beyond the last tokens that a block may have who shares weights.
+    NIT_DEVICE static bool rotates(LinearLaunch const& launch, LinearPlace const& place)
+    {
+        return place.firstColumn < 2 * launch.p.heads * kHeadDim && place.firstToken < launch.p.tokens;
+    }
+};
+
+//! Orders the copies that rotateHeads needs.
+template <int kConsumers, int kColumns, int kHeadDim>
+NIT_DEVICE void copyHeads(LinearLaunch const& launch, LinearPlace const& place, uint32_t shared)
+{
+    using Heads = LinearHeads<kConsumers, kColumns, kHeadDim>;
+    constexpr int kRows = Heads::Layout::kRows;
+    NitLinearParams const& p = launch.p;
+    if (!Heads::rotates(launch, place))
+    {
+        return;
+    }
+    uint32_t const full = Heads::full(shared);
+    uint32_t const cosine = Heads::cosine(launch, shared);
+    int64_t const left = p.tokens - place.firstToken;
+    unsigned const bytes = static_cast<unsigned>(left < kRows ? left : kRows) * kHeadDim * 4;
+    int64_t const at = static_cast<int64_t>(place.firstToken) * kHeadDim;
+    barrierArriveExpect(full, 2 * bytes + (p.qWeight != nullptr ? 2 * Heads::kNormBytes : 0));
+    copyBytes(cosine, p.cosine + at, bytes, full);
+    copyBytes(cosine + Heads::kTableBytes, p.sine + at, bytes, full);
+    if (p.qWeight != nullptr)
+    {
+        uint32_t const norm = Heads::norm(launch, shared);
+        bool const query = Heads::isQuery(launch, place);
+        copyBytes(norm, query ? p.qWeight : p.kWeight, Heads::kNormBytes, full);
+        copyBytes(norm + Heads::kNormBytes, query ? p.qBias : p.kBias, Heads::kNormBytes, full);
+    }
+}
+
 //! One thread orders all of the block's copies.
-template <int kConsumers, int kColumns>
+template <int kConsumers, int kColumns, int kHeadDim>
 NIT_DEVICE void copyLinear(LinearLaunch const& launch, LinearPlace const& place, uint32_t shared)
 {
     using Layout = LinearLayout<kConsumers, kColumns>;
@@ -182,9 +248,8 @@ NIT_DEVICE void copyLinear(LinearLaunch const& launch, LinearPlace const& place,
         weights.copy(Layout::weights(shared, step), Layout::full(shared, step), place.firstStep + step);
     }
     // The blocks of other tokens bring other steps.
-    int const rows = launch.cut.rowClusters;
 #pragma unroll 1
-    for (int step = ready + (place.rowCluster + rows - ready % rows) % rows; step < place.steps; step += rows)
+    for (int step = ready + place.rowCluster; step < place.steps; step += launch.cut.rowClusters)
     {
         prefetchBox(weights.map, (place.firstStep + step) * kLinearDepth, weights.row);
     }
@@ -193,6 +258,10 @@ NIT_DEVICE void copyLinear(LinearLaunch const& launch, LinearPlace const& place,
     for (int step = 0; step < ready; ++step)
     {
         tokens.copy(Layout::tokens(shared, step), Layout::full(shared, step), place.firstStep + step);
+    }
+    if constexpr (kHeadDim != 0)
+    {
+        copyHeads<kConsumers, kColumns, kHeadDim>(launch, place, shared);
     }
     LinearRing ring(p.stages);
 #pragma unroll 1
@@ -282,8 +351,21 @@ NIT_DEVICE void multiplyLinear(
     holdRegisters(sums);
 }
 
-//! x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3): the same as 0.5 x (1 + tanh(u)).
-NIT_DEVICE float geluTanh(float x)
+//! 0.5 x (1 + tanh(u)), u = sqrt(2 / pi) (x + 0.044715 x^3).
+template <typename T>
+NIT_DEVICE float geluTanh(float x);
+
+template <>
+NIT_DEVICE float geluTanh<Bf16>(float x)
+{
+    float const half = 0.5f * x;
+    return half + half * tanhFast(0.7978845608028654f * x * (1.0f + 0.044715f * x * x));
+}
+
+//! As x sigmoid(2 u), the same thing: the fast tanh, which asks half as much of the unit for such functions, would show
+//! behind the ten bits of fp16.
+template <>
+NIT_DEVICE float geluTanh<Fp16>(float x)
 {
     constexpr float kMinusTwoLog2ERoot = -2.885390081777927f * 0.7978845608028654f;
     float const u = x * (1.0f + 0.044715f * x * x);
@@ -310,19 +392,96 @@ NIT_DEVICE void beginSums(LinearLaunch const& launch, LinearPlace const& place, 
     }
 }
 
+//! Of a tile of q's or k's heads [64, kColumns] in a warpgroup's sums: LayerNorm over each head, then its rotation. A
+//! row's head lies in four neighbouring lanes, a pair of columns in every chunk of 8.
+template <typename T, int kConsumers, int kColumns, int kHeadDim>
+NIT_DEVICE void rotateHeads(
+    LinearLaunch const& launch, LinearPlace const& place, uint32_t shared, float (&sums)[kColumns / 2])
+{
+    using Heads = LinearHeads<kConsumers, kColumns, kHeadDim>;
+    constexpr int kHeads = kColumns / kHeadDim;
+    constexpr int kChunks = kHeadDim / 8;
+    NitLinearParams const& p = launch.p;
+    if (!Heads::rotates(launch, place))
+    {
+        return;
+    }
+    bool const normed = p.qWeight != nullptr;
+    float inverse[kHeads][2];
+#pragma unroll
+    for (int head = 0; head < kHeads; ++head)
+    {
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+        {
+            inverse[head][half] = 1.0f;
+            if (normed)
+            {
+                float* const values = sums + head * kChunks * 4 + half * 2; // chunk c: values[4 c], values[4 c + 1]
+                float sum = 0.0f;
+#pragma unroll
+                for (int chunk = 0; chunk < kChunks; ++chunk)
+                {
+                    sum += values[chunk * 4] + values[chunk * 4 + 1];
+                }
+                sum += shuffleXor(sum, 1);
+                float const mean = (sum + shuffleXor(sum, 2)) * (1.0f / kHeadDim);
+                float squares = 0.0f;
+#pragma unroll
+                for (int chunk = 0; chunk < kChunks; ++chunk)
+                {
+                    float const a = values[chunk * 4] -= mean;
+                    float const b = values[chunk * 4 + 1] -= mean;
+                    squares += a * a + b * b;
+                }
+                squares += shuffleXor(squares, 1);
+                inverse[head][half] = inverseSqrt((squares + shuffleXor(squares, 2)) * (1.0f / kHeadDim) + p.epsilon);
+            }
+        }
+    }
+    barrierWait(Heads::full(shared), 0);
+    int const thread = static_cast<int>(threadIndex());
+    int const row = thread / 32 * 16 + thread % 32 / 4;
+    uint32_t const cosine = Heads::cosine(launch, shared) + static_cast<uint32_t>(row * kHeadDim + thread % 4 * 2) * 4;
+    uint32_t const norm = Heads::norm(launch, shared) + static_cast<uint32_t>(thread % 4 * 4);
+#pragma unroll
+    for (int chunk = 0; chunk < kChunks; ++chunk)
+    {
+        uint32_t const weight = normed ? loadShared4(norm + chunk * 16) : pack<T>(1.0f, 1.0f);
+        uint32_t const bias = normed ? loadShared4(norm + Heads::kNormBytes + chunk * 16) : 0;
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+        {
+            uint32_t const at = cosine + (half * 8 * kHeadDim + chunk * 8) * 4;
+            float const c = bitsToFloat(loadShared4(at));
+            float const s = bitsToFloat(loadShared4(at + Heads::kTableBytes));
+#pragma unroll
+            for (int head = 0; head < kHeads; ++head)
+            {
+                float* const values = sums + (head * kChunks + chunk) * 4 + half * 2;
+                float const a = values[0] * (inverse[head][half] * lower<T>(weight)) + lower<T>(bias);
+                float const b = values[1] * (inverse[head][half] * upper<T>(weight)) + upper<T>(bias);
+                values[0] = a * c - b * s;
+                values[1] = b * c + a * s;
+            }
+        }
+    }
+}
+
 //! Writes a warpgroup's results from its registers. Neighbouring lanes exchange halves of two groups of 8 columns, so
 //! that each has 8 bytes and four of them a row's 32.
-template <typename T, int kColumns>
+//! kActivates: there may be an activation before.
+template <typename T, int kColumns, bool kActivates>
 NIT_DEVICE void writeSums(LinearLaunch const& launch, LinearPlace const& place, float (&sums)[kColumns / 2])
 {
     NitLinearParams const& p = launch.p;
     constexpr int kChunks = kColumns / 8;
-    if (p.activation == NIT_ACTIVATION_GELU_TANH)
+    if (kActivates && p.activation == NIT_ACTIVATION_GELU_TANH)
     {
 #pragma unroll
         for (int i = 0; i < kColumns / 2; ++i)
         {
-            sums[i] = geluTanh(sums[i]);
+            sums[i] = geluTanh<T>(sums[i]);
         }
     }
     int const lane = static_cast<int>(threadIndex()) % 32;
@@ -436,14 +595,15 @@ NIT_DEVICE void writeParts(LinearLaunch const& launch, LinearPlace const& place,
 #pragma unroll
         for (int j = 0; j < 8; ++j)
         {
-            values[j] = p.activation == NIT_ACTIVATION_GELU_TANH ? geluTanh(values[j]) : values[j];
+            values[j] = p.activation == NIT_ACTIVATION_GELU_TANH ? geluTanh<T>(values[j]) : values[j];
         }
         storeVector(static_cast<T*>(p.out) + token * p.outFeatures + column, packVector<T>(values));
     }
 }
 
-template <typename T, int kConsumers, int kColumns>
-NIT_KERNEL((LinearLayout<kConsumers, kColumns>::kThreads), (LinearLayout<kConsumers, kColumns>::kBlocks))
+//! kHeadDim: of the heads that the layer makes; 0: a plain layer.
+template <typename T, int kConsumers, int kColumns, int kHeadDim = 0>
+NIT_KERNEL((LinearLayout<kConsumers, kColumns>::kThreads), (LinearHeads<kConsumers, kColumns, kHeadDim>::kBlocks))
 linearKernel(NIT_GRID_CONSTANT LinearLaunch launch)
 {
     using Layout = LinearLayout<kConsumers, kColumns>;
@@ -463,6 +623,10 @@ linearKernel(NIT_GRID_CONSTANT LinearLaunch launch)
         {
             barrierInit(Layout::full(shared, i), 1);
             barrierInit(Layout::empty(shared, i), releases);
+        }
+        if constexpr (kHeadDim != 0)
+        {
+            barrierInit(LinearHeads<kConsumers, kColumns, kHeadDim>::full(shared), 1);
         }
         barrierInitFence();
     }
@@ -485,7 +649,7 @@ linearKernel(NIT_GRID_CONSTANT LinearLaunch launch)
         }
         if (static_cast<int>(threadIndex()) == Layout::kMultiplying)
         {
-            copyLinear<kConsumers, kColumns>(launch, place, shared);
+            copyLinear<kConsumers, kColumns, kHeadDim>(launch, place, shared);
         }
         syncWarp();
         if (p.split > 1)
@@ -507,9 +671,13 @@ linearKernel(NIT_GRID_CONSTANT LinearLaunch launch)
         beginSums<T, kColumns>(launch, place, sums);
         multiplyLinear<T, kConsumers, kColumns>(launch, place, shared, warpgroup, sums);
         waitForPrerequisites(); // what was written to `out` before, or read from it, is over
-        if (p.split == 1)
+        if constexpr (kHeadDim != 0)
         {
-            writeSums<T, kColumns>(launch, place, sums);
+            rotateHeads<T, kConsumers, kColumns, kHeadDim>(launch, place, shared, sums);
+        }
+        if (kHeadDim != 0 || p.split == 1)
+        {
+            writeSums<T, kColumns, kHeadDim == 0>(launch, place, sums);
         }
         else
         {

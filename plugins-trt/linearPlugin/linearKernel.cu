@@ -36,11 +36,11 @@ int encode(TensorMap& map, void const* base, int32_t type, int64_t rows, int64_t
     return 0;
 }
 
-template <typename T, int kConsumers, int kColumns>
+template <typename T, int kConsumers, int kColumns, int kHeadDim = 0>
 int launch(NitLinearParams const& p, cudaStream_t stream)
 {
     static SharedMemoryGrant grant;
-    auto const kernel = linearKernel<T, kConsumers, kColumns>;
+    auto const kernel = linearKernel<T, kConsumers, kColumns, kHeadDim>;
     LinearLaunch params{};
     params.p = p;
     params.cut = linearCut(p);
@@ -57,11 +57,13 @@ int launch(NitLinearParams const& p, cudaStream_t stream)
     attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attributes[0].val.programmaticStreamSerializationAllowed = 1;
     attributes[1].id = cudaLaunchAttributeClusterDimension;
-    attributes[1].val.clusterDim.x = static_cast<unsigned>(params.cut.clusterBlocks);
-    attributes[1].val.clusterDim.y = 1;
-    attributes[1].val.clusterDim.z = 1;
+    attributes[1].val.clusterDim.x = static_cast<unsigned>(p.split);
+    attributes[1].val.clusterDim.y = static_cast<unsigned>(p.shareWeight);
+    attributes[1].val.clusterDim.z = static_cast<unsigned>(p.shareTokens);
     cudaLaunchConfig_t config{};
-    config.gridDim = dim3(static_cast<unsigned>(params.cut.blocks()));
+    config.gridDim = dim3(
+        static_cast<unsigned>(p.split), static_cast<unsigned>(params.cut.rowClusters * p.shareWeight),
+        static_cast<unsigned>(params.cut.columnClusters * p.shareTokens));
     config.blockDim = dim3(LinearLayout<kConsumers, kColumns>::kThreads);
     config.dynamicSmemBytes = static_cast<size_t>(linearSharedBytes(p));
     config.stream = stream;
@@ -92,9 +94,23 @@ int launchColumns(NitLinearParams const& p, cudaStream_t stream)
     return invalid("nitLinear: no tile of %d tokens and %d columns", p.tileTokens, p.tileColumns);
 }
 
+template <typename T, int kConsumers>
+int launchHeads(NitLinearParams const& p, cudaStream_t stream)
+{
+    if (p.headDim == 64)
+    {
+        return launch<T, kConsumers, 128, 64>(p, stream);
+    }
+    return p.tileColumns == 72 ? launch<T, kConsumers, 72, 72>(p, stream) : launch<T, kConsumers, 144, 72>(p, stream);
+}
+
 template <typename T>
 int launchType(NitLinearParams const& p, cudaStream_t stream)
 {
+    if (p.heads != 0)
+    {
+        return p.tileTokens == 64 ? launchHeads<T, 1>(p, stream) : launchHeads<T, 2>(p, stream);
+    }
     switch (p.tileTokens)
     {
     case 64:

@@ -30,6 +30,20 @@ constexpr bool linearHasTile(int tileTokens, int tileColumns)
     return tokens && (narrow || (wide && tileTokens != 256));
 }
 
+//! The narrowest tile of a layer that makes heads of so many columns; 0 where there is none.
+constexpr int linearHeadTileColumns(int headDim)
+{
+    return headDim == 64 ? 128 : headDim == 72 ? 72 : 0;
+}
+
+//! Whether there is a kernel of this tile that makes such heads: whole ones, all of them q's, k's or v's.
+constexpr bool linearHasHeadTile(int tileTokens, int tileColumns, int heads, int headDim)
+{
+    int const least = linearHeadTileColumns(headDim);
+    bool const columns = least != 0 && (tileColumns == least || (least == 72 && tileColumns == 144));
+    return (tileTokens == 64 || tileTokens == 128) && columns && heads % (tileColumns / headDim) == 0;
+}
+
 //! Blocks that fit on a multiprocessor by their registers: sums, and some 40 for all else, and never more than four.
 constexpr int linearBlocksByRegisters(int tileTokens, int tileColumns)
 {
@@ -52,19 +66,35 @@ constexpr int linearStageBytes(int tileTokens, int tileColumns)
     return (tileTokens + tileColumns) * kLinearDepth * 2;
 }
 
+//! Of one table of angles for a tile's rows: each pair's cosine or sine twice, in single precision.
+constexpr int linearTableBytes(int tileTokens, int headDim)
+{
+    return tileTokens * headDim * 4;
+}
+
+//! What a block that makes heads keeps beside its tiles: both tables, then weight and bias of the norm.
+constexpr int linearHeadBytes(int tileTokens, int headDim)
+{
+    return 2 * linearTableBytes(tileTokens, headDim) + 2 * headDim * 2;
+}
+
 inline int linearSharedBytes(NitLinearParams const& p)
 {
     int const tiles = p.stages * linearStageBytes(p.tileTokens, p.tileColumns);
     int const sums = p.split == 1 ? 0 : p.tileTokens * linearPitch(p.tileColumns) * 4;
-    return kLinearTileStart + (tiles > sums ? tiles : sums);
+    int const heads = p.heads == 0 ? 0 : linearHeadBytes(p.tileTokens, p.headDim);
+    return kLinearTileStart + (tiles > sums ? tiles : sums) + heads;
 }
 
 //! What a block needs to know of the cut; filled from parameters without a 0.
 struct LinearCut
 {
-    int depthSteps;    //!< of K, all parts
-    int clusterBlocks; //!< split shareWeight shareTokens
-    int rowClusters;   //!< clusters along M
+    int depthSteps;     //!< of K, all parts
+    int partSteps;      //!< of a part of K; the first longerParts have one more
+    int longerParts;    //!< fewer than there are parts
+    int clusterBlocks;  //!< split shareWeight shareTokens
+    int rowClusters;    //!< clusters along M
+    int columnClusters; //!< clusters along N
     int clusters;
 
     int blocks() const
@@ -82,10 +112,13 @@ inline LinearCut linearCut(NitLinearParams const& p)
 {
     LinearCut cut;
     cut.depthSteps = static_cast<int>(ceilDivide(p.inFeatures, kLinearDepth));
+    cut.partSteps = cut.depthSteps / p.split;
+    cut.longerParts = cut.depthSteps % p.split;
     cut.clusterBlocks = p.split * p.shareWeight * p.shareTokens;
     cut.rowClusters = static_cast<int>(ceilDivide(p.tokens, static_cast<int64_t>(p.tileTokens) * p.shareWeight));
-    cut.clusters = cut.rowClusters *
-                   static_cast<int>(ceilDivide(p.outFeatures, static_cast<int64_t>(p.tileColumns) * p.shareTokens));
+    cut.columnClusters =
+        static_cast<int>(ceilDivide(p.outFeatures, static_cast<int64_t>(p.tileColumns) * p.shareTokens));
+    cut.clusters = cut.rowClusters * cut.columnClusters;
     return cut;
 }
 
@@ -139,8 +172,9 @@ inline LinearMeasured const* linearMeasured(NitLinearParams const& p, int proces
     LinearMeasured const* best = nullptr;
     for (LinearMeasured const& m : kLinearMeasured)
     {
-        bool const fits = m.inFeatures == p.inFeatures && m.outFeatures == p.outFeatures && m.tokens >= p.tokens &&
-                          m.tokens < 2 * p.tokens && processors == kLinearMeasuredProcessors;
+        bool const fits = m.headDim == (p.heads == 0 ? 0 : p.headDim) && m.inFeatures == p.inFeatures &&
+                          m.outFeatures == p.outFeatures && m.tokens >= p.tokens && m.tokens < 2 * p.tokens &&
+                          processors == kLinearMeasuredProcessors;
         if (fits && (best == nullptr || m.tokens < best->tokens))
         {
             best = &m;
@@ -167,19 +201,20 @@ inline void planLinear(NitLinearParams& p, int processors)
     }
     NitLinearParams best = p;
     best.tileTokens = p.tileTokens != 0 ? p.tileTokens : kLinearTileTokens[0];
-    best.tileColumns = p.tileColumns != 0 ? p.tileColumns : kLinearTileColumns[0];
+    int const narrow = p.heads == 0 ? kLinearTileColumns[0] : linearHeadTileColumns(p.headDim);
+    best.tileColumns = p.tileColumns != 0 ? p.tileColumns : narrow;
     best.split = p.split != 0 ? p.split : 1;
     best.shareWeight = p.shareWeight != 0 ? p.shareWeight : 1;
     best.shareTokens = p.shareTokens != 0 ? p.shareTokens : 1;
     best.stages = p.stages != 0 ? p.stages : 2;
     double fewest = 0;
-    constexpr int kMaxSplit = 6; // the sums of more parts take longer than they save
+    int const most = p.heads == 0 ? 6 : 1; // the sums of more parts take longer than they save
     int const steps = static_cast<int>(ceilDivide(p.inFeatures, kLinearDepth));
     for (int const tileTokens : kLinearTileTokens)
     {
         for (int const tileColumns : kLinearTileColumns)
         {
-            for (int split = 1; split <= kMaxSplit && split <= steps; ++split)
+            for (int split = 1; split <= most && split <= steps; ++split)
             {
                 for (int stages = 2; stages <= kLinearMaxStages; ++stages)
                 {
@@ -190,7 +225,8 @@ inline void planLinear(NitLinearParams& p, int processors)
                     q.stages = p.stages != 0 ? p.stages : stages;
                     if (!linearHasTile(q.tileTokens, q.tileColumns) || linearSharedBytes(q) > kLinearMaxShared ||
                         q.tileColumns % (8 * q.shareWeight) != 0 ||
-                        q.split * q.shareWeight * q.shareTokens > kLinearMaxCluster)
+                        q.split * q.shareWeight * q.shareTokens > kLinearMaxCluster ||
+                        (p.heads != 0 && !linearHasHeadTile(q.tileTokens, q.tileColumns, p.heads, p.headDim)))
                     {
                         continue;
                     }

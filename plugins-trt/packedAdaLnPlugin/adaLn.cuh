@@ -143,13 +143,18 @@ adaLnKernel(NitAdaLnParams const p)
 //! Of the two sums over a row.
 constexpr int kAdaLnRowShared = 2 * kMostSumWarps * static_cast<int>(sizeof(float));
 
-//! A block a token; hidden is a multiple of 8 and at most kWarps * 256.
+//! A block a token; hidden is a multiple of 8 and at most kWarps * 256. The fused form is behind a linear layer in the
+//! middle of a block, and brings its modulation while that one ends.
 template <typename T, int kWarps, bool kGated, bool kNormed>
 NIT_KERNEL(kWarps * 32, 1)
 adaLnRowKernel(NitAdaLnParams const p)
 {
+    constexpr bool kEarly = kGated && kNormed;
     allowDependents();
-    waitForPrerequisites();
+    if (!kEarly)
+    {
+        waitForPrerequisites();
+    }
     NIT_SHARED_MEMORY(shared);
     float* const scratch = reinterpret_cast<float*>(shared);
     int64_t const token = blockIndex();
@@ -160,18 +165,12 @@ adaLnRowKernel(NitAdaLnParams const p)
     float values[8] = {};
     float shift[8] = {};
     float scale[8] = {};
+    Vector16 gates{};
+    Vector16 shifts{};
+    Vector16 scales{};
     if (works)
     {
-        Vector16 const x = loadVector(static_cast<T const*>(p.x) + at);
-        Vector16 y{};
-        if (kGated)
-        {
-            y = loadVector(static_cast<T const*>(p.y) + at);
-        }
         int64_t const modulation = static_cast<int64_t>(p.imageIndex[token]) * p.modulationStride + column;
-        Vector16 gates{};
-        Vector16 shifts{};
-        Vector16 scales{};
         if (kGated)
         {
             gates = loadVector(static_cast<T const*>(p.gate) + modulation);
@@ -180,6 +179,19 @@ adaLnRowKernel(NitAdaLnParams const p)
         {
             shifts = loadVector(static_cast<T const*>(p.shift) + modulation);
             scales = loadVector(static_cast<T const*>(p.scale) + modulation);
+        }
+    }
+    if (kEarly)
+    {
+        waitForPrerequisites();
+    }
+    if (works)
+    {
+        Vector16 const x = loadVector(static_cast<T const*>(p.x) + at);
+        Vector16 y{};
+        if (kGated)
+        {
+            y = loadVector(static_cast<T const*>(p.y) + at);
         }
         unpack<T>(x, values);
         if (kGated)

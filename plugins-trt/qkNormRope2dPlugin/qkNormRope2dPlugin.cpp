@@ -1,8 +1,6 @@
 #include "qkNormRope2dPlugin/qkNormRope2dPlugin.h"
 
 #include <new>
-#include <stdexcept>
-#include <string>
 
 #include "api/nitKernels.h"
 
@@ -34,10 +32,7 @@ PluginTable const& QkNormRope2dPlugin::table()
 QkNormRope2dPlugin::QkNormRope2dPlugin(Attributes const& attributes) : Plugin(table(), attributes)
 {
     attributes.requireHeads();
-    if (attributes.integer("qk_norm") != 0 && attributes.integer("qk_norm") != 1)
-    {
-        throw std::invalid_argument("expected qk_norm 0 or 1, found " + std::to_string(attributes.integer("qk_norm")));
-    }
+    attributes.requireFlag("qk_norm");
     attributes.requireEpsilon();
 }
 

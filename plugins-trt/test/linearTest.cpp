@@ -25,7 +25,7 @@ TensorMap emulatedMap(void const* base, int64_t rows, int64_t columns, int boxRo
     return map;
 }
 
-template <typename T, int kConsumers, int kColumns>
+template <typename T, int kConsumers, int kColumns, int kHeadDim = 0>
 void runKernel(NitLinearParams const& p, emulator::Options const& options)
 {
     LinearLaunch launch;
@@ -34,9 +34,11 @@ void runKernel(NitLinearParams const& p, emulator::Options const& options)
     launch.x = emulatedMap(p.x, p.tokens, p.inFeatures, p.tileTokens / p.shareTokens);
     launch.weight = emulatedMap(p.weight, p.outFeatures, p.inFeatures, p.tileColumns / p.shareWeight);
     emulator::launch(
-        static_cast<unsigned>(launch.cut.blocks()), LinearLayout<kConsumers, kColumns>::kThreads,
-        static_cast<size_t>(linearSharedBytes(p)), options, [&] { linearKernel<T, kConsumers, kColumns>(launch); },
-        static_cast<unsigned>(launch.cut.clusterBlocks));
+        {static_cast<unsigned>(p.split), static_cast<unsigned>(launch.cut.rowClusters * p.shareWeight),
+         static_cast<unsigned>(launch.cut.columnClusters * p.shareTokens)},
+        LinearLayout<kConsumers, kColumns>::kThreads, static_cast<size_t>(linearSharedBytes(p)), options,
+        [&] { linearKernel<T, kConsumers, kColumns, kHeadDim>(launch); },
+        {static_cast<unsigned>(p.split), static_cast<unsigned>(p.shareWeight), static_cast<unsigned>(p.shareTokens)});
 }
 
 template <typename T, int kConsumers>
@@ -59,6 +61,17 @@ void runColumns(NitLinearParams const& p, emulator::Options const& options)
                                     : runKernel<T, kConsumers, 192>(p, options);
     }
     throw std::runtime_error("no tile of 256 tokens and " + std::to_string(p.tileColumns) + " columns");
+}
+
+template <typename T, int kConsumers>
+void runHeads(NitLinearParams const& p, emulator::Options const& options)
+{
+    if (p.headDim == 64)
+    {
+        return runKernel<T, kConsumers, 128, 64>(p, options);
+    }
+    return p.tileColumns == 72 ? runKernel<T, kConsumers, 72, 72>(p, options)
+                               : runKernel<T, kConsumers, 144, 72>(p, options);
 }
 
 //! A layer of random values, and its result in double precision.
@@ -111,6 +124,11 @@ struct Layer
         p.inFeatures = inFeatures;
         p.outFeatures = outFeatures;
         planLinear(p, 132);
+        if (p.heads != 0)
+        {
+            p.tileTokens == 64 ? runHeads<T, 1>(p, options) : runHeads<T, 2>(p, options);
+            return out;
+        }
         switch (p.tileTokens)
         {
         case 64:
@@ -205,6 +223,93 @@ void everyShare(unsigned seed)
     }
 }
 
+//! What norm and rotation make of the layer's exact result.
+template <typename T>
+std::vector<double> normedAndRotated(std::vector<double> qkv, NitLinearParams const& p, int tokens)
+{
+    for (int token = 0; token < tokens; ++token)
+    {
+        for (int slot = 0; slot < 2 * p.heads; ++slot)
+        {
+            double* const head = qkv.data() + (static_cast<size_t>(token) * 3 * p.heads + slot) * p.headDim;
+            double mean = 0;
+            double variance = 0;
+            for (int i = 0; i < p.headDim; ++i)
+            {
+                mean += head[i] / p.headDim;
+            }
+            for (int i = 0; i < p.headDim; ++i)
+            {
+                variance += (head[i] - mean) * (head[i] - mean) / p.headDim;
+            }
+            T const* const weight = static_cast<T const*>(slot < p.heads ? p.qWeight : p.kWeight);
+            T const* const bias = static_cast<T const*>(slot < p.heads ? p.qBias : p.kBias);
+            for (int i = 0; i < p.headDim && weight != nullptr; ++i)
+            {
+                head[i] = (head[i] - mean) / std::sqrt(variance + p.epsilon) * toFloat(weight[i]) + toFloat(bias[i]);
+            }
+            for (int i = 0; i < p.headDim; i += 2)
+            {
+                double const c = p.cosine[token * p.headDim + i];
+                double const s = p.sine[token * p.headDim + i];
+                double const a = head[i];
+                double const b = head[i + 1];
+                head[i] = a * c - b * s;
+                head[i + 1] = b * c + a * s;
+            }
+        }
+    }
+    return qkv;
+}
+
+//! q, k and v of a layer that norms and rotates: every tile, ragged tokens, with and without norm.
+template <typename T>
+void heads(int headDim, int count, int tokens)
+{
+    Layer<T> const layer(tokens, 200, 3 * count * headDim);
+    std::vector<float> cosine;
+    std::vector<float> sine;
+    for (float const angle : floats(normals<T>(static_cast<size_t>(tokens) * headDim / 2, 4)))
+    {
+        cosine.insert(cosine.end(), 2, std::cos(angle));
+        sine.insert(sine.end(), 2, std::sin(angle));
+    }
+    std::vector<T> const norm = normals<T>(static_cast<size_t>(headDim) * 4, 5);
+    for (int const tileTokens : kLinearTileTokens)
+    {
+        for (int const tileColumns : kLinearTileColumns)
+        {
+            for (int const variant : {0, 1, 2})
+            {
+                if (!linearHasHeadTile(tileTokens, tileColumns, count, headDim))
+                {
+                    continue;
+                }
+                NitLinearParams p = cut(
+                    tileTokens, tileColumns, 1, variant == 2 && tileColumns % 16 == 0 ? 2 : 1, variant == 2 ? 2 : 1);
+                p.heads = count;
+                p.headDim = headDim;
+                p.epsilon = 1e-5f;
+                p.cosine = cosine.data();
+                p.sine = sine.data();
+                if (variant != 0)
+                {
+                    p.qWeight = norm.data();
+                    p.qBias = norm.data() + headDim;
+                    p.kWeight = norm.data() + 2 * headDim;
+                    p.kBias = norm.data() + 3 * headDim;
+                }
+                double const error =
+                    relativeError(floats(layer.run(p)), normedAndRotated<T>(layer.expected(false), p, tokens));
+                check(
+                    error < bound<T>(), std::to_string(tokens) + " tokens, " + std::to_string(count) + " heads of " +
+                                            std::to_string(headDim) + ", tile " + std::to_string(tileTokens) + " x " +
+                                            std::to_string(tileColumns) + ": relative error " + std::to_string(error));
+            }
+        }
+    }
+}
+
 void ragged()
 {
     for (int const tokens : {1, 7, 64, 65, 129})
@@ -268,6 +373,32 @@ void choicesCoverTheLayer()
     }
 }
 
+//! A layer that makes heads has tiles of whole ones, and K in one part.
+void choicesForHeads()
+{
+    for (int const tokens : {1, 64, 128, 300, 512, 2048})
+    {
+        for (int const headDim : {64, 72})
+        {
+            for (int const count : {6, 12, 16})
+            {
+                NitLinearParams p{};
+                p.tokens = tokens;
+                p.inFeatures = count * headDim;
+                p.outFeatures = 3 * count * headDim;
+                p.heads = count;
+                p.headDim = headDim;
+                planLinear(p, 132);
+                check(
+                    linearHasHeadTile(p.tileTokens, p.tileColumns, count, headDim) && p.split == 1 && p.stages >= 2 &&
+                        linearSharedBytes(p) <= kLinearMaxShared,
+                    "the cut of " + std::to_string(tokens) + " tokens, " + std::to_string(count) + " heads of " +
+                        std::to_string(headDim));
+            }
+        }
+    }
+}
+
 void whatNoCutFitsIsLeftAsForced()
 {
     NitLinearParams p = cut(0, 0, 8, 2, 0);
@@ -289,6 +420,8 @@ void measuredCutsAreTaken()
         NitLinearParams p{};
         p.inFeatures = m.inFeatures;
         p.outFeatures = m.outFeatures;
+        p.headDim = m.headDim;
+        p.heads = m.headDim == 0 ? 0 : m.outFeatures / (3 * m.headDim);
         for (int64_t const tokens : {m.tokens, m.tokens / 2 + 1})
         {
             p.tokens = tokens;
@@ -318,6 +451,10 @@ int all()
         run("linear, every share", [seed] { everyShare(seed); });
     }
     run("linear, ragged", [] { ragged(); });
+    run("linear, choices for heads", [] { choicesForHeads(); });
+    run("linear, heads of 72, bf16", [] { heads<Bf16>(72, 2, 70); });
+    run("linear, heads of 72, fp16, ragged", [] { heads<Fp16>(72, 3, 131); });
+    run("linear, heads of 64, bf16, ragged", [] { heads<Bf16>(64, 4, 37); });
     run("linear, deterministic", [] { deterministic(); });
     return result();
 }

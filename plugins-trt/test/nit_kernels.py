@@ -44,6 +44,8 @@ class LinearParams(ctypes.Structure):
         [(n, _P) for n in ("x", "weight", "bias", "out")]
         + [("tokens", _L), ("inFeatures", _I), ("outFeatures", _I), ("activation", _I), ("type", _I)]
         + [(n, _I) for n in CUT]
+        + [("heads", _I), ("headDim", _I), ("epsilon", _F)]
+        + [(n, _P) for n in ("cosine", "sine", "qWeight", "qBias", "kWeight", "kBias")]
     )
 
 
@@ -139,6 +141,22 @@ class Kernels:
         p.x, p.weight, p.out = x.data_ptr(), weight.data_ptr(), out.data_ptr()
         p.bias = bias.data_ptr() if bias is not None else None
         p.activation, p.type = int(gelu), self._type(x)
+        self._call("nitLinear", p)
+        return out
+
+    def qkv(self, x, weight, bias, cosine, sine, norm=None, out=None, epsilon=1e-5, **cut):
+        """The layer that makes q, k and v, normed and rotated: [tokens, 3, heads, headDim]; norm as in rope."""
+        head_dim = cosine.shape[1]
+        heads = weight.shape[0] // (3 * head_dim)
+        if out is None:
+            out = torch.empty(x.shape[0], 3, heads, head_dim, dtype=x.dtype, device=x.device)
+        p = self._linear_params(
+            x.shape[0], weight.shape[1], weight.shape[0], **{"heads": heads, "headDim": head_dim, **cut})
+        p.x, p.weight, p.out = x.data_ptr(), weight.data_ptr(), out.data_ptr()
+        p.bias = bias.data_ptr() if bias is not None else None
+        p.cosine, p.sine, p.epsilon, p.type = cosine.data_ptr(), sine.data_ptr(), epsilon, self._type(x)
+        if norm is not None:
+            p.qWeight, p.qBias, p.kWeight, p.kBias = (w.data_ptr() for w in norm)
         self._call("nitLinear", p)
         return out
 

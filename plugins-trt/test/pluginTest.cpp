@@ -30,6 +30,7 @@ NitQkNormRope2dParams gRope;
 NitAdaLnParams gAdaLn;
 NitLinearParams gLinear;
 bool gLinearSupported = true;
+bool gHeadsSupported = true;
 int gLaunchResult = 0;
 
 void check(bool holds, std::string const& claim)
@@ -267,10 +268,11 @@ void tablesMatchYaml(std::string const& folder)
         {"NitGatedResidual", "gatedResidual", Fields(), 4},
         {"NitGatedAdaLn", "gatedAdaLn", gatedFields(), 6},
         {"NitLinear", "linear", linearFields(), 3},
+        {"NitQkvLinear", "qkvLinear", ropeFields(), 9},
     };
     int32_t count = 0;
     getCreators(count);
-    check(count == static_cast<int32_t>(cases.size()), "expected 6 creators, found " + std::to_string(count));
+    check(count == static_cast<int32_t>(cases.size()), "expected 7 creators, found " + std::to_string(count));
     for (Case const& c : cases)
     {
         std::string const path = folder + "/" + c.file + "Plugin/" + c.file + "_PluginConfig.yaml";
@@ -358,6 +360,7 @@ void attributesAreChecked()
         "expected num_heads >= 1 and head_dim a multiple of 8 from 8 to 128, found 0 and 72");
     refused("NitLinear", linearFields(2), "expected activation 0 (none) or 1 (GELU, tanh), found 2");
     refused("NitQkNormRope2d", ropeFields(2), "expected qk_norm 0 or 1, found 2");
+    refused("NitQkvLinear", ropeFields(2), "expected qk_norm 0 or 1, found 2");
     Fields wrong;
     wrong.add("epsilon", 1);
     refused("NitPackedAdaLn", wrong, "attribute epsilon: expected a float, found field type 5");
@@ -428,6 +431,14 @@ void mismatchedShapesAreNamed()
     refused(
         *linear, {tensor(kB, {7, 1152}), tensor(kB, {4608, 1152}), tensor(kB, {1152})}, 1,
         "NitLinear shapes: bias's length (out features): expected 4608, found 1152");
+    auto const qkv = create("NitQkvLinear", ropeFields(0));
+    std::vector<PluginTensorDesc> qkvIn{
+        tensor(kB, {7, 1152}), tensor(kB, {3456, 1152}), tensor(kB, {3456}), tensor(kF, {7, 72}), tensor(kF, {7, 72})};
+    refused(*qkv, qkvIn, 1, "");
+    qkvIn[4] = tensor(kF, {7, 64});
+    refused(*qkv, qkvIn, 1, "NitQkvLinear shapes: rope_sin's columns (head_dim): expected 72, found 64");
+    qkvIn[1] = tensor(kB, {3072, 1152});
+    refused(*qkv, qkvIn, 1, "NitQkvLinear shapes: weight's rows (3 num_heads head_dim): expected 3456, found 3072");
     check(create("NitGatedAdaLn", gatedFields(0, -1, 0)) == nullptr, "a negative part is refused");
 }
 
@@ -487,6 +498,28 @@ void launchesCarryPointersAndStrides()
             gLinear.type == NIT_BF16 && gLinear.tileColumns == 0,
         "the linear layer's parameters");
 
+    auto const heads = create("NitQkvLinear", ropeFields());
+    std::vector<uint16_t> norm(4 * 72);
+    void const* headInputs[9] = {qkv.data(),  weight.data(), bias.data(),   table.data(), table.data() + 1,
+                                 norm.data(), &norm[72],     &norm[2 * 72], &norm[3 * 72]};
+    std::vector<PluginTensorDesc> headIn{tensor(kB, {7, 1152}), tensor(kB, {3456, 1152}), tensor(kB, {3456}),
+                                         tensor(kF, {7, 72}),   tensor(kF, {7, 72}),      tensor(kB, {72}),
+                                         tensor(kB, {72}),      tensor(kB, {72}),         tensor(kB, {72})};
+    check(
+        runtime(*heads)->enqueue(headIn.data(), &result, headInputs, outputs, nullptr, nullptr) == 0,
+        "the layer that makes q, k and v runs");
+    check(
+        gLaunched == "linear" && gLinear.x == qkv.data() && gLinear.weight == weight.data() &&
+            gLinear.bias == bias.data() && gLinear.out == out.data() && gLinear.outFeatures == 3456 &&
+            gLinear.heads == 16 && gLinear.headDim == 72 && gLinear.epsilon == 1e-5f &&
+            gLinear.cosine == table.data() && gLinear.sine == table.data() + 1 && gLinear.qWeight == &norm[0] &&
+            gLinear.qBias == &norm[72] && gLinear.kWeight == &norm[144] && gLinear.kBias == &norm[216] &&
+            gLinear.activation == NIT_ACTIVATION_NONE,
+        "its parameters");
+    auto const plain = create("NitQkvLinear", ropeFields(0));
+    check(runtime(*plain)->enqueue(headIn.data(), &result, headInputs, outputs, nullptr, nullptr) == 0, "without norm");
+    check(gLinear.qWeight == nullptr && gLinear.kBias == nullptr && gLinear.heads == 16, "its parameters without norm");
+
     gLaunchResult = 700;
     gFinder.logger.last.clear();
     check(runtime(*rope)->enqueue(ropeIn.data(), &result, ropeInputs, outputs, nullptr, nullptr) == 700, "its code");
@@ -509,6 +542,21 @@ void linearIsRefusedWhereItDoesNotRun()
                                "found another device or 1152 and 4608",
         gFinder.logger.last);
     gLinearSupported = true;
+    auto const qkv = create("NitQkvLinear", ropeFields(0));
+    auto const qkvIn = dynamic(
+        {tensor(kB, {-1, 1152}), tensor(kB, {3456, 1152}), tensor(kB, {3456}), tensor(kF, {-1, 72}),
+         tensor(kF, {-1, 72})});
+    auto const qkvOut = dynamic({tensor(kB, {-1, 3456})});
+    check(build(*qkv)->configurePlugin(qkvIn.data(), 5, qkvOut.data(), 1) == 0, "heads taken on Hopper");
+    gHeadsSupported = false;
+    gFinder.logger.last.clear();
+    check(build(*qkv)->configurePlugin(qkvIn.data(), 5, qkvOut.data(), 1) != 0, "other heads refused");
+    check(
+        gFinder.logger.last ==
+            "NitQkvLinear: expected compute capability 9.0, in and out features in multiples of 8, and heads of 72 "
+            "columns or an even number of 64, found another device or 1152 and 3456, 16 heads of 72",
+        gFinder.logger.last);
+    gHeadsSupported = true;
 
     Expressions expressions;
     Builder builder(&expressions);
@@ -576,6 +624,11 @@ int nitLinear(NitLinearParams const* params, void*)
 int nitLinearSupports(int32_t, int32_t)
 {
     return gLinearSupported ? 1 : 0;
+}
+
+int nitLinearSupportsHeads(int32_t, int32_t)
+{
+    return gHeadsSupported ? 1 : 0;
 }
 
 char const* nitLastError(void)

@@ -224,6 +224,20 @@ def _():
             ada_ln_case(hidden, dtype)
 
 
+def rope_formula(qkv, cosine, sine, norm, kind):
+    """qkv [tokens, 3, heads, headDim]; norm: (qWeight, qBias, kWeight, kBias) or None."""
+    parts = []
+    for which, t in enumerate(qkv.to(kind).unbind(1)):
+        if which < 2:
+            if norm is not None:
+                weight, bias = (w.to(kind) for w in norm[2 * which:2 * which + 2])
+                t = F.layer_norm(t, (t.shape[-1],), weight, bias, 1e-5)
+            turned = torch.stack((-t[..., 1::2], t[..., ::2]), -1).flatten(-2)
+            t = t * cosine.to(kind)[:, None] + turned * sine.to(kind)[:, None]
+        parts.append(t)
+    return torch.stack(parts, 1)
+
+
 def rope_case(head_dim, dtype, norm, tables, in_place, pad):
     torch.manual_seed(2)
     tokens, heads = 333, 16
@@ -235,24 +249,13 @@ def rope_case(head_dim, dtype, norm, tables, in_place, pad):
     cosine, sine = angles.cos().float().contiguous(), angles.sin().float().contiguous()
     weights = [torch.randn(head_dim, device=DEVICE).to(dtype) for _ in range(4)] if norm else None
 
-    def formula(kind):
-        parts = []
-        for which, t in enumerate(original.to(kind).unbind(1)):
-            if which < 2:
-                if norm:
-                    t = F.layer_norm(t, (head_dim,), weights[2 * which].to(kind), weights[2 * which + 1].to(kind), 1e-5)
-                turned = torch.stack((-t[..., 1::2], t[..., ::2]), -1).flatten(-2)
-                t = t * cosine.to(kind)[:, None] + turned * sine.to(kind)[:, None]
-            parts.append(t)
-        return torch.stack(parts, 1)
-
     out = None if in_place else torch.full((tokens, 3, heads, head_dim), float("nan"), device=DEVICE, dtype=dtype)
     if tables:
         result = kernels.rope(qkv, cosine, sine, weights, out)
     else:
         result = kernels.rope(qkv, None, None, weights, out, positions, frequencies.float().contiguous())
-    expected = formula(torch.float32)
-    ours, theirs = relative(result, expected), relative(formula(dtype), expected)
+    expected, pytorch = (rope_formula(original, cosine, sine, weights, kind) for kind in (torch.float32, dtype))
+    ours, theirs = relative(result, expected), relative(pytorch, expected)
     assert ours <= 2 * theirs, f"headDim {head_dim}: {ours:.2e}, PyTorch's {theirs:.2e}"
     assert torch.equal(result[:, 2], original[:, 2]), "v changed"
 
@@ -362,6 +365,59 @@ if torch.cuda.get_device_capability() == (9, 0):
                     kernels.linear(x, weight, bias, True, out, **fields)
                 assert all(torch.equal(out, first) for out in outs), f"{cut}"
 
+    for dtype in (torch.bfloat16, torch.float16):
+        @case(f"linear {dtype} with heads: norm and rotation, every tile, ragged tokens")
+        def _():
+            worst = (0, 0)
+            for head_dim, heads, tiles in ((72, 16, ((72, 1), (144, 1), (144, 2))), (72, 3, ((72, 1),)),
+                                           (64, 6, ((128, 1), (128, 2))), (64, 16, ((0, 0),))):
+                hidden = heads * head_dim
+                weight, bias = layer(hidden, 3 * hidden, dtype)
+                norm = [torch.randn(head_dim, device=DEVICE).to(dtype) for _ in range(4)]
+                for tokens in (1, 77, 128, 200, 512) if not QUICK else (77,):
+                    x = torch.randn(tokens, hidden, device=DEVICE).to(dtype)
+                    angles = torch.randn(tokens, head_dim // 2, device=DEVICE).repeat_interleave(2, 1)
+                    tables = angles.cos(), angles.sin()
+                    for use_norm in (True, False):
+                        exact, theirs = (
+                            rope_formula(linear_formula(x, weight, bias, False, kind).view(tokens, 3, heads, head_dim),
+                                         *tables, norm if use_norm else None, kind) for kind in (torch.float64, dtype))
+                        for tile_tokens, (tile_columns, shares) in (
+                                (t, c) for t in (64, 128) for c in tiles):
+                            memory = torch.full((tokens + 3, 3, heads, head_dim), float("nan"), device=DEVICE,
+                                                dtype=dtype)
+                            kernels.qkv(x, weight, bias, *tables, norm if use_norm else None, memory[:tokens],
+                                        tileTokens=tile_tokens if shares else 0, tileColumns=tile_columns,
+                                        shareWeight=shares, shareTokens=shares)
+                            where = f"{tokens} tokens, {heads} heads of {head_dim}, {tile_tokens} x {tile_columns}"
+                            assert torch.isnan(memory[tokens:]).all(), f"{where}: wrote behind the result"
+                            pair = relative(memory[:tokens], exact), relative(theirs, exact)
+                            assert pair[0] <= 2 * pair[1], f"{where}: error {pair[0]:.2e}, PyTorch's {pair[1]:.2e}"
+                            worst = max(worst, pair)
+            return f"worst error {worst[0]:.2e}, PyTorch's {worst[1]:.2e}"
+
+    @case("linear with heads, the same bits in a stream and in a graph")
+    def _():
+        weight, bias = layer(1152, 3456, torch.bfloat16)
+        norm = [torch.randn(72, device=DEVICE).to(torch.bfloat16) for _ in range(4)]
+        for tokens in (128, 256, 512):
+            x = torch.randn(tokens, 1152, device=DEVICE).to(torch.bfloat16)
+            tables = [torch.randn(tokens, 72, device=DEVICE) for _ in range(2)]
+            first = kernels.qkv(x, weight, bias, *tables, norm)
+            outs = [torch.empty_like(first) for _ in range(20)]
+            for _ in range(1 if QUICK else 10):
+                for out in outs:
+                    kernels.qkv(x, weight, bias, *tables, norm, out)
+                assert all(torch.equal(out, first) for out in outs), f"{tokens} tokens"
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                for out in outs:
+                    kernels.qkv(x, weight, bias, *tables, norm, out)
+            for out in outs:
+                out.fill_(float("nan"))
+            graph.replay()
+            assert all(torch.equal(out, first) for out in outs), f"{tokens} tokens, in a graph"
+
     @case("linear, without a bias")
     def _():
         weight, _ = layer(1152, 1152, torch.bfloat16)
@@ -455,6 +511,14 @@ if torch.cuda.get_device_capability() == (9, 0):
         except RuntimeError as error:
             assert "multiples of 8" in str(error), error
         assert kernels.linear(x[:0], weight, bias).shape == (0, 1152)
+        table = torch.zeros(8, 64, device=DEVICE)
+        for cut, message in (({"split": 2}, "split 1 with heads"), ({"tileColumns": 72}, "tileColumns 128"),
+                             ({"heads": 5}, "an even number of heads")):
+            try:
+                kernels.qkv(x, weight, bias, table, table, **cut)
+                raise AssertionError(f"{cut} was taken with heads")
+            except RuntimeError as error:
+                assert message in str(error), error
 
 
 print(f"{torch.cuda.get_device_name()}; {kernels.description}")

@@ -435,6 +435,11 @@ NIT_DEVICE void produceTiles(HopperAttentionParams const& params, uint32_t share
     for (;;)
     {
         Tile const tile = scheduler.next();
+        // Both count once, and cost nothing again. Lengths are no result of the kernel before; consumers have nothing
+        // to wait for themselves, as they get what is copied after this and write after that. Dependents are the short
+        // images' blocks, wherever this kernel leaves room: they read what was waited for here.
+        waitForPrerequisites();
+        allowDependents();
         if (threadIndex() % 32 == 0)
         {
             uint32_t const queryFull = Layout::queryFull(shared, queries.stage());
@@ -666,8 +671,6 @@ varlenAttentionLongKernel(NIT_GRID_CONSTANT HopperAttentionParams params)
     }
     syncBlock();
 
-    waitForPrerequisites();
-    allowDependents(); // the short images' blocks, wherever this kernel leaves room: they read what was waited for here
     int const warpgroup = shuffleFrom(static_cast<int>(threadIndex()) / 128, 0);
     if (warpgroup == 0)
     {

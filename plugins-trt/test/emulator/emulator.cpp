@@ -91,9 +91,10 @@ struct PhaseBarrier
 struct BoxCopy
 {
     uint32_t shared;
-    TensorMap map;
+    TensorMap map; //!< without sizes: `bytes` from its base as they lie
     uint32_t barrier;
     int coordinates[5];
+    unsigned bytes;
 };
 
 struct Cluster;
@@ -108,8 +109,8 @@ struct Block
     std::deque<BoxCopy> boxes;
     unsigned char* shared = nullptr;
     size_t sharedBytes = 0;
-    unsigned index = 0;
-    unsigned grid = 0;
+    Extent at{0, 0, 0};
+    Extent grid{0};
     uint64_t progress = 0;
     Options options;
 
@@ -154,11 +155,15 @@ void yield()
     }
 }
 
+std::string where(Block const& block)
+{
+    return std::to_string(block.at.x) + ", " + std::to_string(block.at.y) + ", " + std::to_string(block.at.z);
+}
+
 //! Ends the launch with a message. Exceptions cannot cross fibers.
 [[noreturn]] void fail(std::string const& message)
 {
-    gBlock->cluster->failure =
-        "block " + std::to_string(gBlock->index) + " thread " + std::to_string(gThread->index) + ": " + message;
+    gBlock->cluster->failure = "block " + where(*gBlock) + " thread " + std::to_string(gThread->index) + ": " + message;
     gThread->done = true;
     leave();
 }
@@ -286,9 +291,28 @@ uint32_t swizzled(uint32_t address, int swizzle)
     }
 }
 
+//! A bulk copy's bytes have come.
+void arrive(uint32_t address, int64_t bytes)
+{
+    PhaseBarrier& barrier = phase(address);
+    barrier.bytes -= bytes;
+    // In a cluster, another block's copy may come before this one expects it.
+    if (barrier.bytes < 0 && gBlock->cluster->blocks.size() == 1)
+    {
+        fail("an mbarrier got more bytes than it expected");
+    }
+    settle(barrier);
+}
+
 void execute(BoxCopy const& copy)
 {
     TensorMap const& map = copy.map;
+    if (copy.bytes != 0)
+    {
+        std::memcpy(sharedPointer(copy.shared, 16), map.base, copy.bytes);
+        sharedPointer(copy.shared + copy.bytes - 16, 16); // fails where the end lies outside
+        return arrive(copy.barrier, copy.bytes);
+    }
     uint32_t const innerBytes = map.box[0] * 2;
     if (innerBytes != (map.swizzle == 1 ? 128u : 32u))
     {
@@ -320,14 +344,7 @@ void execute(BoxCopy const& copy)
             std::memcpy(sharedPointer(target, 2), &value, 2);
         }
     }
-    PhaseBarrier& barrier = phase(copy.barrier);
-    barrier.bytes -= static_cast<int64_t>(rows * innerBytes);
-    // In a cluster, another block's copy may come before this one expects it.
-    if (barrier.bytes < 0 && gBlock->cluster->blocks.size() == 1)
-    {
-        fail("an mbarrier got more bytes than it expected");
-    }
-    settle(barrier);
+    arrive(copy.barrier, static_cast<int64_t>(rows * innerBytes));
 }
 
 struct Descriptor
@@ -461,8 +478,8 @@ __attribute__((noinline)) void prepare(Thread& thread, unsigned index)
         {
             if (!thread.done && thread.index % 32 == 0)
             {
-                message += " block " + std::to_string(block.index) + " warp " + std::to_string(thread.index / 32) +
-                           " waits for " + thread.waitsFor + ";";
+                message += " block " + where(block) + " warp " + std::to_string(thread.index / 32) + " waits for " +
+                           thread.waitsFor + ";";
             }
         }
     }
@@ -603,15 +620,15 @@ auto inMember(uint32_t address, Body const& body)
 } // namespace
 
 void launch(
-    unsigned grid, unsigned threads, size_t sharedBytes, Options const& options, std::function<void()> const& body,
-    unsigned clusterBlocks)
+    Extent grid, unsigned threads, size_t sharedBytes, Options const& options, std::function<void()> const& body,
+    Extent extent)
 {
     std::mt19937 random(options.seed);
     size_t const arena = (kSharedStart + sharedBytes + 1023) / 1024 * 1024;
     using Arena = std::unique_ptr<unsigned char, void (*)(void*)>;
     std::vector<Arena> memory;
     Cluster cluster;
-    cluster.blocks = std::vector<Block>(clusterBlocks);
+    cluster.blocks = std::vector<Block>(extent.x * extent.y * extent.z);
     gBody = &body;
     for (Block& block : cluster.blocks)
     {
@@ -624,14 +641,23 @@ void launch(
             thread.stack.reset(new unsigned char[kStackBytes]); // not cleared: make_unique would
         }
     }
-    for (unsigned first = 0; first < grid; first += clusterBlocks)
+    if (grid.x % extent.x != 0 || grid.y % extent.y != 0 || grid.z % extent.z != 0)
     {
+        throw std::runtime_error("the grid is not made of whole clusters");
+    }
+    unsigned const clusters = grid.x / extent.x * (grid.y / extent.y) * (grid.z / extent.z);
+    for (unsigned index = 0; index < clusters; ++index)
+    {
+        unsigned const rows = grid.x / extent.x;
+        unsigned const layers = grid.y / extent.y;
         cluster.barrier = NamedBarrier();
-        for (unsigned rank = 0; rank < clusterBlocks; ++rank)
+        for (unsigned rank = 0; rank < cluster.blocks.size(); ++rank)
         {
             Block& block = cluster.blocks[rank];
             std::memset(memory[rank].get(), 0xff, arena); // NaNs
-            block.index = first + rank;
+            block.at.x = index % rows * extent.x + rank % extent.x;
+            block.at.y = index / rows % layers * extent.y + rank / extent.x % extent.y;
+            block.at.z = index / rows / layers * extent.z + rank / extent.x / extent.y;
             block.warps = std::vector<Warp>((threads + 31) / 32);
             block.named.clear();
             block.phases.clear();
@@ -660,12 +686,22 @@ unsigned threadIndex()
 
 unsigned blockIndex()
 {
-    return gBlock->index;
+    return gBlock->at.x;
+}
+
+unsigned blockIndexY()
+{
+    return gBlock->at.y;
+}
+
+unsigned blockIndexZ()
+{
+    return gBlock->at.z;
 }
 
 unsigned gridSize()
 {
-    return gBlock->grid;
+    return gBlock->grid.x;
 }
 
 void barrier(int id, int threads, bool wait)
@@ -853,14 +889,11 @@ void barrierWait(uint32_t address, unsigned parity)
     waitUntil([&barrier, parity] { return barrier.phase != parity; }, "an mbarrier");
 }
 
-void copyBox(uint32_t shared, TensorMap const& map, uint32_t barrier, int const (&coordinates)[5])
+namespace
 {
-    if (shared % 128 != 0)
-    {
-        fail("a box's shared address is not aligned to 128 bytes");
-    }
-    BoxCopy copy{shared, map, barrier, {}};
-    std::copy(coordinates, coordinates + 5, copy.coordinates);
+
+void begin(BoxCopy const& copy)
+{
     if (gBlock->options.lateCopies)
     {
         gBlock->boxes.push_back(copy);
@@ -869,6 +902,30 @@ void copyBox(uint32_t shared, TensorMap const& map, uint32_t barrier, int const 
     {
         execute(copy);
     }
+}
+
+} // namespace
+
+void copyBox(uint32_t shared, TensorMap const& map, uint32_t barrier, int const (&coordinates)[5])
+{
+    if (shared % 128 != 0)
+    {
+        fail("a box's shared address is not aligned to 128 bytes");
+    }
+    BoxCopy copy{shared, map, barrier, {}, 0};
+    std::copy(coordinates, coordinates + 5, copy.coordinates);
+    begin(copy);
+}
+
+void copyBytes(uint32_t shared, void const* global, unsigned bytes, uint32_t barrier)
+{
+    if (shared % 16 != 0 || reinterpret_cast<uintptr_t>(global) % 16 != 0 || bytes % 16 != 0 || bytes == 0)
+    {
+        fail("a bulk copy's addresses and bytes are not multiples of 16");
+    }
+    TensorMap map{};
+    map.base = global;
+    begin({shared, map, barrier, {}, bytes});
 }
 
 void copyBoxToMany(

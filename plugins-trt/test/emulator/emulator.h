@@ -43,16 +43,30 @@ struct Options
     bool lateCopies = true; //!< bulk tensor copies happen when all threads wait, else at once
 };
 
+//! Blocks of a grid or of a cluster, in each of its three directions.
+struct Extent
+{
+    unsigned x;
+    unsigned y;
+    unsigned z;
+
+    Extent(unsigned x_, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_)
+    {
+    }
+};
+
 //! Runs a kernel's body for every thread of every block; the blocks of a cluster run beside each other. Throws
 //! std::runtime_error on deadlock, on warp-wide operations that not all lanes reach, on malformed barriers, tensor maps
 //! and descriptors, and when a block reaches for the shared memory of one that has left.
 void launch(
-    unsigned grid, unsigned threads, size_t sharedBytes, Options const& options, std::function<void()> const& body,
-    unsigned clusterBlocks = 1);
+    Extent grid, unsigned threads, size_t sharedBytes, Options const& options, std::function<void()> const& body,
+    Extent cluster = 1);
 
 unsigned char* sharedMemory();
 unsigned threadIndex();
 unsigned blockIndex();
+unsigned blockIndexY();
+unsigned blockIndexZ();
 unsigned gridSize();
 void barrier(int id, int threads, bool wait);
 void blockBarrier();
@@ -80,6 +94,16 @@ inline unsigned threadIndex()
 inline unsigned blockIndex()
 {
     return emulator::blockIndex();
+}
+
+inline unsigned blockIndexY()
+{
+    return emulator::blockIndexY();
+}
+
+inline unsigned blockIndexZ()
+{
+    return emulator::blockIndexZ();
 }
 
 inline unsigned gridSize()
@@ -191,6 +215,11 @@ inline float halfToFloat(uint16_t bits)
     return emulator::widenFp16(bits);
 }
 
+inline float tanhFast(float x)
+{
+    return std::tanh(x);
+}
+
 inline float exp2Fast(float x)
 {
     return std::exp2(x);
@@ -252,6 +281,13 @@ inline void keepPacked(Vector16&)
 inline Vector16 loadShared16(uint32_t address)
 {
     return loadVector(emulator::sharedPointer(address, 16));
+}
+
+inline uint32_t loadShared4(uint32_t address)
+{
+    uint32_t value;
+    __builtin_memcpy(&value, emulator::sharedPointer(address, 4), 4);
+    return value;
 }
 
 inline void storeShared16(uint32_t address, Vector16 const& vector)
@@ -337,6 +373,7 @@ void barrierInit(uint32_t address, unsigned arrivals);
 void barrierArrive(uint32_t address, unsigned expectedBytes);
 void barrierWait(uint32_t address, unsigned parity);
 void copyBox(uint32_t shared, TensorMap const& map, uint32_t barrier, int const (&coordinates)[5]);
+void copyBytes(uint32_t shared, void const* global, unsigned bytes, uint32_t barrier);
 void copyBoxToMany(
     uint32_t shared, TensorMap const& map, uint32_t barrier, int const (&coordinates)[5], unsigned blocks);
 void clusterBarrier();
@@ -398,6 +435,11 @@ inline void copyBox(uint32_t shared, TensorMap const* map, uint32_t barrier, int
 inline void copyBox(uint32_t shared, TensorMap const* map, uint32_t barrier, int c0, int c1)
 {
     emulator::copyBox(shared, *map, barrier, {c0, c1, 0, 0, 0});
+}
+
+inline void copyBytes(uint32_t shared, void const* global, unsigned bytes, uint32_t barrier)
+{
+    emulator::copyBytes(shared, global, bytes, barrier);
 }
 
 inline void copyBoxToMany(uint32_t shared, TensorMap const* map, uint32_t barrier, int c0, int c1, unsigned blocks)

@@ -47,6 +47,7 @@ final class NitFunctions {
                 NitOps.GATED_RESIDUAL));
     if (linears) {
       ops.add(NitOps.LINEAR);
+      ops.add(NitOps.QKV_LINEAR);
     }
     List<Message> functions = new ArrayList<>();
     for (PluginSpec op : ops) {
@@ -70,6 +71,7 @@ final class NitFunctions {
       case "NitVarlenAttention" -> varlenAttention(body);
       case "NitGatedResidual" -> gatedResidual(body);
       case "NitLinear" -> linear(body);
+      case "NitQkvLinear" -> qkvLinear(body, epsilon);
       default -> throw new IllegalArgumentException(op.name() + ": expected a node with a body");
     }
   }
@@ -108,6 +110,12 @@ final class NitFunctions {
         List.of("gelu"),
         Onnx.graphAttribute("then_branch", branch("activated", activated)),
         Onnx.graphAttribute("else_branch", branch("plain", plain)));
+  }
+
+  /** The product of a layer that makes q, k and v, then norm and rotation. */
+  private void qkvLinear(NodeList body, Message epsilon) {
+    body.add("qkv", "Gemm", List.of("x", "weight", "bias"), Onnx.attribute("transB", 1));
+    qkNormRope2d(body, epsilon);
   }
 
   private static Message branch(String out, NodeList nodes) {

@@ -176,8 +176,9 @@ public final class NitGraph extends OnnxGraph {
 
   /**
    * The 16-bit network of {@link #forTensorRt} in which the linear layers of the blocks' attention
-   * and MLP are nodes of ours too ({@link NitOps#LINEAR}), GELU in the node before it. Weights,
-   * inputs and output are the same.
+   * and MLP are nodes of ours too ({@link NitOps#LINEAR}), GELU in the node before it, and norm and
+   * rotation of q and k in the node that makes them where it takes such heads ({@link
+   * NitOps#QKV_LINEAR}). Weights, inputs and output are the same.
    *
    * @param compute F16 or BF16
    * @throws IllegalArgumentException if {@code compute} is another type
@@ -401,8 +402,13 @@ public final class NitGraph extends OnnxGraph {
   private String attention(String name, String x) {
     Message heads = Onnx.attribute("num_heads", config.numHeads());
     Message headDim = Onnx.attribute("head_dim", config.headDim());
+    boolean joined = ownLinears && NitOps.joinsHeads(config.numHeads(), config.headDim());
     List<String> inputs = new ArrayList<>();
-    inputs.add(blockLinear(name + ".qkv", x, 0)); // [N, 3·D]
+    if (joined) {
+      inputs.addAll(layer(name + ".qkv", x));
+    } else {
+      inputs.add(blockLinear(name + ".qkv", x, 0)); // [N, 3·D]
+    }
     inputs.add("rope_cos");
     inputs.add("rope_sin");
     if (config.qkNorm()) {
@@ -414,7 +420,7 @@ public final class NitGraph extends OnnxGraph {
     String turned =
         own(
             name + ".rope",
-            NitOps.QK_NORM_ROPE_2D,
+            joined ? NitOps.QKV_LINEAR : NitOps.QK_NORM_ROPE_2D,
             inputs,
             QK_NORM_EPSILON,
             heads,
@@ -444,15 +450,15 @@ public final class NitGraph extends OnnxGraph {
     return blockLinear(name + ".fc2", blockLinear(name + ".fc1", x, GELU_TANH), 0);
   }
 
+  /** The inputs of a linear layer of ours. */
+  private List<String> layer(String name, String x) {
+    return List.of(x, weight(name + ".weight", compute), weight(name + ".bias", compute));
+  }
+
   /** A linear layer of a block's attention or MLP, and its activation. */
   private String blockLinear(String name, String x, long activation) {
     if (ownLinears) {
-      return own(
-          name,
-          NitOps.LINEAR,
-          List.of(x, weight(name + ".weight", compute), weight(name + ".bias", compute)),
-          0,
-          Onnx.attribute("activation", activation));
+      return own(name, NitOps.LINEAR, layer(name, x), 0, Onnx.attribute("activation", activation));
     }
     String product = linear(name, x);
     if (activation != GELU_TANH) {

@@ -29,6 +29,7 @@ public final class TestModels {
       case "no_qk_norm" -> TINY.with(Map.of("qk_norm", false));
       case "adaln_lora" -> TINY.with(Map.of("use_adaln_lora", true, "adaln_lora_dim", 8));
       case "head_dim72" -> TINY.with(Map.of("hidden_size", 144));
+      case "head_dim64" -> TINY.with(Map.of("hidden_size", 128));
       case "no_null_class" -> TINY.with(Map.of("class_dropout_prob", 0.0));
       default -> throw new IllegalArgumentException(name);
     };

@@ -164,7 +164,8 @@ class TrtModelTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"plain", "patch2", "no_qk_norm", "adaln_lora"})
+  @ValueSource(
+      strings = {"plain", "patch2", "no_qk_norm", "adaln_lora", "head_dim64", "head_dim72"})
   void theSmallPlansLinearLayersArePluginsOnTheSameWeights(String variant) throws IOException {
     NitConfig config = TestModels.variant(variant);
     for (long externalAbove : new long[] {1L << 30, 0}) {
@@ -179,7 +180,12 @@ class TrtModelTest {
       assertEquals(3, trt.files().size());
       assertEquals(trt.modulations().orElseThrow(), trt.files().get(2));
       Map<String, Integer> expected = new TreeMap<>(trt.plugins(0));
-      expected.put("NitLinear", 4 * config.depth());
+      // Norm and rotation are in the layer that makes q, k and v where it takes such heads.
+      boolean joined = config.headDim() != 24;
+      expected.put("NitLinear", (joined ? 3 : 4) * config.depth());
+      if (joined) {
+        expected.put("NitQkvLinear", expected.remove("NitQkNormRope2d"));
+      }
       assertEquals(expected, new TreeMap<>(trt.plugins(1)));
       assertEquals(Map.of(), trt.plugins(2));
       ModelProto model = parsed(trt.files().get(1).model());
@@ -195,12 +201,26 @@ class TrtModelTest {
           assertEquals("activation", text(node.attribute(0).name()));
           assertEquals("plugin_namespace", text(node.attribute(2).name()));
           linears.add(name + " " + node.attribute(0).i());
+        } else if (text(node.op_type()).equals("NitQkvLinear")) {
+          String name = text(node.output(0));
+          List<String> inputs = new ArrayList<>();
+          for (int k = 0; k < node.input_size(); k++) {
+            inputs.add(text(node.input(k)));
+          }
+          assertEquals("num_heads", text(node.attribute(0).name()));
+          linears.add(name + " " + inputs);
         }
       }
+      String attention = "blocks.0.attn.";
       assertEquals(
           List.of(
-              "blocks.0.attn.qkv 0",
-              "blocks.0.attn.proj 0",
+              joined
+                  ? "blocks.0.attn.rope [blocks.0.norm1, blocks.0.attn.qkv.weight,"
+                      + " blocks.0.attn.qkv.bias, rope_cos, rope_sin,"
+                      + " blocks.0.attn.q_norm.weight, blocks.0.attn.q_norm.bias,"
+                      + " blocks.0.attn.k_norm.weight, blocks.0.attn.k_norm.bias]"
+                  : attention + "qkv 0",
+              attention + "proj 0",
               "blocks.0.mlp.fc1 1",
               "blocks.0.mlp.fc2 0"),
           linears.subList(0, 4));
@@ -246,7 +266,8 @@ class TrtModelTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"plain", "patch2", "no_qk_norm", "adaln_lora", "head_dim72"})
+  @ValueSource(
+      strings = {"plain", "patch2", "no_qk_norm", "adaln_lora", "head_dim64", "head_dim72"})
   void ourLinearLayersGiveTheVelocitiesOfTheExportedFileAndOfTheReference(String variant)
       throws IOException, EngineException {
     NitConfig config = TestModels.variant(variant);

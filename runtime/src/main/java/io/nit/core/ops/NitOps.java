@@ -107,16 +107,57 @@ public final class NitOps {
           List.of(new Tensor("out", "T", "[N, O]")),
           List.of(new Attribute("activation", "int")));
 
+  /**
+   * {@link #LINEAR} without activation that makes q, k and v, and then {@link #QK_NORM_ROPE_2D}:
+   * for heads that {@link #joinsHeads} takes.
+   */
+  public static final PluginSpec QKV_LINEAR =
+      new PluginSpec(
+          "NitQkvLinear",
+          List.of(
+              new Tensor("x", "T", "[N, I]"),
+              new Tensor("weight", "T", "[3·H·d, I]"),
+              new Tensor("bias", "T", "[3·H·d]"),
+              new Tensor("rope_cos", "float32", "[N, d]"),
+              new Tensor("rope_sin", "float32", "[N, d]"),
+              new Tensor("q_norm_weight", "T", "[d], if qk_norm"),
+              new Tensor("q_norm_bias", "T", "[d], if qk_norm"),
+              new Tensor("k_norm_weight", "T", "[d], if qk_norm"),
+              new Tensor("k_norm_bias", "T", "[d], if qk_norm")),
+          List.of(new Tensor("out", "T", "[N, 3·H·d]")),
+          List.of(
+              new Attribute("num_heads", "int"),
+              new Attribute("head_dim", "int"),
+              new Attribute("qk_norm", "int"),
+              new Attribute("epsilon", "float")));
+
   /** The nodes of an exported model. */
   public static final List<PluginSpec> ALL =
       List.of(VARLEN_ATTENTION, QK_NORM_ROPE_2D, PACKED_ADALN, GATED_RESIDUAL);
 
   /**
-   * What the CUDA library registers with TensorRT: the nodes, the fused form of two of them, and
-   * the linear layer.
+   * What the CUDA library registers with TensorRT: the nodes, the fused form of two of them, the
+   * linear layer, and the one that makes q, k and v.
    */
   public static final List<PluginSpec> PLUGINS =
-      List.of(VARLEN_ATTENTION, QK_NORM_ROPE_2D, PACKED_ADALN, GATED_RESIDUAL, GATED_ADALN, LINEAR);
+      List.of(
+          VARLEN_ATTENTION,
+          QK_NORM_ROPE_2D,
+          PACKED_ADALN,
+          GATED_RESIDUAL,
+          GATED_ADALN,
+          LINEAR,
+          QKV_LINEAR);
+
+  /**
+   * Whether {@link #QKV_LINEAR} takes heads of so many columns: its tiles are whole heads, one or
+   * two of 72, two of 64.
+   *
+   * @param heads of q, as many of k and of v
+   */
+  public static boolean joinsHeads(int heads, int headDim) {
+    return headDim == 72 || headDim == 64 && heads % 2 == 0;
+  }
 
   private NitOps() {}
 }

@@ -11,6 +11,7 @@ import io.nit.core.bundle.EngineManifest;
 import io.nit.core.bundle.PackPlan;
 import io.nit.core.config.NitConfig;
 import io.nit.core.cuda.PluginLibrary;
+import io.nit.core.ops.NitOps;
 import io.nit.core.oracle.ForwardOracle;
 import io.nit.core.packing.PackLayout;
 import io.nit.core.tensor.DType;
@@ -232,9 +233,12 @@ class TensorRtGpuTest {
     List<PlanLayers> layers = built.layers();
     assertEquals(3, layers.size());
     // The inspector may list a layer once for every profile; each plan here has one.
-    int linears = layers.get(1).plugins().getOrDefault("NitLinear", 0);
+    Map<String, Integer> small = layers.get(1).plugins();
+    boolean joined = NitOps.joinsHeads(config.numHeads(), config.headDim());
     if (layers.get(0).plugins().containsKey("NitLinear")
-        || linears != 4 * config.depth()
+        || small.getOrDefault("NitLinear", 0) != (joined ? 3 : 4) * config.depth()
+        || small.getOrDefault("NitQkvLinear", 0) != (joined ? config.depth() : 0)
+        || small.getOrDefault("NitQkNormRope2d", 0) != (joined ? 0 : config.depth())
         || !layers.get(2).plugins().isEmpty()) {
       wrong.add("plugins " + layers.stream().map(PlanLayers::plugins).toList());
     }
