@@ -46,6 +46,11 @@ public final class TensorRtProvider implements EngineProvider {
   }
 
   @Override
+  public boolean runsOnGpu() {
+    return true;
+  }
+
+  @Override
   public int preference() {
     return 30;
   }
