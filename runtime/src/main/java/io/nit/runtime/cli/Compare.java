@@ -137,7 +137,8 @@ final class Compare implements Callable<Integer> {
       throw new IllegalArgumentException("--bound: expected more than 0, found " + bound);
     }
     Bundle bundle = Bundle.open(Flags.required("--bundle", folder));
-    EngineOptions options = options();
+    EngineOptions options = Flags.engine(threads, device, EngineOptions.DecodeOptions.STANDARD);
+    requireName(against);
     ForwardInputs in = inputs(bundle);
     Made expected = make(bundle, against, options, in, Optional.empty());
     ObjectNode all = JsonNodeFactory.instance.objectNode();
@@ -191,11 +192,12 @@ final class Compare implements Callable<Integer> {
     }
   }
 
-  private EngineOptions options() {
-    try {
-      return new EngineOptions(threads, device, EngineOptions.DecodeOptions.STANDARD);
-    } catch (IllegalArgumentException e) {
-      throw new IllegalArgumentException("--" + e.getMessage(), e);
+  /** What is compared with is one backend; whatever {@code auto} takes would not be told. */
+  private static void requireName(String against) {
+    List<String> names = Engines.providers().stream().map(EngineProvider::name).toList();
+    if (!names.contains(against)) {
+      throw new IllegalArgumentException(
+          "--against: expected one of " + String.join(", ", names) + "; found '" + against + "'");
     }
   }
 
