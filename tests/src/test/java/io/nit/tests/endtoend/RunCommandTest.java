@@ -1,5 +1,6 @@
 package io.nit.tests.endtoend;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -263,8 +264,8 @@ class RunCommandTest {
     assertEquals(0, run(output, options).code());
     Path report = output.resolve("report.jsonl");
     String first = Files.readAllLines(report).get(0);
-    Files.writeString(
-        report, first + "\n{\"id\":\"1-8x8-0\",\"fi", StandardOpenOption.TRUNCATE_EXISTING);
+    byte[] cut = (first + "\n{\"id\":\"1-8x8-0\",\"error\":\"\u00fc").getBytes(UTF_8);
+    Files.write(report, Arrays.copyOf(cut, cut.length - 1)); // within a letter of two bytes
     CapturedRun again = run(output, options);
     assertTrue(again.out().startsWith("0 pictures, 2 there already"), again.out());
     assertEquals(1, again.out().lines().count(), again.out());
@@ -609,7 +610,13 @@ class RunCommandTest {
     assertEquals(2, run.code());
     assertTrue(run.err().contains("--bound: expected more than 0"), run.err());
     assertEquals(2, invoke("compare", "--bundle", bundle, "--steps", "-1").code());
-    assertEquals(2, invoke("compare", "--bundle", bundle, "--against", "tpu").code());
+    for (String none : List.of("tpu", "auto")) {
+      run = invoke("compare", "--bundle", bundle, "--against", none);
+      assertEquals(2, run.code());
+      String expected =
+          "--against: expected one of tensorrt, ort-cuda, ort-cpu, reference; found '";
+      assertTrue(run.err().contains(expected + none + "'"), run.err());
+    }
     run = invoke("compare", "--bundle", bundle, "--against", "tensorrt");
     assertEquals(1, run.code());
     assertTrue(run.err().contains("backend tensorrt cannot run"), run.err());
