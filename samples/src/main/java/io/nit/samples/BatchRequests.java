@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CancellationException;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
@@ -24,8 +25,12 @@ import java.util.concurrent.atomic.AtomicLong;
 public final class BatchRequests {
   private BatchRequests() {}
 
-  /** Runs the sample. */
+  /** Runs the sample: exit codes are 0 done, stopped in time included, 1 failed and 2 bad usage. */
   public static void main(String[] args) throws Exception {
+    Sample.main("BatchRequests BUNDLE OUTPUT STEPS SECONDS", 4, 4, args, BatchRequests::run);
+  }
+
+  private static void run(String[] args) throws Exception {
     Path output = Path.of(args[1]);
     int steps = Integer.parseInt(args[2]);
     long seconds = Long.parseLong(args[3]);
@@ -64,7 +69,7 @@ public final class BatchRequests {
         for (ImageResult result : e.completed()) {
           write(output, result);
         }
-        System.err.println(e.getMessage());
+        throw e;
       }
     }
   }
@@ -76,7 +81,7 @@ public final class BatchRequests {
 
   private static void cancelAfter(long seconds, CancellationToken cancellation) {
     try {
-      Thread.sleep(1000 * seconds);
+      TimeUnit.SECONDS.sleep(seconds);
       cancellation.cancel();
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();

@@ -22,8 +22,12 @@ import java.util.concurrent.CompletableFuture;
 public final class EmbedPipeline {
   private EmbedPipeline() {}
 
-  /** Runs the sample. */
+  /** Runs the sample: exit codes are 0 done, 1 failed and 2 bad usage. */
   public static void main(String[] args) throws Exception {
+    Sample.main("EmbedPipeline BUNDLE OUTPUT [STEPS]", 2, 3, args, EmbedPipeline::run);
+  }
+
+  private static void run(String[] args) throws Exception {
     Path bundle = Path.of(args[0]);
     Path output = Path.of(args[1]);
 

@@ -12,11 +12,10 @@ import io.nit.core.config.NitConfig;
 import io.nit.core.packing.PackLayout;
 import io.nit.exporter.cli.TinyBundle;
 import io.nit.runtime.engine.EngineException;
-import io.nit.runtime.engine.ForwardInputs;
 import io.nit.runtime.engine.VelocityEngine;
 import io.nit.runtime.engine.ref.ReferenceEngine;
+import io.nit.testing.EngineOfSizes;
 import io.nit.testing.SyntheticWeights;
-import java.nio.FloatBuffer;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -29,34 +28,12 @@ class EngineVerifierTest {
   private static final VerificationPack PACK =
       VerificationPack.of(TINY, PackLayout.of(new int[] {3}, new int[] {5}));
 
-  /** An engine that is off by a part of its result. */
-  private record Off(VelocityEngine engine, float part) implements VelocityEngine {
-    @Override
-    public String backend() {
-      return "off";
-    }
+  private static VelocityEngine off(VelocityEngine engine, float part) {
+    return new EngineOfSizes.Off(engine, part, EngineOfSizes.Wrong.ALL);
+  }
 
-    @Override
-    public String description() {
-      return "off";
-    }
-
-    @Override
-    public NitConfig config() {
-      return engine.config();
-    }
-
-    @Override
-    public void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
-      int at = v.position();
-      engine.forward(in, v);
-      for (int i = at; i < v.position(); i++) {
-        v.put(i, v.get(i) * (1 + part));
-      }
-    }
-
-    @Override
-    public void close() {}
+  private static VelocityEngine size(VelocityEngine engine, int tokens) {
+    return new EngineOfSizes.Size(engine, tokens, Integer.MAX_VALUE);
   }
 
   private static Bundle bundle(Optional<CodecSpec> codec) {
@@ -80,7 +57,7 @@ class EngineVerifierTest {
       throws Exception {
     try (ReferenceEngine reference =
         ReferenceEngine.open(new SyntheticWeights(TINY, false), TINY)) {
-      return EngineVerifier.sampled(bundle(codec), PACK, new Off(reference, part), reference);
+      return EngineVerifier.sampled(bundle(codec), PACK, off(reference, part), reference);
     }
   }
 
@@ -108,63 +85,6 @@ class EngineVerifierTest {
     assertTrue(latents.get(0).toString().contains(" dB"), latents.get(0).toString());
   }
 
-  /** An engine of two networks: one for few tokens, which is off, and one that is exact. */
-  private record Two(VelocityEngine exact, float part) implements VelocityEngine {
-    /** One of the two. */
-    private record One(VelocityEngine engine, int maxTokens) implements VelocityEngine {
-      @Override
-      public String backend() {
-        return "two";
-      }
-
-      @Override
-      public String description() {
-        return "plan of up to " + maxTokens + " tokens";
-      }
-
-      @Override
-      public NitConfig config() {
-        return engine.config();
-      }
-
-      @Override
-      public void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
-        engine.forward(in, v);
-      }
-
-      @Override
-      public void close() {}
-    }
-
-    @Override
-    public String backend() {
-      return "two";
-    }
-
-    @Override
-    public String description() {
-      return "two";
-    }
-
-    @Override
-    public NitConfig config() {
-      return exact.config();
-    }
-
-    @Override
-    public List<VelocityEngine> variants() {
-      return List.of(new One(new Off(exact, part), 16), new One(exact, 4096));
-    }
-
-    @Override
-    public void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
-      exact.forward(in, v);
-    }
-
-    @Override
-    public void close() {}
-  }
-
   private static float[] run(VelocityEngine engine, VerificationPack pack) throws EngineException {
     return ExportVerifier.run(engine, pack);
   }
@@ -173,7 +93,9 @@ class EngineVerifierTest {
   void everyNetworkOfAnEngineIsMeasuredOnThePacksThatItHolds() throws Exception {
     try (ReferenceEngine reference =
         ReferenceEngine.open(new SyntheticWeights(TINY, false), TINY)) {
-      VelocityEngine two = new Two(reference, 0.1f);
+      VelocityEngine two =
+          EngineOfSizes.ofVariants(
+              reference, size(off(reference, 0.1f), 16), size(reference, 4096));
       List<Verification> all = EngineVerifier.measured(two, run(reference, PACK), PACK, 5e-2);
       assertEquals(
           List.of("3x5, plan of up to 16 tokens", "3x5, plan of up to 4096 tokens"),
@@ -197,42 +119,13 @@ class EngineVerifierTest {
     }
   }
 
-  /** An engine of two sizes: its own forward is exact, what one of them gives is off. */
-  private record Sizes(VelocityEngine exact, List<VelocityEngine> profiles)
-      implements VelocityEngine {
-    @Override
-    public String backend() {
-      return "sizes";
-    }
-
-    @Override
-    public String description() {
-      return "sizes";
-    }
-
-    @Override
-    public NitConfig config() {
-      return exact.config();
-    }
-
-    @Override
-    public void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
-      exact.forward(in, v);
-    }
-
-    @Override
-    public void close() {}
-  }
-
   @Test
   void everyProfileIsFilledAndOneThatIsOffFails() throws Exception {
     try (ReferenceEngine reference =
         ReferenceEngine.open(new SyntheticWeights(TINY, false), TINY)) {
-      VelocityEngine small = new Two.One(reference, 32);
-      VelocityEngine wrong = new Two.One(new Off(reference, 0.2f), 96);
-      List<Verification> all =
-          EngineVerifier.filled(
-              new Sizes(reference, List.of(small, wrong)), run(reference, PACK), PACK, 5e-2);
+      VelocityEngine sizes =
+          EngineOfSizes.ofProfiles(reference, size(reference, 32), size(off(reference, 0.2f), 96));
+      List<Verification> all = EngineVerifier.filled(sizes, run(reference, PACK), PACK, 5e-2);
       assertEquals(
           List.of("reference", "that image alone", "reference", "profile of 32 tokens"),
           all.stream().map(Verification::against).toList());

@@ -62,6 +62,7 @@ public final class Cli {
         });
     int code = run(command, args);
     System.out.flush();
+    StopSignal.awaitEndUnderWay();
     // Native libraries may hold threads that are no daemons; a finished command ends.
     System.exit(code);
   }

@@ -32,6 +32,7 @@ public final class StopSignal {
   private static final Logger LOG = LoggerFactory.getLogger(StopSignal.class);
 
   private static volatile StopSignal installed = none();
+  private static volatile boolean ending;
 
   private final AtomicInteger first = new AtomicInteger(); // its number, or 0
 
@@ -71,6 +72,7 @@ public final class StopSignal {
       Signal.handle(
           new Signal(name),
           signal -> {
+            ending = true;
             try {
               if (first.getAndSet(false)) {
                 last.run();
@@ -79,6 +81,20 @@ public final class StopSignal {
               die(signal);
             }
           });
+    }
+  }
+
+  /**
+   * Waits for the end of the process if {@link #endAtOnce} is at it: what failed since then, as for
+   * a file or another process that went, is no failure of the work.
+   */
+  static void awaitEndUnderWay() {
+    while (ending) {
+      try {
+        Thread.sleep(Long.MAX_VALUE);
+      } catch (InterruptedException e) {
+        LOG.debug("interrupted while a signal ends the process", e);
+      }
     }
   }
 

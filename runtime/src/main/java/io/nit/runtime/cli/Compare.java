@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.bundle.Bundle;
+import io.nit.core.bundle.EngineManifest;
 import io.nit.core.cli.Cli;
 import io.nit.core.cli.CommonOptions;
 import io.nit.core.config.NitConfig;
@@ -47,7 +48,8 @@ import picocli.CommandLine.Option;
     sortOptions = false,
     description = {
       "Runs one packed forward and a short sampling on every backend that can run the bundle here,"
-          + " and fills each profile of its TensorRT engine; tells how far each is from one of them.",
+          + " and fills each profile of its TensorRT engine; tells how far each is from one of them"
+          + " and keeps the numbers.",
       "Fails if a backend fails, or if an error of velocities is above its bound."
     },
     footer = {
@@ -61,6 +63,7 @@ final class Compare implements Callable<Integer> {
   private static final Logger LOG = LoggerFactory.getLogger(Compare.class);
   private static final long SEED = 20250603;
   private static final double SLOW_MILLIS = 2000;
+  private static final String KEPT = "compare.json";
 
   @Mixin private CommonOptions common;
 
@@ -108,7 +111,10 @@ final class Compare implements Callable<Integer> {
   @Option(names = "--json", description = "As one JSON object.")
   private boolean json;
 
-  @Option(names = "--output", paramLabel = "FILE", description = "Also write the JSON to a file.")
+  @Option(
+      names = "--output",
+      paramLabel = "FILE",
+      description = "Where the JSON is kept. Default: " + KEPT + " in the bundle.")
   private Path output;
 
   Compare() {}
@@ -131,11 +137,14 @@ final class Compare implements Callable<Integer> {
       throw new IllegalArgumentException("--bound: expected more than 0, found " + bound);
     }
     Bundle bundle = Bundle.open(Flags.required("--bundle", folder));
-    EngineOptions options = options();
+    EngineOptions options = Flags.engine(threads, device, EngineOptions.DecodeOptions.STANDARD);
+    requireName(against);
     ForwardInputs in = inputs(bundle);
     Made expected = make(bundle, against, options, in, Optional.empty());
     ObjectNode all = JsonNodeFactory.instance.objectNode();
-    all.put("bundle", bundle.folder().toString()).put("against", against);
+    all.put("bundle", bundle.folder().toString());
+    EngineManifest.modelHash(bundle).ifPresent(hash -> all.put("model_sha256", hash));
+    all.put("against", against);
     all.put("pack", in.layout().toString()).put("steps", steps).put("device", device);
     ArrayNode rows = all.putArray("backends");
     boolean within = true;
@@ -162,18 +171,33 @@ final class Compare implements Callable<Integer> {
         within = false;
       }
     }
-    if (output != null) {
-      AtomicFile.writeString(output, all.toPrettyString() + "\n");
-    }
-    System.out.print(json ? all.toPrettyString() + "\n" : text(all));
+    String numbers = all.toPrettyString() + "\n";
+    System.out.print(json ? numbers : text(all));
+    keep(numbers, bundle.folder());
     return within ? Cli.DONE : Cli.FAILED;
   }
 
-  private EngineOptions options() {
+  /** A bundle that cannot be written to is no failure of what was compared. */
+  private void keep(String numbers, Path bundle) throws IOException {
+    if (output != null) {
+      AtomicFile.writeString(output, numbers);
+      return;
+    }
+    Path file = bundle.resolve(KEPT);
     try {
-      return new EngineOptions(threads, device, EngineOptions.DecodeOptions.STANDARD);
-    } catch (IllegalArgumentException e) {
-      throw new IllegalArgumentException("--" + e.getMessage(), e);
+      AtomicFile.writeString(file, numbers);
+      LOG.info("the numbers are kept in {}", file);
+    } catch (IOException e) {
+      LOG.warn("the numbers are not kept, --output FILE names another place: {}", e.toString());
+    }
+  }
+
+  /** What is compared with is one backend; whatever {@code auto} takes would not be told. */
+  private static void requireName(String against) {
+    List<String> names = Engines.providers().stream().map(EngineProvider::name).toList();
+    if (!names.contains(against)) {
+      throw new IllegalArgumentException(
+          "--against: expected one of " + String.join(", ", names) + "; found '" + against + "'");
     }
   }
 

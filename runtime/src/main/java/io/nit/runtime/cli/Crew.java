@@ -114,10 +114,7 @@ final class Crew implements AutoCloseable {
 
   /** Beside GPUs one on the CPU, as {@code auto} falls back to, would keep the job for hours. */
   private void leaveOutCpus() {
-    List<Worker> slow =
-        workers.stream()
-            .filter(worker -> !DeviceMemory.ON_GPU.contains(worker.pipeline().backend()))
-            .toList();
+    List<Worker> slow = workers.stream().filter(worker -> !worker.onGpu()).toList();
     if (slow.size() == workers.size()) {
       return;
     }

@@ -2,16 +2,12 @@ package io.nit.runtime.cli;
 
 import io.nit.core.trt.Cuda;
 import java.util.Optional;
-import java.util.Set;
 
 /**
  * The most memory of a GPU that was in use when it was looked at: all of the device's, by other
  * processes too, as CUDA tells no process's own.
  */
 final class DeviceMemory {
-  /** Backends that run on a GPU. */
-  static final Set<String> ON_GPU = Set.of("tensorrt", "ort-cuda");
-
   private final int device;
   private boolean told;
   private Optional<Cuda.Memory> most = Optional.empty();
@@ -19,11 +15,11 @@ final class DeviceMemory {
   /**
    * Looks at nothing yet.
    *
-   * @param backend what runs there; one on the CPU has no device memory
+   * @param onGpu whether what runs there does so on a GPU; a CPU has no device memory
    */
-  DeviceMemory(int device, String backend) {
+  DeviceMemory(int device, boolean onGpu) {
     this.device = device;
-    this.told = ON_GPU.contains(backend);
+    this.told = onGpu;
   }
 
   /** Looks. */

@@ -76,7 +76,7 @@ final class Encode implements Callable<Integer> {
   @Override
   public Integer call() throws Exception {
     Path from = Flags.required("--images", images);
-    Path to = Flags.outputFile(output, from);
+    Path to = Flags.outputFile(output, "--images", from);
     Bundle bundle = Bundle.open(model.folder());
     if (bundle.codec().isEmpty()) {
       throw new IllegalArgumentException(
@@ -149,12 +149,12 @@ final class Encode implements Callable<Integer> {
       try {
         reader.setInput(in);
         long pixels = (long) reader.getWidth(0) * reader.getHeight(0);
-        if (pixels > MOST_PIXELS) {
-          throw new IOException(
-              file + ": expected at most " + MOST_PIXELS + " pixels, found " + pixels);
+        if (pixels <= MOST_PIXELS) {
+          return reader.read(0);
         }
-        return reader.read(0);
-      } catch (IndexOutOfBoundsException | IllegalArgumentException e) {
+        throw new IOException("expected at most " + MOST_PIXELS + " pixels, found " + pixels);
+      } catch (IOException | RuntimeException e) {
+        // The decoders meet broken files with unchecked exceptions too, and name none.
         throw new IOException(file + ": cannot be read as a picture: " + e.getMessage(), e);
       } finally {
         reader.dispose();

@@ -1,6 +1,7 @@
 package io.nit.runtime.cli;
 
 import io.nit.core.flow.Guidance;
+import io.nit.runtime.engine.EngineOptions;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -21,16 +22,17 @@ final class Flags {
   /**
    * The file that a command writes, checked before any work is done.
    *
+   * @param inputsFlag the flag of {@code inputs}
    * @param inputs what the command reads and must not write over
    */
-  static Path outputFile(Path output, Path inputs) throws IOException {
+  static Path outputFile(Path output, String inputsFlag, Path inputs) throws IOException {
     Path file = required("--output", output);
     if (Files.isDirectory(file)) {
       throw new IllegalArgumentException("--output: expected a file, found the folder " + file);
     }
     if (Files.exists(file) && Files.exists(inputs) && Files.isSameFile(file, inputs)) {
       throw new IllegalArgumentException(
-          "--output: expected another file than --inputs, found " + file + " for both");
+          "--output: expected another file than " + inputsFlag + ", found " + file + " for both");
     }
     return file;
   }
@@ -42,6 +44,15 @@ final class Flags {
     } catch (IllegalArgumentException e) {
       throw new IllegalArgumentException(
           flag + ": " + e.getMessage().replaceFirst("^[a-z_ ]+: (?=expected)", ""), e);
+    }
+  }
+
+  /** Options of a backend by {@code --threads} and {@code --device}. */
+  static EngineOptions engine(int threads, int device, EngineOptions.DecodeOptions decode) {
+    try {
+      return new EngineOptions(threads, device, decode);
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException("--" + e.getMessage(), e);
     }
   }
 

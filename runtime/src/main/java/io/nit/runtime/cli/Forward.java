@@ -1,6 +1,7 @@
 package io.nit.runtime.cli;
 
 import io.nit.core.bundle.Bundle;
+import io.nit.core.cli.Cli;
 import io.nit.core.cli.CommonOptions;
 import io.nit.core.config.NitConfig;
 import io.nit.core.rope.Rope2d;
@@ -47,7 +48,7 @@ final class Forward implements Callable<Integer> {
   @Override
   public Integer call() throws Exception {
     Path from = Flags.required("--inputs", inputs);
-    Path to = Flags.outputFile(output, from);
+    Path to = Flags.outputFile(output, "--inputs", from);
     Bundle bundle = Bundle.open(model.folder());
     NitConfig config = bundle.config();
     try (TensorSource file = TensorSource.open(from)) {
@@ -70,6 +71,6 @@ final class Forward implements Callable<Integer> {
       }
       System.out.println("v of " + pack.layout() + ": " + to);
     }
-    return 0;
+    return Cli.DONE;
   }
 }

@@ -69,7 +69,7 @@ final class Info implements Callable<Integer> {
   @Override
   public Integer call() throws Exception {
     EngineOptions options =
-        Flags.parsed("--device", () -> new EngineOptions(0, device, DecodeOptions.STANDARD));
+        Flags.engine(EngineOptions.DEFAULT.threads(), device, DecodeOptions.STANDARD);
     Bundle bundle = Bundle.open(Flags.required("--bundle", folder));
     if (verify) {
       bundle.verifyHashes();

@@ -62,11 +62,7 @@ final class ModelOptions {
   }
 
   private EngineOptions options(DecodeOptions decode) {
-    try {
-      return new EngineOptions(threads, device, decode);
-    } catch (IllegalArgumentException e) {
-      throw new IllegalArgumentException("--" + e.getMessage(), e);
-    }
+    return Flags.engine(threads, device, decode);
   }
 
   /**

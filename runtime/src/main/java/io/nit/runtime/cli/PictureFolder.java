@@ -1,5 +1,7 @@
 package io.nit.runtime.cli;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -56,9 +58,8 @@ final class PictureFolder {
     FileTree.requireFolderOrNothing("--output", folder);
     PictureFolder opened = new PictureFolder(folder, model);
     if (Files.exists(opened.report)) {
-      for (String line : Files.readAllLines(opened.report)) {
-        opened.keep(line);
-      }
+      // As a text with marks for what is none: a kill may cut a letter of several bytes.
+      new String(Files.readAllBytes(opened.report), UTF_8).lines().forEach(opened::keep);
       opened.writeReport();
     }
     return opened;

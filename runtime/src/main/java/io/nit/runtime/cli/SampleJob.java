@@ -114,7 +114,7 @@ final class SampleJob {
     try (crew) {
       requireTaken(crew, missing);
       for (Worker worker : crew.workers()) {
-        memory.put(worker, new DeviceMemory(worker.device(), worker.pipeline().backend()));
+        memory.put(worker, new DeviceMemory(worker.device(), worker.onGpu()));
       }
       long steps = missing.stream().mapToLong(ImageRequest::steps).sum();
       try (Progress progress = Progress.start("sampling", steps, 0, " steps", quiet)) {

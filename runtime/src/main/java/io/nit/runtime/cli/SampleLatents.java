@@ -76,7 +76,7 @@ final class SampleLatents implements Callable<Integer> {
   @Override
   public Integer call() throws Exception {
     Path from = Flags.required("--inputs", inputs);
-    Path to = Flags.outputFile(output, from);
+    Path to = Flags.outputFile(output, "--inputs", from);
     Bundle bundle = Bundle.open(model.folder());
     Guidance guidance = sampling.guidance(Guidance.NONE);
     if (guidance.scale() > 1

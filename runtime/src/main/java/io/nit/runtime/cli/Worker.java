@@ -5,6 +5,7 @@ import io.nit.runtime.ImageRequest;
 import io.nit.runtime.NitPipeline;
 import io.nit.runtime.SamplingException;
 import io.nit.runtime.engine.EngineException;
+import io.nit.runtime.engine.Engines;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
@@ -23,6 +24,7 @@ final class Worker {
 
   private final int device;
   private final NitPipeline pipeline;
+  private final boolean onGpu;
   private final AtomicInteger calls = new AtomicInteger();
   private long tokens;
   private int failuresInARow;
@@ -33,6 +35,7 @@ final class Worker {
   Worker(int device, NitPipeline pipeline) {
     this.device = device;
     this.pipeline = pipeline;
+    this.onGpu = Engines.runsOnGpu(pipeline.backend());
   }
 
   int device() {
@@ -41,6 +44,11 @@ final class Worker {
 
   NitPipeline pipeline() {
     return pipeline;
+  }
+
+  /** Whether its model runs on a GPU. */
+  boolean onGpu() {
+    return onGpu;
   }
 
   /** The most tokens that a request may take of a forward. */

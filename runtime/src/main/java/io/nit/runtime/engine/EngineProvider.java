@@ -16,6 +16,9 @@ public interface EngineProvider {
   /** The backend's name on command lines, for example {@code ort-cpu}. */
   String name();
 
+  /** Whether it computes on a GPU, the one of {@link EngineOptions#device}, and not on the CPU. */
+  boolean runsOnGpu();
+
   /**
    * Where the backend stands when the choice is {@code auto}: the highest that does not refuse is
    * taken; {@link #BY_NAME_ONLY} is never taken.

@@ -71,6 +71,17 @@ public final class Engines {
   }
 
   /**
+   * Whether a backend says that it computes on a GPU.
+   *
+   * @param backend a backend's name, as {@link VelocityEngine#backend} tells it
+   * @return false also for a name that no backend has
+   */
+  public static boolean runsOnGpu(String backend) {
+    return providers().stream()
+        .anyMatch(provider -> provider.name().equals(backend) && provider.runsOnGpu());
+  }
+
+  /**
    * Opens a bundle's model.
    *
    * @param backend a backend's name, or {@link #AUTO}

@@ -25,6 +25,11 @@ abstract class OrtBackend implements EngineProvider {
   }
 
   @Override
+  public boolean runsOnGpu() {
+    return device.isGpu();
+  }
+
+  @Override
   public int preference() {
     return preference;
   }

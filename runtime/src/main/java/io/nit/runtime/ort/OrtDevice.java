@@ -86,6 +86,11 @@ enum OrtDevice {
     return backend;
   }
 
+  /** Whether it is a GPU. */
+  boolean isGpu() {
+    return this == CUDA;
+  }
+
   /** What runs a model, for logs and reports. */
   String describe(EngineOptions options) {
     String threads = options.threads() > 0 ? options.threads() + " threads" : "all cores";
@@ -93,13 +98,13 @@ enum OrtDevice {
         + OrtNative.environment().getVersion()
         + ", "
         + words
-        + (this == CPU ? ", " + threads : ", device " + options.device());
+        + (isGpu() ? ", device " + options.device() : ", " + threads);
   }
 
   /** Why models cannot run there, or empty if they can; loads none of a bundle. */
   Optional<String> refusal(EngineOptions options) {
     Optional<String> library = OrtNative.refusal();
-    if (library.isPresent() || this == CPU) {
+    if (library.isPresent() || !isGpu()) {
       return library;
     }
     return CudaProbe.refusal(options);

@@ -74,7 +74,7 @@ public final class OrtEngine implements VelocityEngine {
           session.setMemoryPatternOptimization(false);
           device.apply(session, options, OrtDevice.Memory.KEPT);
         };
-    if (device == OrtDevice.CUDA && packedAttention(config)) {
+    if (device.isGpu() && packedAttention(config)) {
       return new OrtEngine(
           openPacked(model, config, options, settings),
           config,

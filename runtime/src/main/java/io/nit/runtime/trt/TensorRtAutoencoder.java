@@ -1,6 +1,5 @@
 package io.nit.runtime.trt;
 
-import io.nit.core.bundle.EngineManifest;
 import io.nit.core.bundle.EngineSubject;
 import io.nit.core.codec.DcAeSpec;
 import io.nit.core.codec.LearnedCodec;
@@ -12,7 +11,6 @@ import io.nit.core.trt.TensorRt;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.EngineOptions;
 import java.io.IOException;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import org.slf4j.Logger;
@@ -42,20 +40,26 @@ public final class TensorRtAutoencoder extends LearnedCodec {
    *     absent where that is one already, or there is none
    * @param encoder the encoder's; absent where only pictures are made
    */
-  public record Plans(Optional<Path> decoder, Optional<Path> decoderF32, Optional<Path> encoder) {}
+  record Plans(
+      Optional<CheckedPlan> decoder,
+      Optional<CheckedPlan> decoderF32,
+      Optional<CheckedPlan> encoder) {}
 
-  /** A plan, its manifest, and the network once it is open. */
+  /** A plan, and the network once it is open. */
   private static final class Half {
     private final CheckedPlan plan;
     private final EngineSubject.Autoencoder subject;
     private TensorRtPlanes planes; // guarded by the codec
 
-    Half(Path plan, DcAeSpec spec, int device) throws IOException, EngineException {
-      this.plan = new CheckedPlan(plan, EngineManifest.read(plan), device);
-      if (!(this.plan.manifest().subject() instanceof EngineSubject.Autoencoder half)
+    Half(CheckedPlan plan, DcAeSpec spec) throws EngineException {
+      this.plan = plan;
+      if (!(plan.manifest().subject() instanceof EngineSubject.Autoencoder half)
           || !half.config().equals(spec.config())) {
         throw new EngineException(
-            plan + ": expected a half of " + spec.describe() + ", found another network's engine");
+            plan.file()
+                + ": expected a half of "
+                + spec.describe()
+                + ", found another network's engine");
       }
       this.subject = half;
     }
@@ -138,23 +142,23 @@ public final class TensorRtAutoencoder extends LearnedCodec {
   /**
    * Opens plans that fit this machine.
    *
-   * @param plans the plans, each with its manifest beside it
+   * @param plans the plans, all for the GPU of {@code options}
    * @param spec the autoencoder
    * @param options the GPU and how to decode
    * @return the codec, which the caller closes
    * @throws IllegalArgumentException if tiles are no multiples of the autoencoder's factor
-   * @throws IOException if a plan or manifest cannot be read
+   * @throws IOException if the decoder's plan cannot be read
    * @throws EngineException if TensorRT is not there, a plan is of another autoencoder, or TensorRT
    *     does not take the decoder
    */
-  public static TensorRtAutoencoder open(Plans plans, DcAeSpec spec, EngineOptions options)
+  static TensorRtAutoencoder open(Plans plans, DcAeSpec spec, EngineOptions options)
       throws IOException, EngineException {
     Optional<String> refusal = TensorRt.refusal(options.device());
     if (refusal.isPresent()) {
       throw new EngineException("TensorRT cannot run an autoencoder: " + refusal.get());
     }
-    Optional<Half> decoder = half(plans.decoder, spec, options);
-    Optional<Half> single = half(plans.decoderF32, spec, options);
+    Optional<Half> decoder = half(plans.decoder, spec);
+    Optional<Half> single = half(plans.decoderF32, spec);
     int mostSide = decoder.map(Half::mostSide).orElse(Integer.MAX_VALUE);
     if (single.isPresent()) {
       mostSide = Math.min(mostSide, single.get().mostSide());
@@ -173,7 +177,7 @@ public final class TensorRtAutoencoder extends LearnedCodec {
     }
     TensorRtAutoencoder codec =
         new TensorRtAutoencoder(
-            spec, decoder, single, half(plans.encoder, spec, options), options, tiling, mostSide);
+            spec, decoder, single, half(plans.encoder, spec), options, tiling, mostSide);
     try {
       if (decoder.isPresent()) {
         decoder.get().open();
@@ -185,11 +189,9 @@ public final class TensorRtAutoencoder extends LearnedCodec {
     }
   }
 
-  private static Optional<Half> half(Optional<Path> plan, DcAeSpec spec, EngineOptions options)
-      throws IOException, EngineException {
-    return plan.isPresent()
-        ? Optional.of(new Half(plan.get(), spec, options.device()))
-        : Optional.empty();
+  private static Optional<Half> half(Optional<CheckedPlan> plan, DcAeSpec spec)
+      throws EngineException {
+    return plan.isPresent() ? Optional.of(new Half(plan.get(), spec)) : Optional.empty();
   }
 
   /**

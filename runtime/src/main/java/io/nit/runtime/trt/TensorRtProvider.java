@@ -46,6 +46,11 @@ public final class TensorRtProvider implements EngineProvider {
   }
 
   @Override
+  public boolean runsOnGpu() {
+    return true;
+  }
+
+  @Override
   public int preference() {
     return 30;
   }
@@ -90,8 +95,9 @@ public final class TensorRtProvider implements EngineProvider {
   @Override
   public LatentCodec openCodec(Bundle bundle, EngineOptions options)
       throws IOException, EngineException {
-    Choice decoders = choose(bundle, EnginePart.DECODER, options);
-    Choice encoders = choose(bundle, EnginePart.ENCODER, options);
+    List<Found> engines = EngineManifest.allIn(bundle.folder());
+    Choice decoders = choose(bundle, engines, EnginePart.DECODER, options);
+    Choice encoders = choose(bundle, engines, EnginePart.ENCODER, options);
     if (decoders.fitting.isEmpty() && encoders.fitting.isEmpty()) {
       throw new EngineException(decoders.refusal);
     }
@@ -103,10 +109,7 @@ public final class TensorRtProvider implements EngineProvider {
             .filter(fitting -> fitting.manifest().precision().equals(DType.F32.name()))
             .findFirst();
     return TensorRtAutoencoder.open(
-        new TensorRtAutoencoder.Plans(
-            decoder.map(CheckedPlan::file),
-            single.map(CheckedPlan::file),
-            encoders.fitting.stream().findFirst().map(CheckedPlan::file)),
+        new TensorRtAutoencoder.Plans(decoder, single, encoders.fitting.stream().findFirst()),
         (DcAeSpec) bundle.codec().orElseThrow(),
         options);
   }
@@ -163,11 +166,17 @@ public final class TensorRtProvider implements EngineProvider {
   }
 
   private Choice choose(Bundle bundle, EnginePart part, EngineOptions options) throws IOException {
+    return choose(bundle, EngineManifest.allIn(bundle.folder()), part, options);
+  }
+
+  /** Among engines of all parts. */
+  private Choice choose(
+      Bundle bundle, List<Found> engines, EnginePart part, EngineOptions options) {
     List<CheckedPlan> fitting = new ArrayList<>();
     List<String> refusals = new ArrayList<>();
     List<String> unreadable = new ArrayList<>();
     boolean ofAnyPart = false;
-    for (Found found : EngineManifest.allIn(bundle.folder())) {
+    for (Found found : engines) {
       if (found.manifest().isEmpty()) {
         unreadable.add("an engine's manifest cannot be read: " + found.problem());
         continue;

@@ -6,11 +6,13 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.BufferedReader;
 import java.io.IOException;
+import java.io.PrintStream;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CancellationException;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -28,14 +30,40 @@ class StopSignalTest {
     @Option(names = "--asked")
     boolean asked;
 
+    @Option(names = "--broken")
+    boolean broken;
+
     @Override
-    public Integer call() throws InterruptedException {
+    public Integer call() throws InterruptedException, IOException {
+      if (broken) {
+        breakUnderTheSignal();
+      }
       StopSignal stop = asked ? StopSignal.install() : StopSignal.none();
       System.out.println("ready");
       while (!stop.requested()) {
         Thread.sleep(1);
       }
       throw new CancellationException("stopped on the way");
+    }
+
+    /** Fails while a signal that ends the process is under way, which takes a second here. */
+    private static void breakUnderTheSignal() throws InterruptedException, IOException {
+      CountDownLatch begun = new CountDownLatch(1);
+      System.setErr(
+          new PrintStream(System.err) {
+            @Override
+            public void println(String line) {
+              begun.countDown();
+              try {
+                Thread.sleep(1000);
+              } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+              }
+            }
+          });
+      System.out.println("ready");
+      begun.await();
+      throw new IOException("another process is gone");
     }
   }
 
@@ -104,6 +132,11 @@ class StopSignalTest {
     assertEquals(code, ended("command --asked", List.of(signal), List.of("ready")));
     assertEquals(code, ended("command", List.of(signal), List.of("ready")), "at once");
     assertTrue(StopSignal.isExitCode(code));
+  }
+
+  @Test
+  void whatFailsUnderASignalDoesNotTakeItsPlace() throws Exception {
+    assertEquals(143, ended("command --broken", List.of("TERM"), List.of("ready")));
   }
 
   @Test

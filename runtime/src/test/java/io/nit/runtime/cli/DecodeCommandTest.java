@@ -300,6 +300,17 @@ class DecodeCommandTest {
     assertEquals(2, run.code());
     assertTrue(run.err().contains("expected a picture of 8x8 or more, found 4x8"), run.err());
     assertFalse(Files.exists(out));
+    byte[] whole = Files.readAllBytes(empty);
+    Files.write(empty, Arrays.copyOf(whole, whole.length / 2));
+    run = run(command);
+    assertEquals(1, run.code());
+    assertTrue(run.err().contains("empty.png: cannot be read as a picture: "), run.err());
+    Files.write(empty, whole);
+    command[command.length - 1] = empty;
+    run = run(command);
+    assertEquals(2, run.code());
+    assertTrue(run.err().contains("--output: expected another file than --images"), run.err());
+    command[command.length - 1] = out;
     Bundle decoder =
         TinyAutoencoder.bundle(folder.resolve("decoder"), Decoder.F32, Optional.empty(), false);
     command[2] = decoder.folder();

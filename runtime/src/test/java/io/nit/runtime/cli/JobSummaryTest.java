@@ -114,14 +114,14 @@ class JobSummaryTest {
 
   @Test
   void aCpuHasNoDeviceMemoryAndIsNotAskedFor() {
-    DeviceMemory memory = new DeviceMemory(0, "ort-cpu");
+    DeviceMemory memory = new DeviceMemory(0, false);
     memory.look();
     assertTrue(memory.most().isEmpty());
   }
 
   @Test
   void whereNoGpuIsThereIsNothingToTell() {
-    DeviceMemory memory = new DeviceMemory(99, "ort-cuda");
+    DeviceMemory memory = new DeviceMemory(99, true);
     memory.look(); // as where the driver is gone: neither an exception nor a figure
     memory.look();
     assertTrue(memory.most().isEmpty());

@@ -1,6 +1,7 @@
 package io.nit.runtime.engine;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -25,6 +26,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 import org.slf4j.LoggerFactory;
 
@@ -66,6 +68,15 @@ class EnginesTest {
                 () -> Engines.open(BUNDLE, "tpu", EngineOptions.DEFAULT))
             .getMessage();
     assertTrue(message.contains("ort-cpu") && message.contains("'tpu'"), message);
+  }
+
+  @Test
+  void backendsSayThemselvesWhetherTheyRunOnAGpu() {
+    Map<String, Boolean> said = new TreeMap<>();
+    Engines.providers().forEach(each -> said.put(each.name(), Engines.runsOnGpu(each.name())));
+    assertEquals(
+        Map.of("tensorrt", true, "ort-cuda", true, "ort-cpu", false, "reference", false), said);
+    assertFalse(Engines.runsOnGpu("tpu"));
   }
 
   @Test
@@ -301,6 +312,11 @@ class EnginesTest {
     @Override
     public String name() {
       return name;
+    }
+
+    @Override
+    public boolean runsOnGpu() {
+      return false;
     }
 
     @Override

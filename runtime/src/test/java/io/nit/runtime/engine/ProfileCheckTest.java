@@ -9,6 +9,7 @@ import io.nit.core.rope.Rope2d;
 import io.nit.core.rope.RopeSpec;
 import io.nit.core.tensor.DType;
 import io.nit.runtime.engine.ref.ReferenceEngine;
+import io.nit.testing.EngineOfSizes;
 import io.nit.testing.SyntheticWeights;
 import java.nio.FloatBuffer;
 import java.util.List;
@@ -28,68 +29,6 @@ class ProfileCheckTest {
                   "encoder_depth", 1));
 
   private static final PackLayout SMALL = PackLayout.of(new int[] {2, 1, 3}, new int[] {3, 1, 1});
-
-  /** A size of the reference's packs, whose image of the most tokens may be off. */
-  private record Size(VelocityEngine exact, int maxTokens, int maxImages, float off)
-      implements VelocityEngine {
-    @Override
-    public String backend() {
-      return "size";
-    }
-
-    @Override
-    public String description() {
-      return "of up to " + maxTokens + " tokens";
-    }
-
-    @Override
-    public NitConfig config() {
-      return TINY;
-    }
-
-    @Override
-    public void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
-      if (in.layout().tokens() > maxTokens || in.layout().images() > maxImages) {
-        throw new EngineException("too large: " + in.layout());
-      }
-      int at = v.position();
-      exact.forward(in, v);
-      int last = in.layout().images() - 1;
-      int from = at + in.layout().start(last) * TINY.tokenSize();
-      for (int i = from; i < v.position(); i++) {
-        v.put(i, v.get(i) * (1 + off));
-      }
-    }
-
-    @Override
-    public void close() {}
-  }
-
-  private record Engine(VelocityEngine exact, List<VelocityEngine> profiles)
-      implements VelocityEngine {
-    @Override
-    public String backend() {
-      return "sizes";
-    }
-
-    @Override
-    public String description() {
-      return "sizes";
-    }
-
-    @Override
-    public NitConfig config() {
-      return TINY;
-    }
-
-    @Override
-    public void forward(ForwardInputs in, FloatBuffer v) throws EngineException {
-      exact.forward(in, v);
-    }
-
-    @Override
-    public void close() {}
-  }
 
   private static ForwardInputs small() {
     FloatBuffer x = FloatBuffer.allocate(1 + SMALL.tokens() * TINY.tokenSize());
@@ -112,9 +51,11 @@ class ProfileCheckTest {
       FloatBuffer expected = FloatBuffer.allocate(small.x().remaining());
       reference.forward(small, expected);
       return ProfileCheck.run(
-          new Engine(
+          EngineOfSizes.ofProfiles(
               reference,
-              List.of(new Size(reference, 48, 48, 0), new Size(reference, 160, 20, off))),
+              new EngineOfSizes.Size(reference, 48, 48),
+              new EngineOfSizes.Size(
+                  new EngineOfSizes.Off(reference, off, EngineOfSizes.Wrong.LAST), 160, 20)),
           small,
           expected.array());
     }
@@ -160,7 +101,7 @@ class ProfileCheckTest {
           {7, 2, 3},
           {3, 3, 2}
         }) {
-      Size profile = new Size(null, one[0], one[1], 0);
+      VelocityEngine profile = new EngineOfSizes.Size(null, one[0], one[1]);
       ProfileCheck.Filled pack = ProfileCheck.Filled.of(profile, SMALL, one[2]);
       int tokens = pack.repeatedTokens(SMALL) + pack.count() * pack.h() * pack.w();
       int images = pack.repeated().length + pack.count();

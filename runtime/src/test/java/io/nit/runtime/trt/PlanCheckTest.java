@@ -1,6 +1,7 @@
 package io.nit.runtime.trt;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -26,6 +27,7 @@ import io.nit.runtime.engine.EngineOptions;
 import io.nit.testing.TinyAutoencoder;
 import java.io.FileNotFoundException;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Collections;
@@ -377,5 +379,37 @@ class PlanCheckTest {
     String refusal =
         new TensorRtProvider(new PlanCheck(other)).codecRefusal(bundle, options).orElseThrow();
     assertTrue(refusal.contains("tensorrt: expected 10.6.0, found 10.7.0"), refusal);
+  }
+
+  /** A machine on which manifests are exchanged while plans are checked. */
+  private final class Exchanging extends Fake {
+    int checks;
+
+    @Override
+    public Host host(int device, Optional<PluginLibrary> plugins) throws TensorRtException {
+      checks++;
+      try {
+        Files.writeString(folder.resolve("decoder-bf16.plan.json"), "{");
+        Files.writeString(folder.resolve("encoder-bf16.plan.json"), "{");
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+      return super.host(device, plugins);
+    }
+  }
+
+  @Test
+  void anAutoencoderIsOpenedWithTheManifestsThatWereChecked() throws IOException {
+    Bundle bundle = TinyAutoencoder.bundle(folder);
+    half(EnginePart.DECODER, EngineManifest.hashOf(bundle.files(), "decoder.onnx").orElseThrow());
+    half(EnginePart.ENCODER, EngineManifest.hashOf(bundle.files(), "encoder.onnx").orElseThrow());
+    Exchanging machine = new Exchanging();
+    TensorRtProvider provider = new TensorRtProvider(new PlanCheck(machine));
+    // These ten bytes are no plan, if TensorRT is there at all.
+    String message =
+        assertThrows(EngineException.class, () -> provider.openCodec(bundle, EngineOptions.DEFAULT))
+            .getMessage();
+    assertFalse(message.contains("plan.json"), message);
+    assertEquals(2, machine.checks);
   }
 }

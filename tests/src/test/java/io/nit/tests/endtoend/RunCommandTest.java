@@ -1,5 +1,6 @@
 package io.nit.tests.endtoend;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -8,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.nit.core.bundle.Bundle;
+import io.nit.core.bundle.EngineManifest;
 import io.nit.core.image.Png;
 import io.nit.core.safetensors.SafetensorsWriter;
 import io.nit.core.tensor.HostTensor;
@@ -262,8 +264,8 @@ class RunCommandTest {
     assertEquals(0, run(output, options).code());
     Path report = output.resolve("report.jsonl");
     String first = Files.readAllLines(report).get(0);
-    Files.writeString(
-        report, first + "\n{\"id\":\"1-8x8-0\",\"fi", StandardOpenOption.TRUNCATE_EXISTING);
+    byte[] cut = (first + "\n{\"id\":\"1-8x8-0\",\"error\":\"\u00fc").getBytes(UTF_8);
+    Files.write(report, Arrays.copyOf(cut, cut.length - 1)); // within a letter of two bytes
     CapturedRun again = run(output, options);
     assertTrue(again.out().startsWith("0 pictures, 2 there already"), again.out());
     assertEquals(1, again.out().lines().count(), again.out());
@@ -565,7 +567,12 @@ class RunCommandTest {
     assertEquals(0, run.code(), run.err());
     JsonNode all = JSON.readTree(run.out());
     assertEquals(all, JSON.readTree(file.toFile()));
+    Path kept = bundle.resolve("compare.json");
+    assertFalse(Files.exists(kept), "there is another place");
     assertEquals("ort-cpu", all.get("against").asText());
+    assertEquals(
+        EngineManifest.modelHash(Bundle.open(bundle)).orElseThrow(),
+        all.get("model_sha256").asText());
     JsonNode tensorRt = all.get("backends").get(0);
     assertEquals("tensorrt", tensorRt.get("name").asText());
     assertTrue(tensorRt.get("refusal").asText().startsWith("no engine in the bundle"), run.out());
@@ -588,6 +595,8 @@ class RunCommandTest {
     run = invoke("compare", "--bundle", bundle, "--steps", "2", "--against", "reference", "--json");
     assertEquals(0, run.code(), run.err());
     all = JSON.readTree(run.out());
+    assertTrue(run.err().contains("kept in " + kept), run.err());
+    assertEquals(all, JSON.readTree(kept.toFile()), "the last one's numbers");
     JsonNode cpu = all.get("backends").get(2);
     assertEquals("ort-cpu", cpu.get("name").asText());
     double error = cpu.get("relative").asDouble();
@@ -601,20 +610,48 @@ class RunCommandTest {
     assertEquals(2, run.code());
     assertTrue(run.err().contains("--bound: expected more than 0"), run.err());
     assertEquals(2, invoke("compare", "--bundle", bundle, "--steps", "-1").code());
-    assertEquals(2, invoke("compare", "--bundle", bundle, "--against", "tpu").code());
+    for (String none : List.of("tpu", "auto")) {
+      run = invoke("compare", "--bundle", bundle, "--against", none);
+      assertEquals(2, run.code());
+      String expected =
+          "--against: expected one of tensorrt, ort-cuda, ort-cpu, reference; found '";
+      assertTrue(run.err().contains(expected + none + "'"), run.err());
+    }
     run = invoke("compare", "--bundle", bundle, "--against", "tensorrt");
     assertEquals(1, run.code());
     assertTrue(run.err().contains("backend tensorrt cannot run"), run.err());
   }
 
-  @Test
-  void compareTellsABackendThatFailsBesideTheOthersAndFails() throws Exception {
-    Path broken = Files.createDirectories(folder.resolve("broken"));
+  private Path copy(String name) throws IOException {
+    Path copy = Files.createDirectories(folder.resolve(name));
     try (Stream<Path> files = Files.list(bundle)) {
       for (Path file : files.filter(Files::isRegularFile).toList()) {
-        Files.copy(file, broken.resolve(file.getFileName()));
+        Files.copy(file, copy.resolve(file.getFileName()));
       }
     }
+    return copy;
+  }
+
+  @Test
+  void aBundleThatTakesNoFileKeepsNoComparisonFromBeingTold() throws Exception {
+    Path full = copy("full");
+    // Stands for a folder without permission, which root does not know.
+    Files.deleteIfExists(full.resolve("compare.json"));
+    Files.createDirectories(full.resolve("compare.json/in-the-way"));
+    CapturedRun run = invoke("compare", "--bundle", full, "--steps", "0");
+    assertEquals(0, run.code(), run.err());
+    assertTrue(run.out().contains("ort-cpu: relative error 0.00e+00"), run.out());
+    assertTrue(run.err().contains("the numbers are not kept, --output FILE names"), run.err());
+    Path asked = full.resolve("compare.json");
+    run = invoke("compare", "--bundle", full, "--steps", "0", "--output", asked);
+    assertEquals(1, run.code(), run.err());
+    assertTrue(run.out().contains("ort-cpu: relative error 0.00e+00"), "all is told first");
+    assertTrue(run.err().contains(asked.toString()), run.err());
+  }
+
+  @Test
+  void compareTellsABackendThatFailsBesideTheOthersAndFails() throws Exception {
+    Path broken = copy("broken");
     Path model = Bundle.open(broken).model();
     byte[] future = {0x08, 99}; // ir_version, of which the last one counts
     long bytes = Files.size(model);

@@ -57,6 +57,11 @@ public final class TroubledDevices {
     }
 
     @Override
+    public boolean runsOnGpu() {
+      return false;
+    }
+
+    @Override
     public int preference() {
       return BY_NAME_ONLY;
     }

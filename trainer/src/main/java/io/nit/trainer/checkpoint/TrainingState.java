@@ -8,8 +8,8 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nit.core.io.AtomicFile;
 import io.nit.core.io.JsonReason;
 import io.nit.core.io.Sha256;
+import io.nit.core.io.TextFile;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -60,17 +60,13 @@ public record TrainingState(
   static TrainingState read(Path file) throws IOException {
     JsonNode node;
     try {
-      node = JSON.readTree(Files.readString(file));
+      node = JSON.readTree(TextFile.read(file));
     } catch (JsonProcessingException e) {
       throw new IOException(file + ": expected JSON, found: " + JsonReason.of(e), e);
     }
-    if (node == null || node.path("version").asInt() != VERSION) {
+    if (node.path("version").asInt() != VERSION) {
       throw new IOException(
-          file
-              + ": version: expected "
-              + VERSION
-              + ", found "
-              + (node == null ? "nothing" : node.path("version")));
+          file + ": version: expected " + VERSION + ", found " + found(node.path("version")));
     }
     try {
       return new TrainingState(
@@ -128,8 +124,8 @@ public record TrainingState(
 
   private static long number(JsonNode node, String path) {
     JsonNode value = node.at(path);
-    if (!value.isIntegralNumber()) {
-      throw new IllegalArgumentException(path + ": expected an integer, found " + value);
+    if (!value.isIntegralNumber() || !value.canConvertToLong()) {
+      throw new IllegalArgumentException(path + ": expected an integer, found " + found(value));
     }
     return value.longValue();
   }
@@ -138,6 +134,11 @@ public record TrainingState(
     if (node.path(key) instanceof ObjectNode object) {
       return object;
     }
-    throw new IllegalArgumentException(key + ": expected an object, found " + node.path(key));
+    throw new IllegalArgumentException(
+        key + ": expected an object, found " + found(node.path(key)));
+  }
+
+  private static String found(JsonNode value) {
+    return value.isMissingNode() ? "nothing" : JsonReason.found(value);
   }
 }

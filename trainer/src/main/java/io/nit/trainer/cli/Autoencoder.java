@@ -53,8 +53,9 @@ import picocli.CommandLine.Option;
       "(pictures that were held out above their reconstructions) and, at the end,",
       "autoencoder/: the averaged weights in diffusers' layout, with the scaling",
       "factor that their latents need. Ctrl-C ends after the running step with a",
-      "checkpoint; the same command again goes on from there. Pictures that cannot",
-      "be read are skipped and listed in skipped.jsonl.",
+      "checkpoint; the same command again goes on from there. Before the first",
+      "step, as while pictures are read, it ends at once. Pictures that cannot be",
+      "read are skipped and listed in skipped.jsonl.",
       "",
       "Examples:",
       "  nit-train autoencoder --config samples/autoencoder/dc-ae-f8.json \\",
@@ -284,7 +285,6 @@ public final class Autoencoder implements Callable<Integer> {
     options.require(config);
     RunFolder folder = new RunFolder(output.toAbsolutePath().normalize());
     Optional<Checkpoint> from = run.checkpoint(folder);
-    StopSignal stop = StopSignal.install();
     PictureSet set =
         PictureSet.open(
             data,
@@ -314,6 +314,8 @@ public final class Autoencoder implements Callable<Integer> {
           batch,
           options.precision());
       try (MetricsLog metrics = MetricsLog.open(folder.root(), trainer.step())) {
+        // A signal has ended the process at once so far: there was nothing to save.
+        StopSignal stop = StopSignal.install();
         TrainingLoop.Outcome outcome = trainer.run(metrics, stop, common.quiet());
         RunFlags.say(outcome, trainer.step());
         return RunFlags.exitCode(outcome, stop);

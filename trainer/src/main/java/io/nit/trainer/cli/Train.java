@@ -59,7 +59,8 @@ import picocli.CommandLine.Spec;
       "as they are. Latents of a DC-AE need it for the samples only: --autoencoder",
       "DIR, unless the folder that made them is still where it was. Ctrl-C ends",
       "after the running step with a checkpoint; the same command again goes on",
-      "from there.",
+      "from there. Before the first step, as while pictures are read, it ends at",
+      "once.",
       "",
       "Examples:",
       "  nit-train --preset s --data pictures --output run --max-tokens 2048",
@@ -187,7 +188,6 @@ public final class Train implements Callable<Integer> {
     RunFolder folder = new RunFolder(output.toAbsolutePath().normalize());
     Optional<Checkpoint> from = ranks.leads() ? run.checkpoint(folder) : Optional.empty();
     StepOptions how = new StepOptions(StepOptions.Path.parse(stepPath), checkpointing);
-    StopSignal stop = StopSignal.install();
     int workers = run.threads();
     Device target = Devices.choose(run.device, ranks.localRank());
     boolean quiet = common.quiet() || !ranks.leads();
@@ -217,7 +217,7 @@ public final class Train implements Callable<Integer> {
                   how);
           FolderLock lock = ranks.leads() ? folder.lock() : null) {
         if (!ranks.leads()) {
-          return finish(trainer, MetricsLog.none(), grid, stop, quiet, collectives);
+          return finish(trainer, MetricsLog.none(), grid, quiet, collectives);
         }
         if (from.isPresent()) {
           trainer.resume(from.get());
@@ -231,7 +231,7 @@ public final class Train implements Callable<Integer> {
             dataFlags.maxTokens,
             options.steps());
         try (MetricsLog metrics = MetricsLog.open(folder.root(), trainer.step())) {
-          return finish(trainer, metrics, grid, stop, quiet, collectives);
+          return finish(trainer, metrics, grid, quiet, collectives);
         }
       }
     }
@@ -241,10 +241,12 @@ public final class Train implements Callable<Integer> {
       Trainer trainer,
       MetricsLog metrics,
       Optional<SampleGrid> grid,
-      StopSignal stop,
       boolean quiet,
       Collectives collectives)
       throws IOException {
+    collectives.sum(new double[1]); // comes back once all have read their data
+    // A signal has ended the process at once so far: there was nothing to save.
+    StopSignal stop = StopSignal.install();
     TrainingLoop.Outcome outcome = trainer.run(metrics, grid, stop, quiet);
     collectives.leave();
     Throughput throughput = trainer.throughput();

@@ -8,6 +8,7 @@ import io.nit.core.cli.Cli;
 import io.nit.trainer.data.Pictures;
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -56,7 +57,10 @@ class KilledRunTest {
                 "-Djava.awt.headless=true",
                 "-Dorg.bytedeco.javacpp.maxphysicalbytes=0",
                 Train.class.getName()));
-    command.addAll(List.of("--config", "tiny.json", "--data", "data", "--output", output));
+    command.addAll(List.of("--config", "tiny.json", "--output", output));
+    if (!List.of(more).contains("--data")) {
+      command.addAll(List.of("--data", "data"));
+    }
     command.addAll(List.of("--steps", String.valueOf(steps), "--max-tokens", "40", "--lr", "1e-3"));
     command.addAll(List.of("--checkpoint-every", "14", "--keep", "2", "--threads", "1"));
     command.addAll(List.of("--sample-every", "50", "--sample-steps", "2", "--quiet"));
@@ -198,6 +202,68 @@ class KilledRunTest {
     assertTrue(stoppedAt >= 14 && stoppedAt < STEPS, "stopped at step " + stoppedAt);
     assertEquals(2, read("ended").split("stopped at step ").length, read("ended"));
     assertFalse(ranks.stream().anyMatch(ProcessHandle::isAlive));
+  }
+
+  private static final int MANY = 400;
+
+  /** Pictures that take a while to be read. */
+  private void makeMany() throws IOException {
+    Path large = Pictures.png(folder.resolve("many/ant/0.png"), 1500, 1500, 1);
+    for (int i = 1; i < MANY; i++) {
+      Files.createLink(large.resolveSibling(i + ".png"), large);
+    }
+  }
+
+  /** Waits until a process has a picture of {@link #makeMany} open. */
+  private void letRead(ProcessHandle process) throws IOException, InterruptedException {
+    Path pictures = folder.toRealPath().resolve("many/ant");
+    while (process.isAlive() && !opened(process).anyMatch(file -> file.startsWith(pictures))) {
+      Thread.sleep(1);
+    }
+  }
+
+  private static Stream<Path> opened(ProcessHandle process) throws IOException {
+    List<Path> files = new ArrayList<>();
+    try (Stream<Path> links = Files.list(Path.of("/proc", "" + process.pid(), "fd"))) {
+      for (Path link : links.toList()) {
+        try {
+          files.add(Files.readSymbolicLink(link));
+        } catch (NoSuchFileException e) {
+          // It was closed since it was listed.
+        }
+      }
+    }
+    return files.stream();
+  }
+
+  @ParameterizedTest
+  @CsvSource({"TERM, 143", "INT, 130", "HUP, 129"})
+  void aSignalWhilePicturesAreReadEndsAtOnceAndLeavesNothing(String signal, int code)
+      throws IOException, InterruptedException {
+    makeMany();
+    Process process = start("early", STEPS, "--data", "many");
+    letRead(process.toHandle());
+    send(signal, process.toHandle());
+    assertEquals(code, finish(process), () -> read("early"));
+    assertEquals("stopped", read("early").strip());
+    assertFalse(Files.exists(folder.resolve("early")));
+  }
+
+  @Test
+  void aSignalWhilePicturesAreReadEndsAllRanksAtOnce() throws IOException, InterruptedException {
+    makeMany();
+    Process launcher = start("early", STEPS, "--data", "many", "--nproc", "2");
+    while (launcher.children().count() < 2) {
+      Thread.sleep(5);
+    }
+    List<ProcessHandle> ranks = launcher.children().toList();
+    for (ProcessHandle rank : ranks) {
+      letRead(rank);
+    }
+    send("INT", launcher.toHandle());
+    assertEquals(130, finish(launcher), () -> read("early"));
+    assertFalse(ranks.stream().anyMatch(ProcessHandle::isAlive));
+    assertFalse(Files.exists(folder.resolve("early")));
   }
 
   private static void send(String signal, ProcessHandle to)

@@ -25,6 +25,11 @@ public final class ReferenceProvider implements EngineProvider {
   }
 
   @Override
+  public boolean runsOnGpu() {
+    return false;
+  }
+
+  @Override
   public int preference() {
     return BY_NAME_ONLY;
   }
