@@ -1,5 +1,6 @@
 package io.nit.core.codec;
 
+import io.nit.core.image.RgbImage;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -26,6 +27,13 @@ public final class Decoding {
   public interface Network {
     /** Decodes them in one run; values may come out with NaN or infinity. */
     List<float[]> decode(List<float[]> latents, int h, int w);
+  }
+
+  /** A decoder that makes bytes of what it computes, where that lies. */
+  @FunctionalInterface
+  public interface ImageNetwork {
+    /** Decodes latents as {@link Network} does; empty for those with NaN or infinity. */
+    List<Optional<RgbImage>> decode(List<float[]> latents, int h, int w);
   }
 
   /**
@@ -87,6 +95,36 @@ public final class Decoding {
     }
     for (List<float[]> batch : budget.split(latents, height, width)) {
       pictures.addAll(whole(batch, latentH, latentW));
+    }
+    return pictures;
+  }
+
+  /**
+   * Decodes latents of one size to bytes, as {@link #decode} and {@link RgbImage#ofPlanes} do.
+   *
+   * @param direct the network for pictures that are decoded whole, once
+   * @return their pictures, in the same order
+   * @throws NonFiniteDecodeException as {@link #decode}
+   */
+  public List<DecodedImage> images(
+      List<float[]> latents, int latentH, int latentW, ImageNetwork direct) {
+    int height = latentH * factor;
+    int width = latentW * factor;
+    List<DecodedImage> pictures = new ArrayList<>();
+    if (tiled(height, width)) {
+      for (float[] latent : latents) {
+        pictures.add(DecodedImage.of(tiled(latent, latentH, latentW), height, width));
+      }
+      return pictures;
+    }
+    for (List<float[]> batch : budget.split(latents, height, width)) {
+      for (Optional<RgbImage> image : direct.decode(batch, latentH, latentW)) {
+        float[] latent = latents.get(pictures.size());
+        pictures.add(
+            image
+                .map(made -> new DecodedImage(made, false, 1))
+                .orElseGet(() -> DecodedImage.of(again(latent, latentH, latentW), height, width)));
+      }
     }
     return pictures;
   }

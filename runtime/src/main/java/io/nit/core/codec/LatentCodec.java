@@ -1,5 +1,6 @@
 package io.nit.core.codec;
 
+import io.nit.core.image.RgbImage;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -70,6 +71,24 @@ public interface LatentCodec extends AutoCloseable {
   default List<Decoded> decodeBatch(List<float[]> latents, int latentH, int latentW) {
     List<Decoded> pictures = new ArrayList<>();
     latents.forEach(latent -> pictures.add(Decoded.of(decode(latent, latentH, latentW))));
+    return pictures;
+  }
+
+  /**
+   * Decodes latents of one size to pictures in 8 bits, with the bytes that {@link #decodeBatch} and
+   * {@link RgbImage#ofPlanes} give; without planes of floats in between, where the codec can.
+   *
+   * @param latents each as {@link #decode} takes it
+   * @return their pictures, in the same order
+   * @throws NonFiniteDecodeException as {@link #decode}; none is returned then
+   * @throws CodecException if what computes them fails
+   * @throws IllegalArgumentException if a codec that does not look for it gives NaN
+   */
+  default List<DecodedImage> decodeImages(List<float[]> latents, int latentH, int latentW) {
+    List<DecodedImage> pictures = new ArrayList<>();
+    for (Decoded decoded : decodeBatch(latents, latentH, latentW)) {
+      pictures.add(DecodedImage.of(decoded, latentH * factor(), latentW * factor()));
+    }
     return pictures;
   }
 

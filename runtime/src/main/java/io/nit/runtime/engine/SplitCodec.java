@@ -3,6 +3,7 @@ package io.nit.runtime.engine;
 import io.nit.core.codec.CodecException;
 import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.Decoded;
+import io.nit.core.codec.DecodedImage;
 import io.nit.core.codec.LatentCodec;
 import io.nit.core.io.Closing;
 import java.io.IOException;
@@ -65,6 +66,11 @@ final class SplitCodec implements LatentCodec {
   @Override
   public List<Decoded> decodeBatch(List<float[]> latents, int latentH, int latentW) {
     return decoder.decodeBatch(latents, latentH, latentW);
+  }
+
+  @Override
+  public List<DecodedImage> decodeImages(List<float[]> latents, int latentH, int latentW) {
+    return decoder.decodeImages(latents, latentH, latentW);
   }
 
   @Override

@@ -20,6 +20,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Function;
 import org.bytedeco.cuda.cudart.CUevent_st;
 import org.bytedeco.cuda.cudart.CUstream_st;
 import org.bytedeco.cuda.global.cudart;
@@ -163,17 +164,40 @@ final class TensorRtPlanes implements AutoCloseable {
    *     memory, of which some is free again then
    */
   List<float[]> run(List<float[]> values, int h, int w) throws EngineException {
+    return run(
+        values,
+        h,
+        w,
+        planes -> {
+          float[] result = new float[planes.remaining()];
+          planes.get(result);
+          return result;
+        });
+  }
+
+  /**
+   * Runs inputs as {@link #run(List, int, int)} does.
+   *
+   * @param reader makes the results: called once for each input with its [to, h', w'], which lie in
+   *     memory of the host and are overwritten by the next run
+   */
+  <T> List<T> run(List<float[]> values, int h, int w, Function<FloatBuffer, T> reader)
+      throws EngineException {
     if (!open) {
       throw new IllegalStateException("TensorRtPlanes: used after close");
     }
     Profile profile = profile(h, w);
-    List<float[]> results = new ArrayList<>();
+    List<T> results = new ArrayList<>();
     try {
       Cuda.check(cudart.cudaSetDevice(device), "device " + device);
       take(profile);
       for (int at = 0; at < values.size(); at += profile.batch) {
-        results.addAll(
-            run(profile, values.subList(at, Math.min(values.size(), at + profile.batch)), h, w));
+        List<float[]> some = values.subList(at, Math.min(values.size(), at + profile.batch));
+        FloatBuffer planes = run(profile, some, h, w);
+        int each = planes.remaining() / some.size();
+        for (int i = 0; i < some.size(); i++) {
+          results.add(reader.apply(planes.slice(i * each, each)));
+        }
       }
       return results;
     } catch (TensorRtException e) {
@@ -211,31 +235,25 @@ final class TensorRtPlanes implements AutoCloseable {
             + "; nit-export engine --autoencoder-sizes builds for larger ones");
   }
 
-  private List<float[]> run(Profile profile, List<float[]> values, int h, int w)
+  /** One run; what comes out lies in the pinned memory of the output. */
+  private FloatBuffer run(Profile profile, List<float[]> values, int h, int w)
       throws TensorRtException {
     int count = values.size();
     int inValues = count * ports.fromChannels * h * w;
-    int each = ports.toChannels * ports.out(h) * ports.out(w);
+    int outValues = count * ports.toChannels * ports.out(h) * ports.out(w);
     FloatBuffer from = in.host(inValues * Float.BYTES).asFloatBuffer();
     values.forEach(from::put);
     in.upload((long) inValues * Float.BYTES, stream);
     Cuda.check(cudart.cudaEventRecord(begun, stream), "CUDA event");
     forward(profile, new Size(count, h, w));
     Cuda.check(cudart.cudaEventRecord(ended, stream), "CUDA event");
-    out.download((long) count * each * Float.BYTES, stream);
+    out.download((long) outValues * Float.BYTES, stream);
     Cuda.synchronize(stream, "run of " + count + " of " + w + "x" + h);
     float[] millis = new float[1];
     if (cudart.cudaEventElapsedTime(millis, begun, ended) == cudart.cudaSuccess) {
       deviceMillis = millis[0];
     }
-    FloatBuffer to = out.host(count * each * Float.BYTES).asFloatBuffer();
-    List<float[]> results = new ArrayList<>();
-    for (int i = 0; i < count; i++) {
-      float[] result = new float[each];
-      to.get(result);
-      results.add(result);
-    }
-    return results;
+    return out.host(outValues * Float.BYTES).asFloatBuffer();
   }
 
   /** Takes what memory a profile needs beyond what is there. */

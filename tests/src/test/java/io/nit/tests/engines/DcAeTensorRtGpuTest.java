@@ -12,6 +12,7 @@ import io.nit.core.bundle.DcAeFolder;
 import io.nit.core.bundle.EngineManifest;
 import io.nit.core.codec.CodecException;
 import io.nit.core.codec.Decoded;
+import io.nit.core.codec.DecodedImage;
 import io.nit.core.codec.LatentCodec;
 import io.nit.core.codec.Tiling;
 import io.nit.core.config.DcAeConfig;
@@ -202,6 +203,10 @@ class DcAeTensorRtGpuTest {
             first.get(i),
             engine.decode(latent, SIZES[i][0], SIZES[i][1]),
             Arrays.toString(SIZES[i]) + " in round " + round);
+        assertArrayEquals(
+            RgbImage.ofPlanes(first.get(i), SIZES[i][0] * f, SIZES[i][1] * f).rgb(),
+            engine.decodeImages(List.of(latent), SIZES[i][0], SIZES[i][1]).get(0).image().rgb(),
+            Arrays.toString(SIZES[i]) + " as bytes in round " + round);
       }
       if (precision.equals("bf16")) {
         compareWithTorch(config, reference, engine);
@@ -249,10 +254,15 @@ class DcAeTensorRtGpuTest {
         latents.add(latent);
       }
       List<Decoded> pictures = engine.decodeBatch(latents, 4, 5);
+      List<DecodedImage> images = engine.decodeImages(latents, 4, 5);
       for (int i = 0; i < latents.size(); i++) {
         double error =
             Errors.relative(pictures.get(i).rgb(), reference.decode(latents.get(i), 4, 5));
         assertTrue(error < 1e-4, "picture " + i + ": " + error);
+        assertArrayEquals(
+            RgbImage.ofPlanes(pictures.get(i).rgb(), 4 * 8, 5 * 8).rgb(),
+            images.get(i).image().rgb(),
+            "picture " + i);
       }
     }
   }
