@@ -195,7 +195,7 @@ final class DecodingLoop implements Runnable {
       return;
     }
     for (int i = 0; i < tickets.size(); i++) {
-      complete(tickets.get(i), latents.get(i), pictures.get(i), seconds);
+      complete(tickets.get(i), latents.get(i), pictures.get(i), start, seconds);
     }
   }
 
@@ -208,7 +208,7 @@ final class DecodingLoop implements Runnable {
   }
 
   private void complete(
-      Ticket ticket, float[] latent, Optional<DecodedImage> picture, double seconds) {
+      Ticket ticket, float[] latent, Optional<DecodedImage> picture, long start, double seconds) {
     ImageRequest request = ticket.request;
     try {
       ticket.future.complete(
@@ -220,7 +220,9 @@ final class DecodingLoop implements Runnable {
               ticket.w * config.patchSize(),
               ticket.forwards,
               (ticket.admitted - ticket.submitted) * 1e-9,
+              (ticket.begun - ticket.admitted) * 1e-9,
               (ticket.sampled - ticket.admitted) * 1e-9,
+              (start - ticket.sampled) * 1e-9,
               seconds,
               picture.map(DecodedImage::tiles).orElse(0),
               picture.map(DecodedImage::retried).orElse(false)));

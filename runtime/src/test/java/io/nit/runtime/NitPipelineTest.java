@@ -556,6 +556,23 @@ class NitPipelineTest {
   }
 
   @Test
+  void theRotaryTablesOfPacksThatComeAgainAreKept() throws Exception {
+    NitPipeline pipeline = pipeline(64);
+    ImageRequest request =
+        request().label(0).size(4, 8).steps(6).guidance(new Guidance(2, 0, 0.5)).build();
+    float[] latent = pipeline.submit(request).get().latent();
+    for (int i = 0; i < 3; i++) {
+      assertArrayEquals(latent, pipeline.submit(request).get().latent());
+    }
+    assertEquals(2, engine.ropes.size(), "with guidance and without");
+    for (int side = 2; side <= 12; side += 2) { // more packs than are kept
+      pipeline.submit(request().label(0).size(side, 2).steps(1).build()).get();
+    }
+    assertArrayEquals(latent, pipeline.submit(request).get().latent());
+    assertEquals(2 + 6 + 2, engine.ropes.size());
+  }
+
+  @Test
   void resultsAndStatsTellOfRetriesAndTiles() throws Exception {
     FakeCodec codec = new FakeCodec();
     NitPipeline pipeline = pipeline(codec);
@@ -570,6 +587,8 @@ class NitPipelineTest {
     assertEquals(1, pipeline.stats().retriedDecodes());
     assertTrue(pipeline.stats().decodeSeconds() >= plain.decodingSeconds());
     assertTrue(plain.decodingSeconds() > 0);
+    assertTrue(plain.beginningSeconds() >= 0 && plain.handingSeconds() >= 0, plain.toString());
+    assertTrue(plain.beginningSeconds() <= plain.samplingSeconds(), plain.toString());
   }
 
   @Test
