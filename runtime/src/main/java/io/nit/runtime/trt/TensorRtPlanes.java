@@ -78,7 +78,7 @@ final class TensorRtPlanes implements AutoCloseable {
   private final Map<Profile, Size> shaped = new HashMap<>();
   private final Map<Size, CapturedForward> graphs = new LinkedHashMap<>(16, 0.75f, true);
   private boolean dynamic; // else the input has one size, which is neither asked for nor set
-  private boolean graphsWork = true;
+  private final Recordings recordings;
   private CUstream_st stream;
   private CUevent_st begun;
   private CUevent_st ended;
@@ -95,6 +95,7 @@ final class TensorRtPlanes implements AutoCloseable {
     this.plan = plan;
     this.ports = ports;
     this.device = device;
+    this.recordings = new Recordings(plan.file(), true);
   }
 
   /**
@@ -304,6 +305,7 @@ final class TensorRtPlanes implements AutoCloseable {
   }
 
   private void forward(Profile profile, Size size) throws TensorRtException {
+    recordings.called();
     CapturedForward recorded = graphs.get(size);
     if (recorded != null) {
       recorded.launch(stream);
@@ -321,7 +323,7 @@ final class TensorRtPlanes implements AutoCloseable {
       shaped.put(profile, size);
     }
     require(context.enqueueV3(stream), RUN);
-    if (again && graphsWork) {
+    if (again && recordings.on()) {
       record(profile, size);
     }
   }
@@ -341,14 +343,14 @@ final class TensorRtPlanes implements AutoCloseable {
       // TensorRT's work of the first run of a shape cannot be recorded.
       require(context.enqueueV3(stream), RUN);
       graphs.put(size, CapturedForward.of(stream, context, RUN));
+      recordings.recorded();
       if (graphs.size() > MOST_GRAPHS) {
         graphs.remove(graphs.keySet().iterator().next()).close();
       }
     } catch (TensorRtException e) {
       cudart.cudaStreamSynchronize(stream); // the context's first run may be under way
       TensorRtPlan.close(context);
-      graphsWork = false;
-      LOG.warn("{}: CUDA graphs are off from here on: {}", plan.file(), e.getMessage());
+      recordings.failed(e.getMessage());
     }
   }
 
