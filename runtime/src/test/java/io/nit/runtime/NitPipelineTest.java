@@ -14,6 +14,7 @@ import io.nit.core.bundle.Bundle;
 import io.nit.core.codec.CodecException;
 import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.LatentSize;
 import io.nit.core.codec.NonFiniteDecodeException;
 import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.codec.Tiling;
@@ -21,6 +22,7 @@ import io.nit.core.config.CustomFreqs;
 import io.nit.core.config.NitConfig;
 import io.nit.core.flow.Guidance;
 import io.nit.core.flow.SamplerKind;
+import io.nit.runtime.engine.EngineException;
 import io.nit.testing.TinyAutoencoder;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -641,6 +643,40 @@ class NitPipelineTest {
         NitPipeline.builder(folder).decodeTiling(new Tiling(1000, 900, 1));
     String message = assertThrows(IllegalArgumentException.class, builder::open).getMessage();
     assertTrue(message.contains("multiples of 8 pixels"), message);
+  }
+
+  @Test
+  void sizesToBeMadeReadyThatDoNotFitAreRefusedBeforeAModelIsLoaded(@TempDir Path folder)
+      throws Exception {
+    Bundle bundle = TinyAutoencoder.bundle(folder);
+    Files.write(bundle.model(), new byte[(int) Files.size(bundle.model())]); // does not load
+    Map<int[], String> refused =
+        Map.of(
+            new int[] {12, 16}, "multiples of 8, found 12x16; nearest: 8x16, 16x16",
+            new int[] {0, 8}, "1 or more pixels a side, found 0x8",
+            new int[] {8 * 65, 8}, "at most 64 tokens (the token budget), found 520x8, 65 tokens");
+    for (Map.Entry<int[], String> one : refused.entrySet()) {
+      NitPipeline.Builder builder =
+          NitPipeline.builder(folder)
+              .maxTokens(64)
+              .warmUp(16, 8)
+              .warmUp(one.getKey()[0], one.getKey()[1]);
+      String message = assertThrows(IllegalArgumentException.class, builder::open).getMessage();
+      assertTrue(message.contains(one.getValue()), message);
+    }
+  }
+
+  @Test
+  void aCodecIsMadeReadyForTheLatentsOfSizesAndItsFailureFailsTheOpening() throws Exception {
+    FakeCodec codec = new FakeCodec();
+    NitPipeline.makeReady(codec, List.of());
+    assertEquals(List.of(), codec.warmed);
+    NitPipeline.makeReady(codec, List.of(new int[] {8, 4}, new int[] {2, 6}));
+    assertEquals(List.of(new LatentSize(2, 4), new LatentSize(3, 1)), codec.warmed);
+    codec.failure = new CodecException("expected 900 MiB of device memory", null);
+    EngineException failed =
+        assertThrows(EngineException.class, () -> NitPipeline.makeReady(codec, List.of()));
+    assertEquals("expected 900 MiB of device memory", failed.getMessage());
   }
 
   @Test

@@ -4,6 +4,7 @@ import io.nit.core.image.RgbImage;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -127,6 +128,13 @@ public final class Decoding {
       }
     }
     return pictures;
+  }
+
+  /** The sizes that the network is given for a latent: its own, or those of its tiles. */
+  public Set<LatentSize> runs(int latentH, int latentW) {
+    return tiled(latentH * factor, latentW * factor)
+        ? tiling.sizes(latentH, latentW, factor)
+        : Set.of(new LatentSize(latentH, latentW));
   }
 
   private boolean tiled(int height, int width) {

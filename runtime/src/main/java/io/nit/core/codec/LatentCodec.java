@@ -101,6 +101,19 @@ public interface LatentCodec extends AutoCloseable {
     return 1;
   }
 
+  /**
+   * Makes ready at once what is else made beside the first decodes of each size, so that those take
+   * no longer than later ones. A codec that has nothing of the kind does nothing.
+   *
+   * @param sizes latents that will come, each by itself; none for what the codec deems small
+   * @return how many sizes, of latents or of tiles, were made ready
+   * @throws IllegalArgumentException if a size cannot be decoded
+   * @throws CodecException if it fails, as for lack of memory; such sizes cannot be decoded
+   */
+  default int warmUp(List<LatentSize> sizes) {
+    return 0;
+  }
+
   /** Frees what the codec holds; nothing for a plain one. */
   @Override
   default void close() {}

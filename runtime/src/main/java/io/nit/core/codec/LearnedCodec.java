@@ -4,8 +4,10 @@ import io.nit.core.config.DcAeConfig;
 import io.nit.core.image.RgbImage;
 import java.nio.FloatBuffer;
 import java.util.ArrayList;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * A DC-AE as a codec, whichever library computes its two halves: checks what comes in, applies the
@@ -68,6 +70,18 @@ public abstract class LearnedCodec implements LatentCodec {
       pictures.add(RgbImage.ofFinitePlanes(FloatBuffer.wrap(rgb), h * factor(), w * factor()));
     }
     return pictures;
+  }
+
+  /**
+   * Makes decodes ready, as {@link #warmUp} says; by itself it does nothing.
+   *
+   * @param runs the sizes that {@link #decodeRaw} will be given, of tiles where a picture is
+   *     decoded in tiles; empty for what is small
+   * @return how many sizes are ready
+   * @throws CodecException if it fails
+   */
+  protected int warmUpRaw(List<LatentSize> runs) {
+    return 0;
   }
 
   /**
@@ -178,6 +192,17 @@ public abstract class LearnedCodec implements LatentCodec {
     check(latents, latentH, latentW);
     return decoding.images(
         latents, latentH, latentW, (some, h, w) -> decodeImagesRaw(unscaled(some), h, w));
+  }
+
+  @Override
+  public final int warmUp(List<LatentSize> sizes) {
+    requireOpen();
+    Set<LatentSize> runs = new LinkedHashSet<>();
+    for (LatentSize size : sizes) {
+      checkSize(size.h(), size.w());
+      runs.addAll(decoding.runs(size.h(), size.w()));
+    }
+    return warmUpRaw(List.copyOf(runs));
   }
 
   private void check(List<float[]> latents, int latentH, int latentW) {

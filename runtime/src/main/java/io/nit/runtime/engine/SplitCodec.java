@@ -5,6 +5,7 @@ import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.Decoded;
 import io.nit.core.codec.DecodedImage;
 import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.LatentSize;
 import io.nit.core.io.Closing;
 import java.io.IOException;
 import java.util.List;
@@ -76,6 +77,12 @@ final class SplitCodec implements LatentCodec {
   @Override
   public int decodeBatchLimit(int latentH, int latentW) {
     return decoder.decodeBatchLimit(latentH, latentW);
+  }
+
+  /** {@inheritDoc} Only decodes are made ready. */
+  @Override
+  public int warmUp(List<LatentSize> sizes) {
+    return decoder.warmUp(sizes);
   }
 
   @Override

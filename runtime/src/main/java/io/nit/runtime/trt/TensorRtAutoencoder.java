@@ -2,7 +2,9 @@ package io.nit.runtime.trt;
 
 import io.nit.core.bundle.EngineManifest;
 import io.nit.core.bundle.EngineSubject;
+import io.nit.core.codec.CodecException;
 import io.nit.core.codec.DcAeSpec;
+import io.nit.core.codec.LatentSize;
 import io.nit.core.codec.LearnedCodec;
 import io.nit.core.codec.PixelBudget;
 import io.nit.core.codec.Tiling;
@@ -16,6 +18,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -248,6 +251,31 @@ public final class TensorRtAutoencoder extends LearnedCodec {
       return results;
     } catch (EngineException | IOException e) {
       throw failure(half.subject.part().key(), values.size(), h, w, e);
+    }
+  }
+
+  /** {@inheritDoc} What is small is the largest picture of the smallest profile. */
+  @Override
+  protected synchronized int warmUpRaw(List<LatentSize> runs) {
+    requireOpen();
+    if (decoder.isEmpty()) {
+      return 0;
+    }
+    List<LatentSize> wanted = runs;
+    try {
+      TensorRtPlanes planes = decoder.get().open();
+      wanted = runs.isEmpty() ? List.of(planes.smallest()) : runs;
+      planes.warmUp(wanted);
+      return wanted.size();
+    } catch (EngineException | IOException e) {
+      throw new CodecException(
+          "the autoencoder's decoder cannot be made ready for latents of "
+              + wanted.stream()
+                  .map(size -> size.w() + "x" + size.h())
+                  .collect(Collectors.joining(", "))
+              + ": "
+              + e.getMessage(),
+          e);
     }
   }
 

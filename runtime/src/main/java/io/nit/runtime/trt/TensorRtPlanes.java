@@ -5,6 +5,7 @@ import static io.nit.runtime.trt.TensorRtEngine.require;
 import static io.nit.runtime.trt.TensorRtEngine.shape;
 
 import io.nit.core.bundle.EngineSubject.PictureProfile;
+import io.nit.core.codec.LatentSize;
 import io.nit.core.io.Closing;
 import io.nit.core.trt.Cuda;
 import io.nit.core.trt.TensorRtException;
@@ -77,6 +78,7 @@ final class TensorRtPlanes implements AutoCloseable {
   private final Map<Profile, IExecutionContext> contexts = new HashMap<>();
   private final Map<Profile, Size> shaped = new HashMap<>();
   private final Map<Size, CapturedForward> graphs = new LinkedHashMap<>(16, 0.75f, true);
+  private int mostGraphs = MOST_GRAPHS;
   private boolean dynamic; // else the input has one size, which is neither asked for nor set
   private final Recordings recordings;
   private CUstream_st stream;
@@ -184,9 +186,7 @@ final class TensorRtPlanes implements AutoCloseable {
    */
   <T> List<T> run(List<float[]> values, int h, int w, Function<FloatBuffer, T> reader)
       throws EngineException {
-    if (!open) {
-      throw new IllegalStateException("TensorRtPlanes: used after close");
-    }
+    requireOpen();
     Profile profile = profile(h, w);
     List<T> results = new ArrayList<>();
     try {
@@ -255,6 +255,62 @@ final class TensorRtPlanes implements AutoCloseable {
       deviceMillis = millis[0];
     }
     return out.host(outValues * Float.BYTES).asFloatBuffer();
+  }
+
+  /** The largest input of the profile that holds least. */
+  LatentSize smallest() {
+    Profile profile = profiles.get(0);
+    return new LatentSize(profile.h, profile.w);
+  }
+
+  /**
+   * Runs and records inputs of sizes, one by one, whatever memory holds, so that the next run of
+   * such a size is as fast as any. The memory of all their profiles is taken first, after a line in
+   * the log that says how much; graphs take some more, which is logged afterwards.
+   *
+   * @throws EngineException as {@link #run}
+   */
+  void warmUp(List<LatentSize> sizes) throws EngineException {
+    requireOpen();
+    Map<LatentSize, Profile> ready = new LinkedHashMap<>();
+    for (LatentSize size : sizes) {
+      ready.put(size, profile(size.h(), size.w()));
+    }
+    mostGraphs = Math.max(mostGraphs, ready.size());
+    recordings.again();
+    try {
+      Cuda.check(cudart.cudaSetDevice(device), "device " + device);
+      // Of all before any is recorded, most first: taking more gives up what there is.
+      for (int i = profiles.size() - 1; i >= 0; i--) {
+        if (ready.containsValue(profiles.get(i))) {
+          take(profiles.get(i));
+        }
+      }
+      long free = Cuda.freeBytes();
+      for (Map.Entry<LatentSize, Profile> one : ready.entrySet()) {
+        Size size = new Size(1, one.getKey().h(), one.getKey().w());
+        Cuda.check(cudart.cudaMemsetAsync(in.device(), 0, inBytes, stream), "clearing of inputs");
+        for (int i = 0; i < 3; i++) { // the second records, the third replays
+          forward(one.getValue(), size);
+        }
+        Cuda.synchronize(stream, "run of " + size.w + "x" + size.h);
+      }
+      LOG.info(
+          "{}: {} sizes are ready, {} of them recorded, which took {} MiB of device memory",
+          plan.file().getFileName(),
+          ready.size(),
+          graphs.size(),
+          Math.max(0, free - Cuda.freeBytes()) >> 20);
+    } catch (TensorRtException e) {
+      throw new EngineException(
+          plan.file().getFileName() + " could not be warmed up: " + e.getMessage(), e);
+    }
+  }
+
+  private void requireOpen() {
+    if (!open) {
+      throw new IllegalStateException("TensorRtPlanes: used after close");
+    }
   }
 
   /** Takes what memory a profile needs beyond what is there. */
@@ -344,7 +400,7 @@ final class TensorRtPlanes implements AutoCloseable {
       require(context.enqueueV3(stream), RUN);
       graphs.put(size, CapturedForward.of(stream, context, RUN));
       recordings.recorded();
-      if (graphs.size() > MOST_GRAPHS) {
+      if (graphs.size() > mostGraphs) {
         graphs.remove(graphs.keySet().iterator().next()).close();
       }
     } catch (TensorRtException e) {

@@ -10,8 +10,10 @@ import io.nit.core.image.RgbImage;
 import java.nio.FloatBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 
 class DecodingTest {
@@ -150,6 +152,27 @@ class DecodingTest {
     assertTrue(found.tiles() > 1);
     assertEquals(expected.tiles(), found.tiles());
     assertArrayEquals(RgbImage.ofPlanes(expected.rgb(), 10, 8).rgb(), found.image().rgb());
+  }
+
+  @Test
+  void theSizesOfRunsAreThoseThatADecodeAsksFor() {
+    for (int margin : new int[] {0, 2, 3}) {
+      Tiling tiling = new Tiling(8, 6, margin, 8 * 8);
+      for (int h = 1; h < 14; h++) {
+        for (int w = 1; w < 14; w++) {
+          Set<LatentSize> asked = new HashSet<>();
+          Decoding.Network network =
+              (latents, high, wide) -> {
+                asked.add(new LatentSize(high, wide));
+                return List.of(enlarge(latents.get(0), high, wide, 10));
+              };
+          Decoding decoding =
+              new Decoding(F, tiling, new PixelBudget(0), network, Optional.empty(), 16);
+          decoding.decode(List.of(filled(h * w, 1)), h, w);
+          assertEquals(asked, decoding.runs(h, w), w + "x" + h + ", margin " + margin);
+        }
+      }
+    }
   }
 
   @Test
