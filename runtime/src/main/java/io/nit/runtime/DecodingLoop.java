@@ -1,10 +1,9 @@
 package io.nit.runtime;
 
-import io.nit.core.codec.Decoded;
+import io.nit.core.codec.DecodedImage;
 import io.nit.core.codec.LatentCodec;
 import io.nit.core.codec.Tokens;
 import io.nit.core.config.NitConfig;
-import io.nit.core.image.RgbImage;
 import io.nit.core.io.Closing;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -163,7 +162,7 @@ final class DecodingLoop implements Runnable {
     long start = System.nanoTime();
     double seconds;
     List<float[]> latents = new ArrayList<>();
-    List<Optional<Decoded>> pictures = new ArrayList<>();
+    List<Optional<DecodedImage>> pictures = new ArrayList<>();
     try {
       int patch = config.patchSize();
       int h = tickets.get(0).h;
@@ -175,7 +174,7 @@ final class DecodingLoop implements Runnable {
       if (codec.isPresent()) {
         codec
             .get()
-            .decodeBatch(latents, h * patch, w * patch)
+            .decodeImages(latents, h * patch, w * patch)
             .forEach(picture -> pictures.add(Optional.of(picture)));
       } else {
         latents.forEach(latent -> pictures.add(Optional.empty()));
@@ -196,34 +195,37 @@ final class DecodingLoop implements Runnable {
       return;
     }
     for (int i = 0; i < tickets.size(); i++) {
-      complete(tickets.get(i), latents.get(i), pictures.get(i), seconds);
+      complete(tickets.get(i), latents.get(i), pictures.get(i), start, seconds);
     }
   }
 
   /** Adds to the statistics, before anyone can learn that a picture is done; tells the time. */
-  private synchronized double count(long start, List<Optional<Decoded>> pictures) {
+  private synchronized double count(long start, List<Optional<DecodedImage>> pictures) {
     long taken = System.nanoTime() - start;
     nanos += taken;
-    retried += pictures.stream().flatMap(Optional::stream).filter(Decoded::retried).count();
+    retried += pictures.stream().flatMap(Optional::stream).filter(DecodedImage::retried).count();
     return taken * 1e-9;
   }
 
-  private void complete(Ticket ticket, float[] latent, Optional<Decoded> picture, double seconds) {
+  private void complete(
+      Ticket ticket, float[] latent, Optional<DecodedImage> picture, long start, double seconds) {
     ImageRequest request = ticket.request;
     try {
       ticket.future.complete(
           new ImageResult(
               request,
-              picture.map(made -> RgbImage.ofPlanes(made.rgb(), request.height(), request.width())),
+              picture.map(DecodedImage::image),
               latent,
               ticket.h * config.patchSize(),
               ticket.w * config.patchSize(),
               ticket.forwards,
               (ticket.admitted - ticket.submitted) * 1e-9,
+              (ticket.begun - ticket.admitted) * 1e-9,
               (ticket.sampled - ticket.admitted) * 1e-9,
+              (start - ticket.sampled) * 1e-9,
               seconds,
-              picture.map(Decoded::tiles).orElse(0),
-              picture.map(Decoded::retried).orElse(false)));
+              picture.map(DecodedImage::tiles).orElse(0),
+              picture.map(DecodedImage::retried).orElse(false)));
     } catch (RuntimeException | OutOfMemoryError e) {
       fail(ticket, e);
     }

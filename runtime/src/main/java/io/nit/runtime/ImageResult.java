@@ -13,8 +13,12 @@ import java.util.Optional;
  * @param latentWidth latent pixels
  * @param forwards forwards of the model it took part in
  * @param waitingSeconds from the submit until it joined a pack
- * @param samplingSeconds from then until its latent was done; others shared that time
- * @param decodingSeconds decoding of the latent; those decoded with it share that time
+ * @param beginningSeconds of {@code samplingSeconds}, until its first step was begun: starting
+ *     noise, rotary tables, what the model computes ahead
+ * @param samplingSeconds from when it joined a pack until its latent was done; others shared that
+ *     time
+ * @param handingSeconds from then until its decode began, behind others'
+ * @param decodingSeconds decoding of the latent to bytes; those decoded with it share that time
  * @param tiles tiles that the picture was decoded in; 1 for one decoded whole, 0 without a picture
  * @param decodeRetried whether the picture came out with NaN or infinity first and was decoded
  *     again in single precision
@@ -27,7 +31,9 @@ public record ImageResult(
     int latentWidth,
     int forwards,
     double waitingSeconds,
+    double beginningSeconds,
     double samplingSeconds,
+    double handingSeconds,
     double decodingSeconds,
     int tiles,
     boolean decodeRetried) {}

@@ -2,7 +2,9 @@ package io.nit.runtime;
 
 import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.Bundle.SamplingDefaults;
+import io.nit.core.codec.CodecException;
 import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.LatentSize;
 import io.nit.core.codec.Tiling;
 import io.nit.core.config.NitConfig;
 import io.nit.core.io.Closing;
@@ -118,6 +120,7 @@ public final class NitPipeline implements AutoCloseable {
     private int maxTokens;
     private boolean latentsOnHost;
     private boolean warmUp;
+    private final List<int[]> warmUpSizes = new ArrayList<>(); // width, height
     private Path autoGuidance;
     private Tiling decodeTiling = Tiling.STANDARD;
     private long decodeBatchPixels = DecodeOptions.STANDARD.batchPixels();
@@ -162,11 +165,22 @@ public final class NitPipeline implements AutoCloseable {
     /**
      * Makes the backend ready for packs of all sizes before {@link #open} returns, as a server
      * wants it: on TensorRT about half a minute, in which else the first packs of each size would
-     * share.
+     * share. Its decoder is made ready for the largest picture of its smallest profile, or for the
+     * sizes that {@link #warmUp(int, int)} names, whose profiles' memory is then taken at once,
+     * after a line in the log that says how much.
      */
     public Builder warmUp() {
       warmUp = true;
       return this;
+    }
+
+    /**
+     * {@link #warmUp()}, with the decoder made ready for pictures of a size, decoded one by one;
+     * may be called for several sizes. {@link #open} fails where the memory for them is not there.
+     */
+    public Builder warmUp(int width, int height) {
+      warmUpSizes.add(new int[] {width, height});
+      return warmUp();
     }
 
     /** The bundle of a weaker model whose prediction guidance leads away from. */
@@ -205,7 +219,9 @@ public final class NitPipeline implements AutoCloseable {
       if (bundle.autoencoder().isPresent()) {
         decodeTiling.require(bundle.codec().orElseThrow().factor());
       }
-      new RequestValidator(bundle, maxTokens, autoGuidance != null); // refused before loading
+      RequestValidator rules =
+          new RequestValidator(bundle, maxTokens, autoGuidance != null); // refused before loading
+      warmUpSizes.forEach(size -> rules.checkSize(size[0], size[1]));
       Optional<Bundle> guideBundle =
           autoGuidance == null ? Optional.empty() : Optional.of(Bundle.open(autoGuidance));
       if (guideBundle.isPresent()) {
@@ -226,6 +242,9 @@ public final class NitPipeline implements AutoCloseable {
           guide.ifPresent(VelocityEngine::warmUp);
         }
         codec = Engines.openCodecAfterModel(bundle, opened, options);
+        if (warmUp && codec.isPresent()) {
+          makeReady(codec.get(), warmUpSizes);
+        }
         return new NitPipeline(bundle, engine, guide, sampler, codec, maxTokens);
       } catch (IOException | EngineException | RuntimeException | Error e) {
         Optional<VelocityEngine> openedGuide = guide;
@@ -237,6 +256,16 @@ public final class NitPipeline implements AutoCloseable {
             () -> openedCodec.ifPresent(LatentCodec::close));
         throw e;
       }
+    }
+  }
+
+  /** Makes a codec ready for pictures of some sizes, width first. */
+  static void makeReady(LatentCodec codec, List<int[]> sizes) throws EngineException {
+    int f = codec.factor();
+    try {
+      codec.warmUp(sizes.stream().map(size -> new LatentSize(size[1] / f, size[0] / f)).toList());
+    } catch (CodecException e) {
+      throw new EngineException(e.getMessage(), e);
     }
   }
 

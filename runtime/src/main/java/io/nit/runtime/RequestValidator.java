@@ -116,17 +116,7 @@ public final class RequestValidator {
    */
   public ImageRequest check(ImageRequest request) {
     label(request.label());
-    if (request.width() % sizeMultiple != 0 || request.height() % sizeMultiple != 0) {
-      throw new IllegalArgumentException(
-          "size: expected multiples of "
-              + sizeMultiple
-              + ", found "
-              + request.width()
-              + "x"
-              + request.height()
-              + "; nearest: "
-              + String.join(", ", nearest(request.width(), request.height())));
-    }
+    checkMultiples(request.width(), request.height());
     if (request.guidance().scale() > 1 && !canGuide()) {
       throw new IllegalArgumentException(
           "guidance: expected 1 (none), as the model has no null class"
@@ -151,6 +141,46 @@ public final class RequestValidator {
     }
     new RopeChoice(request.ropeMode(), request.ropeReference()).over(RopeSpec.of(config));
     return request;
+  }
+
+  /**
+   * Checks a size of pictures, as of those without guidance.
+   *
+   * @throws IllegalArgumentException naming what does not fit, and what would
+   */
+  public void checkSize(int width, int height) {
+    if (width < 1 || height < 1) {
+      throw new IllegalArgumentException(
+          "size: expected 1 or more pixels a side, found " + width + "x" + height);
+    }
+    checkMultiples(width, height);
+    long tokens = (long) (width / sizeMultiple) * (height / sizeMultiple);
+    if (tokens > maxTokens) {
+      throw new IllegalArgumentException(
+          "size: expected at most "
+              + maxTokens
+              + " tokens (the token budget), found "
+              + width
+              + "x"
+              + height
+              + ", "
+              + tokens
+              + " tokens");
+    }
+  }
+
+  private void checkMultiples(int width, int height) {
+    if (width % sizeMultiple != 0 || height % sizeMultiple != 0) {
+      throw new IllegalArgumentException(
+          "size: expected multiples of "
+              + sizeMultiple
+              + ", found "
+              + width
+              + "x"
+              + height
+              + "; nearest: "
+              + String.join(", ", nearest(width, height)));
+    }
   }
 
   private Set<String> nearest(int width, int height) {

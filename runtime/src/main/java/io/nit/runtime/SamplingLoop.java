@@ -220,7 +220,11 @@ final class SamplingLoop implements Runnable {
       fail(tickets, e);
       return false;
     }
+    long begun = System.nanoTime();
     for (Ticket ticket : tickets) {
+      if (ticket.begun == 0) {
+        ticket.begun = begun;
+      }
       if (ticket.image.trajectory().done()) { // the next in line takes its place
         active.remove(ticket);
         activeTokens -= ticket.forwardTokens;

@@ -17,6 +17,7 @@ final class Ticket {
 
   SampledImage image;
   long admitted;
+  long begun; // its first step; 0 before
   long sampled;
   int forwards;
 

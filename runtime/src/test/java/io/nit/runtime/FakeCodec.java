@@ -3,6 +3,7 @@ package io.nit.runtime;
 import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.Decoded;
 import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.LatentSize;
 import io.nit.core.codec.SpaceToDepthCodec;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -19,6 +20,9 @@ final class FakeCodec implements LatentCodec {
 
   /** Such as {@code 3 of 2x4}, width first. */
   final List<String> runs = new CopyOnWriteArrayList<>();
+
+  /** The sizes that were to be made ready; null before. */
+  volatile List<LatentSize> warmed;
 
   volatile int limit = 1;
   volatile Semaphore permits;
@@ -71,6 +75,15 @@ final class FakeCodec implements LatentCodec {
       pictures.add(new Decoded(PLAIN.decode(latent, latentH, latentW), retried, tiles));
     }
     return pictures;
+  }
+
+  @Override
+  public int warmUp(List<LatentSize> sizes) {
+    warmed = List.copyOf(sizes);
+    if (failure != null) {
+      throw (RuntimeException) failure;
+    }
+    return sizes.size();
   }
 
   private static RuntimeException rethrow(Error error) {

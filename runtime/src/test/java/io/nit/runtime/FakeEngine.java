@@ -1,6 +1,7 @@
 package io.nit.runtime;
 
 import io.nit.core.config.NitConfig;
+import io.nit.core.rope.RopeTables;
 import io.nit.runtime.engine.EngineException;
 import io.nit.runtime.engine.ForwardInputs;
 import io.nit.runtime.engine.ResidentSampling;
@@ -9,8 +10,11 @@ import io.nit.runtime.trt.TwinSampling;
 import java.nio.FloatBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.Semaphore;
 
@@ -26,6 +30,11 @@ final class FakeEngine implements VelocityEngine {
   record Condition(float t, long label) {}
 
   final List<Pack> packs = new CopyOnWriteArrayList<>();
+
+  /** The rotary tables of the packs, those that are one object once. */
+  final Set<RopeTables> ropes =
+      Collections.synchronizedSet(Collections.newSetFromMap(new IdentityHashMap<>()));
+
   final List<Condition> announced = new CopyOnWriteArrayList<>();
   final List<Condition> asked = new CopyOnWriteArrayList<>();
   volatile Semaphore permits;
@@ -102,6 +111,7 @@ final class FakeEngine implements VelocityEngine {
         new Pack(
             in.layout().images(), in.layout().tokens(), Arrays.stream(in.y()).boxed().toList()));
     asked.addAll(conditions(in.t(), in.y()));
+    ropes.add(in.rope());
     if (permits != null) {
       permits.acquireUninterruptibly();
     }

@@ -14,6 +14,7 @@ import io.nit.core.bundle.Bundle;
 import io.nit.core.codec.CodecException;
 import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.LatentSize;
 import io.nit.core.codec.NonFiniteDecodeException;
 import io.nit.core.codec.SpaceToDepthCodec;
 import io.nit.core.codec.Tiling;
@@ -21,6 +22,7 @@ import io.nit.core.config.CustomFreqs;
 import io.nit.core.config.NitConfig;
 import io.nit.core.flow.Guidance;
 import io.nit.core.flow.SamplerKind;
+import io.nit.runtime.engine.EngineException;
 import io.nit.testing.TinyAutoencoder;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -556,6 +558,23 @@ class NitPipelineTest {
   }
 
   @Test
+  void theRotaryTablesOfPacksThatComeAgainAreKept() throws Exception {
+    NitPipeline pipeline = pipeline(64);
+    ImageRequest request =
+        request().label(0).size(4, 8).steps(6).guidance(new Guidance(2, 0, 0.5)).build();
+    float[] latent = pipeline.submit(request).get().latent();
+    for (int i = 0; i < 3; i++) {
+      assertArrayEquals(latent, pipeline.submit(request).get().latent());
+    }
+    assertEquals(2, engine.ropes.size(), "with guidance and without");
+    for (int side = 2; side <= 12; side += 2) { // more packs than are kept
+      pipeline.submit(request().label(0).size(side, 2).steps(1).build()).get();
+    }
+    assertArrayEquals(latent, pipeline.submit(request).get().latent());
+    assertEquals(2 + 6 + 2, engine.ropes.size());
+  }
+
+  @Test
   void resultsAndStatsTellOfRetriesAndTiles() throws Exception {
     FakeCodec codec = new FakeCodec();
     NitPipeline pipeline = pipeline(codec);
@@ -570,6 +589,8 @@ class NitPipelineTest {
     assertEquals(1, pipeline.stats().retriedDecodes());
     assertTrue(pipeline.stats().decodeSeconds() >= plain.decodingSeconds());
     assertTrue(plain.decodingSeconds() > 0);
+    assertTrue(plain.beginningSeconds() >= 0 && plain.handingSeconds() >= 0, plain.toString());
+    assertTrue(plain.beginningSeconds() <= plain.samplingSeconds(), plain.toString());
   }
 
   @Test
@@ -622,6 +643,40 @@ class NitPipelineTest {
         NitPipeline.builder(folder).decodeTiling(new Tiling(1000, 900, 1));
     String message = assertThrows(IllegalArgumentException.class, builder::open).getMessage();
     assertTrue(message.contains("multiples of 8 pixels"), message);
+  }
+
+  @Test
+  void sizesToBeMadeReadyThatDoNotFitAreRefusedBeforeAModelIsLoaded(@TempDir Path folder)
+      throws Exception {
+    Bundle bundle = TinyAutoencoder.bundle(folder);
+    Files.write(bundle.model(), new byte[(int) Files.size(bundle.model())]); // does not load
+    Map<int[], String> refused =
+        Map.of(
+            new int[] {12, 16}, "multiples of 8, found 12x16; nearest: 8x16, 16x16",
+            new int[] {0, 8}, "1 or more pixels a side, found 0x8",
+            new int[] {8 * 65, 8}, "at most 64 tokens (the token budget), found 520x8, 65 tokens");
+    for (Map.Entry<int[], String> one : refused.entrySet()) {
+      NitPipeline.Builder builder =
+          NitPipeline.builder(folder)
+              .maxTokens(64)
+              .warmUp(16, 8)
+              .warmUp(one.getKey()[0], one.getKey()[1]);
+      String message = assertThrows(IllegalArgumentException.class, builder::open).getMessage();
+      assertTrue(message.contains(one.getValue()), message);
+    }
+  }
+
+  @Test
+  void aCodecIsMadeReadyForTheLatentsOfSizesAndItsFailureFailsTheOpening() throws Exception {
+    FakeCodec codec = new FakeCodec();
+    NitPipeline.makeReady(codec, List.of());
+    assertEquals(List.of(), codec.warmed);
+    NitPipeline.makeReady(codec, List.of(new int[] {8, 4}, new int[] {2, 6}));
+    assertEquals(List.of(new LatentSize(2, 4), new LatentSize(3, 1)), codec.warmed);
+    codec.failure = new CodecException("expected 900 MiB of device memory", null);
+    EngineException failed =
+        assertThrows(EngineException.class, () -> NitPipeline.makeReady(codec, List.of()));
+    assertEquals("expected 900 MiB of device memory", failed.getMessage());
   }
 
   @Test

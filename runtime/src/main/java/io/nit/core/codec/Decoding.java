@@ -1,8 +1,10 @@
 package io.nit.core.codec;
 
+import io.nit.core.image.RgbImage;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -26,6 +28,13 @@ public final class Decoding {
   public interface Network {
     /** Decodes them in one run; values may come out with NaN or infinity. */
     List<float[]> decode(List<float[]> latents, int h, int w);
+  }
+
+  /** A decoder that makes bytes of what it computes, where that lies. */
+  @FunctionalInterface
+  public interface ImageNetwork {
+    /** Decodes latents as {@link Network} does; empty for those with NaN or infinity. */
+    List<Optional<RgbImage>> decode(List<float[]> latents, int h, int w);
   }
 
   /**
@@ -89,6 +98,43 @@ public final class Decoding {
       pictures.addAll(whole(batch, latentH, latentW));
     }
     return pictures;
+  }
+
+  /**
+   * Decodes latents of one size to bytes, as {@link #decode} and {@link RgbImage#ofPlanes} do.
+   *
+   * @param direct the network for pictures that are decoded whole, once
+   * @return their pictures, in the same order
+   * @throws NonFiniteDecodeException as {@link #decode}
+   */
+  public List<DecodedImage> images(
+      List<float[]> latents, int latentH, int latentW, ImageNetwork direct) {
+    int height = latentH * factor;
+    int width = latentW * factor;
+    List<DecodedImage> pictures = new ArrayList<>();
+    if (tiled(height, width)) {
+      for (float[] latent : latents) {
+        pictures.add(DecodedImage.of(tiled(latent, latentH, latentW), height, width));
+      }
+      return pictures;
+    }
+    for (List<float[]> batch : budget.split(latents, height, width)) {
+      for (Optional<RgbImage> image : direct.decode(batch, latentH, latentW)) {
+        float[] latent = latents.get(pictures.size());
+        pictures.add(
+            image
+                .map(made -> new DecodedImage(made, false, 1))
+                .orElseGet(() -> DecodedImage.of(again(latent, latentH, latentW), height, width)));
+      }
+    }
+    return pictures;
+  }
+
+  /** The sizes that the network is given for a latent: its own, or those of its tiles. */
+  public Set<LatentSize> runs(int latentH, int latentW) {
+    return tiled(latentH * factor, latentW * factor)
+        ? tiling.sizes(latentH, latentW, factor)
+        : Set.of(new LatentSize(latentH, latentW));
   }
 
   private boolean tiled(int height, int width) {

@@ -1,5 +1,6 @@
 package io.nit.core.codec;
 
+import io.nit.core.image.RgbImage;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -74,12 +75,43 @@ public interface LatentCodec extends AutoCloseable {
   }
 
   /**
+   * Decodes latents of one size to pictures in 8 bits, with the bytes that {@link #decodeBatch} and
+   * {@link RgbImage#ofPlanes} give; without planes of floats in between, where the codec can.
+   *
+   * @param latents each as {@link #decode} takes it
+   * @return their pictures, in the same order
+   * @throws NonFiniteDecodeException as {@link #decode}; none is returned then
+   * @throws CodecException if what computes them fails
+   * @throws IllegalArgumentException if a codec that does not look for it gives NaN
+   */
+  default List<DecodedImage> decodeImages(List<float[]> latents, int latentH, int latentW) {
+    List<DecodedImage> pictures = new ArrayList<>();
+    for (Decoded decoded : decodeBatch(latents, latentH, latentW)) {
+      pictures.add(DecodedImage.of(decoded, latentH * factor(), latentW * factor()));
+    }
+    return pictures;
+  }
+
+  /**
    * Most latents of a size that are worth a {@link #decodeBatch}; more are decoded all the same. 1
    * where decoding together gains nothing, or where a picture would depend on what is decoded
    * beside it.
    */
   default int decodeBatchLimit(int latentH, int latentW) {
     return 1;
+  }
+
+  /**
+   * Makes ready at once what is else made beside the first decodes of each size, so that those take
+   * no longer than later ones. A codec that has nothing of the kind does nothing.
+   *
+   * @param sizes latents that will come, each by itself; none for what the codec deems small
+   * @return how many sizes, of latents or of tiles, were made ready
+   * @throws IllegalArgumentException if a size cannot be decoded
+   * @throws CodecException if it fails, as for lack of memory; such sizes cannot be decoded
+   */
+  default int warmUp(List<LatentSize> sizes) {
+    return 0;
   }
 
   /** Frees what the codec holds; nothing for a plain one. */

@@ -1,9 +1,13 @@
 package io.nit.core.codec;
 
 import io.nit.core.config.DcAeConfig;
+import io.nit.core.image.RgbImage;
+import java.nio.FloatBuffer;
 import java.util.ArrayList;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * A DC-AE as a codec, whichever library computes its two halves: checks what comes in, applies the
@@ -51,6 +55,34 @@ public abstract class LearnedCodec implements LatentCodec {
    * @throws CodecException if what computes it fails
    */
   protected abstract List<float[]> decodeRaw(List<float[]> latents, int h, int w, boolean single);
+
+  /**
+   * Runs the decoder as {@link #decodeRaw} does, not in single precision, and makes bytes of what
+   * comes out; for a codec that need not copy it first.
+   *
+   * @param latents [C, h, w] each, without the scaling factor
+   * @return their pictures of [h·factor, w·factor]; empty for those with NaN or infinity
+   * @throws CodecException if what computes it fails
+   */
+  protected List<Optional<RgbImage>> decodeImagesRaw(List<float[]> latents, int h, int w) {
+    List<Optional<RgbImage>> pictures = new ArrayList<>();
+    for (float[] rgb : decodeRaw(latents, h, w, false)) {
+      pictures.add(RgbImage.ofFinitePlanes(FloatBuffer.wrap(rgb), h * factor(), w * factor()));
+    }
+    return pictures;
+  }
+
+  /**
+   * Makes decodes ready, as {@link #warmUp} says; by itself it does nothing.
+   *
+   * @param runs the sizes that {@link #decodeRaw} will be given, of tiles where a picture is
+   *     decoded in tiles; empty for what is small
+   * @return how many sizes are ready
+   * @throws CodecException if it fails
+   */
+  protected int warmUpRaw(List<LatentSize> runs) {
+    return 0;
+  }
 
   /**
    * Runs the encoder on pictures of one size.
@@ -151,10 +183,32 @@ public abstract class LearnedCodec implements LatentCodec {
 
   @Override
   public final List<Decoded> decodeBatch(List<float[]> latents, int latentH, int latentW) {
+    check(latents, latentH, latentW);
+    return decoding.decode(latents, latentH, latentW);
+  }
+
+  @Override
+  public final List<DecodedImage> decodeImages(List<float[]> latents, int latentH, int latentW) {
+    check(latents, latentH, latentW);
+    return decoding.images(
+        latents, latentH, latentW, (some, h, w) -> decodeImagesRaw(unscaled(some), h, w));
+  }
+
+  @Override
+  public final int warmUp(List<LatentSize> sizes) {
+    requireOpen();
+    Set<LatentSize> runs = new LinkedHashSet<>();
+    for (LatentSize size : sizes) {
+      checkSize(size.h(), size.w());
+      runs.addAll(decoding.runs(size.h(), size.w()));
+    }
+    return warmUpRaw(List.copyOf(runs));
+  }
+
+  private void check(List<float[]> latents, int latentH, int latentW) {
     requireOpen();
     checkSize(latentH, latentW);
     latents.forEach(latent -> checkLength(latent, channels(), latentH, latentW));
-    return decoding.decode(latents, latentH, latentW);
   }
 
   private List<float[]> unscaled(List<float[]> latents) {

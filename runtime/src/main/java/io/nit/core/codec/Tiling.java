@@ -1,5 +1,8 @@
 package io.nit.core.codec;
 
+import java.util.LinkedHashSet;
+import java.util.Set;
+
 /**
  * How large pictures are decoded in overlapping tiles, after diffusers' rule for {@code
  * AutoencoderDC}. Tiles begin every {@code stride} pixels; where two overlap, one fades into the
@@ -129,7 +132,6 @@ public record Tiling(int tile, int stride, int margin, long maxPixels) {
   public float[] decode(float[] latent, int latentH, int latentW, int factor, TileDecoder decoder) {
     require(factor);
     int channels = latent.length / (latentH * latentW);
-    int tl = tile / factor;
     int sl = stride / factor;
     int width = latentW * factor;
     int height = latentH * factor;
@@ -138,10 +140,9 @@ public record Tiling(int tile, int stride, int margin, long maxPixels) {
     for (int top = 0; top < latentH; top += sl) {
       Tile left = null;
       for (int start = 0, column = 0; start < latentW; start += sl, column++) {
-        int h = Math.min(tl, latentH - top);
-        int w = Math.min(tl, latentW - start);
-        Box box = new Box(top, start, h, w);
-        Box around = box.widened(wholeMargin(factor), latentH, latentW);
+        Place place = place(top, start, latentH, latentW, factor);
+        Box box = place.tile;
+        Box around = place.around;
         float[] seen =
             decoder.decode(
                 cut(latent, channels, latentH, latentW, around), around.height, around.width);
@@ -152,7 +153,7 @@ public record Tiling(int tile, int stride, int margin, long maxPixels) {
                 around.height * factor,
                 around.width * factor,
                 box.within(around).times(factor));
-        Tile tile = new Tile(rgb, h * factor, w * factor);
+        Tile tile = new Tile(rgb, box.height * factor, box.width * factor);
         if (top > 0) {
           tile.fadeInBelow(above[column], this.tile - stride);
         }
@@ -165,6 +166,32 @@ public record Tiling(int tile, int stride, int margin, long maxPixels) {
       }
     }
     return picture;
+  }
+
+  /**
+   * The sizes of tiles, their margins included, that {@link #decode} decodes of a latent.
+   *
+   * @param factor the codec's factor
+   */
+  public Set<LatentSize> sizes(int latentH, int latentW, int factor) {
+    require(factor);
+    Set<LatentSize> sizes = new LinkedHashSet<>();
+    for (int top = 0; top < latentH; top += stride / factor) {
+      for (int start = 0; start < latentW; start += stride / factor) {
+        Box around = place(top, start, latentH, latentW, factor).around;
+        sizes.add(new LatentSize(around.height, around.width));
+      }
+    }
+    return sizes;
+  }
+
+  /** A tile, and what is decoded for it. */
+  private record Place(Box tile, Box around) {}
+
+  private Place place(int top, int start, int latentH, int latentW, int factor) {
+    int side = tile / factor;
+    Box box = new Box(top, start, Math.min(side, latentH - top), Math.min(side, latentW - start));
+    return new Place(box, box.widened(wholeMargin(factor), latentH, latentW));
   }
 
   /** A part of a plane. */

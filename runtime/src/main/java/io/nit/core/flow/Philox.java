@@ -1,5 +1,7 @@
 package io.nit.core.flow;
 
+import java.util.stream.IntStream;
+
 /**
  * The counter-based generator Philox4x32-10 (Salmon et al., SC 2011). Any value of any stream can
  * be had without the ones before it, so an image's noise depends on its own seed alone, never on
@@ -13,6 +15,12 @@ public final class Philox {
   private static final int M1 = 0xCD9E8D57;
   private static final int W0 = 0x9E3779B9;
   private static final int W1 = 0xBB67AE85;
+
+  /** Values that a thread makes at a time; even. */
+  private static final int PART = 256;
+
+  /** Up to so many are made sooner than other threads are woken. */
+  private static final int FEW = 2048;
 
   private final int key0;
   private final int key1;
@@ -71,21 +79,31 @@ public final class Philox {
     return (int) (uniform(index) * bound);
   }
 
-  /** The first {@code count} standard normal values of this stream (Box–Muller, two a block). */
+  /**
+   * The first {@code count} standard normal values of this stream (Box–Muller, two a block). Every
+   * block can be had without the others, so several threads make them where there are many.
+   */
   public double[] normals(int count) {
     double[] values = new double[count];
+    IntStream parts = IntStream.range(0, (count + PART - 1) / PART);
+    (count > FEW ? parts.parallel() : parts)
+        .forEach(i -> normals(values, i * PART, Math.min(count, (i + 1) * PART)));
+    return values;
+  }
+
+  /** Values from an even one on. */
+  private void normals(double[] values, int from, int to) {
     int[] words = new int[4];
-    for (int i = 0; i < count; i += 2) {
+    for (int i = from; i < to; i += 2) {
       block(i >>> 1, words);
       double u = (bits53(words[0], words[1]) + 1) * 0x1p-53; // (0, 1]: its logarithm is finite
       double radius = StrictMath.sqrt(-2 * StrictMath.log(u));
       double angle = 2 * Math.PI * (bits53(words[2], words[3]) * 0x1p-53);
       values[i] = radius * StrictMath.cos(angle);
-      if (i + 1 < count) {
+      if (i + 1 < to) {
         values[i + 1] = radius * StrictMath.sin(angle);
       }
     }
-    return values;
   }
 
   private static long bits53(int high, int low) {

@@ -3,7 +3,9 @@ package io.nit.runtime.engine;
 import io.nit.core.codec.CodecException;
 import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.Decoded;
+import io.nit.core.codec.DecodedImage;
 import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.LatentSize;
 import io.nit.core.io.Closing;
 import java.io.IOException;
 import java.util.List;
@@ -68,8 +70,19 @@ final class SplitCodec implements LatentCodec {
   }
 
   @Override
+  public List<DecodedImage> decodeImages(List<float[]> latents, int latentH, int latentW) {
+    return decoder.decodeImages(latents, latentH, latentW);
+  }
+
+  @Override
   public int decodeBatchLimit(int latentH, int latentW) {
     return decoder.decodeBatchLimit(latentH, latentW);
+  }
+
+  /** {@inheritDoc} Only decodes are made ready. */
+  @Override
+  public int warmUp(List<LatentSize> sizes) {
+    return decoder.warmUp(sizes);
   }
 
   @Override

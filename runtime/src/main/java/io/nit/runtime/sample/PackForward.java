@@ -13,22 +13,35 @@ import io.nit.runtime.engine.VelocityEngine;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Deque;
 import java.util.List;
 
 /**
- * Forwards of one model over packs of images. Buffers are kept from one forward to the next, and
- * the rotary tables as long as the pack stays the same.
+ * Forwards of one model over packs of images. Buffers are kept from one forward to the next, and so
+ * are the rotary tables of the packs seen last: a picture's packs, with guidance and without, are
+ * mostly those of the picture before it.
  */
 final class PackForward {
+  /** Packs whose rotary tables are kept. */
+  private static final int KEPT_PACKS = 4;
+
+  /** A pack and its rotary tables. */
+  private record Pack(PackLayout layout, List<RopeSpec> specs, RopeTables tables) {
+    boolean is(PackLayout other, List<RopeSpec> otherSpecs) {
+      return layout.equals(other) && specs.equals(otherSpecs);
+    }
+  }
+
   private final VelocityEngine engine;
   private final RopeSpec modelRope;
   private final Rope2d rope2d = new Rope2d();
   private FloatBuffer x = FloatBuffer.allocate(0);
   private FloatBuffer v = FloatBuffer.allocate(0);
   private float[] velocity = new float[0];
+  private final Deque<Pack> packs = new ArrayDeque<>(); // the last one first
   private PackLayout layout;
-  private List<RopeSpec> specs;
   private RopeTables tables;
   private final long paddedBefore;
   private long nanos;
@@ -144,11 +157,20 @@ final class PackForward {
       wanted.add(images.get(i).rope().over(modelRope));
     }
     PackLayout pack = PackLayout.of(h, w);
-    if (!pack.equals(layout) || !wanted.equals(specs)) {
-      tables = rope2d.tables(wanted, pack);
-      layout = pack;
-      specs = wanted;
+    Pack found =
+        packs.stream()
+            .filter(one -> one.is(pack, wanted))
+            .findFirst()
+            .orElseGet(() -> new Pack(pack, wanted, rope2d.tables(wanted, pack)));
+    if (found != packs.peek()) {
+      packs.remove(found);
+      packs.push(found);
+      if (packs.size() > KEPT_PACKS) {
+        packs.removeLast();
+      }
     }
+    layout = found.layout;
+    tables = found.tables;
   }
 
   private static FloatBuffer direct(int values) {

@@ -1,11 +1,14 @@
 package io.nit.runtime.trt;
 
 import io.nit.core.bundle.EngineSubject;
+import io.nit.core.codec.CodecException;
 import io.nit.core.codec.DcAeSpec;
+import io.nit.core.codec.LatentSize;
 import io.nit.core.codec.LearnedCodec;
 import io.nit.core.codec.PixelBudget;
 import io.nit.core.codec.Tiling;
 import io.nit.core.config.DcAeConfig;
+import io.nit.core.image.RgbImage;
 import io.nit.core.io.Closing;
 import io.nit.core.trt.TensorRt;
 import io.nit.runtime.engine.EngineException;
@@ -13,6 +16,7 @@ import io.nit.runtime.engine.EngineOptions;
 import java.io.IOException;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -204,31 +208,76 @@ public final class TensorRtAutoencoder extends LearnedCodec {
 
   @Override
   protected List<float[]> decodeRaw(List<float[]> latents, int h, int w, boolean single) {
-    Half half =
-        (single ? decoderF32 : decoder)
-            .orElseThrow(
-                () ->
-                    new UnsupportedOperationException(
-                        "expected a decoder's engine to make pictures with, found an encoder's"));
-    return run(half, latents, h, w);
+    return run(decoder(single), latents, h, w, TensorRtPlanes::run);
+  }
+
+  /** {@inheritDoc} The bytes are made where the device's copy lies, while nothing else runs. */
+  @Override
+  protected List<Optional<RgbImage>> decodeImagesRaw(List<float[]> latents, int h, int w) {
+    int f = factor();
+    return run(
+        decoder(false),
+        latents,
+        h,
+        w,
+        (planes, some, high, wide) ->
+            planes.run(some, high, wide, rgb -> RgbImage.ofFinitePlanes(rgb, high * f, wide * f)));
+  }
+
+  private Half decoder(boolean single) {
+    return (single ? decoderF32 : decoder)
+        .orElseThrow(
+            () ->
+                new UnsupportedOperationException(
+                    "expected a decoder's engine to make pictures with, found an encoder's"));
   }
 
   @Override
   protected List<float[]> encodeRaw(List<float[]> rgb, int height, int width) {
-    return run(encoder.orElseThrow(), rgb, height, width);
+    return run(encoder.orElseThrow(), rgb, height, width, TensorRtPlanes::run);
   }
 
-  private synchronized List<float[]> run(Half half, List<float[]> values, int h, int w) {
+  /** What is run on an open network. */
+  private interface Run<T> {
+    List<T> on(TensorRtPlanes planes, List<float[]> values, int h, int w) throws EngineException;
+  }
+
+  private synchronized <T> List<T> run(Half half, List<float[]> values, int h, int w, Run<T> run) {
     requireOpen();
     try {
       TensorRtPlanes planes = half.open();
-      List<float[]> results = planes.run(values, h, w);
+      List<T> results = run.on(planes, values, h, w);
       if (half != encoder.orElse(null)) {
         decodeMillis = planes.deviceMillis();
       }
       return results;
     } catch (EngineException | IOException e) {
       throw failure(half.subject.part().key(), values.size(), h, w, e);
+    }
+  }
+
+  /** {@inheritDoc} What is small is the largest picture of the smallest profile. */
+  @Override
+  protected synchronized int warmUpRaw(List<LatentSize> runs) {
+    requireOpen();
+    if (decoder.isEmpty()) {
+      return 0;
+    }
+    List<LatentSize> wanted = runs;
+    try {
+      TensorRtPlanes planes = decoder.get().open();
+      wanted = runs.isEmpty() ? List.of(planes.smallest()) : runs;
+      planes.warmUp(wanted);
+      return wanted.size();
+    } catch (EngineException | IOException e) {
+      throw new CodecException(
+          "the autoencoder's decoder cannot be made ready for latents of "
+              + wanted.stream()
+                  .map(size -> size.w() + "x" + size.h())
+                  .collect(Collectors.joining(", "))
+              + ": "
+              + e.getMessage(),
+          e);
     }
   }
 

@@ -132,7 +132,7 @@ public final class TensorRtEngine implements VelocityEngine {
   private final Set<Shape> seen = new HashSet<>();
   private final Set<Shape> recording = new HashSet<>();
   private final ExecutorService recorder;
-  private boolean graphsWork;
+  private final Recordings recordings; // guarded by this
   private Optional<ModulationTable> table = Optional.empty();
   private Optional<ResidentLatents> latents = Optional.empty();
   private Pointer activations;
@@ -158,7 +158,7 @@ public final class TensorRtEngine implements VelocityEngine {
     this.config = config;
     this.plans = plans;
     this.options = options;
-    this.graphsWork = options.cudaGraphs;
+    this.recordings = new Recordings(file, options.cudaGraphs);
     this.description = "TensorRT " + TensorRt.version() + ", " + plans.plans().get(0).gpu().name();
     this.modulations = plans.plans().stream().filter(plan -> !runsPacks(plan)).findFirst();
     List<ProfiledPlan> runners = new ArrayList<>();
@@ -857,6 +857,7 @@ public final class TensorRtEngine implements VelocityEngine {
 
   private void launch(Shape shape) throws TensorRtException {
     Bucket bucket = shape.bucket;
+    recordings.called();
     CapturedForward recorded = graphs.get(shape);
     if (recorded != null) {
       recorded.launch(stream);
@@ -868,7 +869,10 @@ public final class TensorRtEngine implements VelocityEngine {
       shaped.put(bucket, shape);
     }
     enqueue(bucket.context());
-    if (graphsWork && shape.tokens <= SMALL_TOKENS && !seen.add(shape) && recording.add(shape)) {
+    if (shape.tokens <= SMALL_TOKENS
+        && !seen.add(shape)
+        && recordings.on()
+        && recording.add(shape)) {
       recorder.execute(() -> record(shape));
     }
   }
@@ -883,7 +887,8 @@ public final class TensorRtEngine implements VelocityEngine {
     List<Future<?>> waited = new ArrayList<>();
     synchronized (this) {
       requireOpen();
-      if (table.isEmpty() || !graphsWork) {
+      recordings.again();
+      if (table.isEmpty() || !recordings.on()) {
         return graphs.size();
       }
       for (int images : new int[] {FEW_IMAGES, MANY_IMAGES}) {
@@ -923,7 +928,7 @@ public final class TensorRtEngine implements VelocityEngine {
 
   /** Records a size for the calls after this one; its context is made while others run. */
   private void record(Shape shape) {
-    if (!records()) {
+    if (!records(shape)) {
       return;
     }
     IExecutionContext context = null;
@@ -934,14 +939,15 @@ public final class TensorRtEngine implements VelocityEngine {
         if (open) {
           capture(shape, context);
           context = null; // the graph's now
+          recordings.recorded();
         }
       }
     } catch (TensorRtException e) {
       synchronized (this) {
-        graphsWork = false;
+        recording.remove(shape);
+        recordings.failed(e.getMessage());
         cudart.cudaStreamSynchronize(stream); // the context's first run may be under way
       }
-      LOG.warn("{}: CUDA graphs are off from here on: {}", file, e.getMessage());
     } finally {
       TensorRtPlan.close(context);
     }
@@ -1003,8 +1009,13 @@ public final class TensorRtEngine implements VelocityEngine {
     return open;
   }
 
-  private synchronized boolean records() {
-    return open && graphsWork;
+  /** Whether a size is still to be recorded; else it may be asked for again. */
+  private synchronized boolean records(Shape shape) {
+    if (open && recordings.on()) {
+      return true;
+    }
+    recording.remove(shape);
+    return false;
   }
 
   private void requireOpen() {

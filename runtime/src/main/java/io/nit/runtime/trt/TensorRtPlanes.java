@@ -5,6 +5,7 @@ import static io.nit.runtime.trt.TensorRtEngine.require;
 import static io.nit.runtime.trt.TensorRtEngine.shape;
 
 import io.nit.core.bundle.EngineSubject.PictureProfile;
+import io.nit.core.codec.LatentSize;
 import io.nit.core.io.Closing;
 import io.nit.core.trt.Cuda;
 import io.nit.core.trt.TensorRtException;
@@ -20,6 +21,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Function;
 import org.bytedeco.cuda.cudart.CUevent_st;
 import org.bytedeco.cuda.cudart.CUstream_st;
 import org.bytedeco.cuda.global.cudart;
@@ -76,8 +78,9 @@ final class TensorRtPlanes implements AutoCloseable {
   private final Map<Profile, IExecutionContext> contexts = new HashMap<>();
   private final Map<Profile, Size> shaped = new HashMap<>();
   private final Map<Size, CapturedForward> graphs = new LinkedHashMap<>(16, 0.75f, true);
+  private int mostGraphs = MOST_GRAPHS;
   private boolean dynamic; // else the input has one size, which is neither asked for nor set
-  private boolean graphsWork = true;
+  private final Recordings recordings;
   private CUstream_st stream;
   private CUevent_st begun;
   private CUevent_st ended;
@@ -94,6 +97,7 @@ final class TensorRtPlanes implements AutoCloseable {
     this.plan = plan;
     this.ports = ports;
     this.device = device;
+    this.recordings = new Recordings(plan.file(), true);
   }
 
   /**
@@ -163,17 +167,38 @@ final class TensorRtPlanes implements AutoCloseable {
    *     memory, of which some is free again then
    */
   List<float[]> run(List<float[]> values, int h, int w) throws EngineException {
-    if (!open) {
-      throw new IllegalStateException("TensorRtPlanes: used after close");
-    }
+    return run(
+        values,
+        h,
+        w,
+        planes -> {
+          float[] result = new float[planes.remaining()];
+          planes.get(result);
+          return result;
+        });
+  }
+
+  /**
+   * Runs inputs as {@link #run(List, int, int)} does.
+   *
+   * @param reader makes the results: called once for each input with its [to, h', w'], which lie in
+   *     memory of the host and are overwritten by the next run
+   */
+  <T> List<T> run(List<float[]> values, int h, int w, Function<FloatBuffer, T> reader)
+      throws EngineException {
+    requireOpen();
     Profile profile = profile(h, w);
-    List<float[]> results = new ArrayList<>();
+    List<T> results = new ArrayList<>();
     try {
       Cuda.check(cudart.cudaSetDevice(device), "device " + device);
       take(profile);
       for (int at = 0; at < values.size(); at += profile.batch) {
-        results.addAll(
-            run(profile, values.subList(at, Math.min(values.size(), at + profile.batch)), h, w));
+        List<float[]> some = values.subList(at, Math.min(values.size(), at + profile.batch));
+        FloatBuffer planes = run(profile, some, h, w);
+        int each = planes.remaining() / some.size();
+        for (int i = 0; i < some.size(); i++) {
+          results.add(reader.apply(planes.slice(i * each, each)));
+        }
       }
       return results;
     } catch (TensorRtException e) {
@@ -211,31 +236,81 @@ final class TensorRtPlanes implements AutoCloseable {
             + "; nit-export engine --autoencoder-sizes builds for larger ones");
   }
 
-  private List<float[]> run(Profile profile, List<float[]> values, int h, int w)
+  /** One run; what comes out lies in the pinned memory of the output. */
+  private FloatBuffer run(Profile profile, List<float[]> values, int h, int w)
       throws TensorRtException {
     int count = values.size();
     int inValues = count * ports.fromChannels * h * w;
-    int each = ports.toChannels * ports.out(h) * ports.out(w);
+    int outValues = count * ports.toChannels * ports.out(h) * ports.out(w);
     FloatBuffer from = in.host(inValues * Float.BYTES).asFloatBuffer();
     values.forEach(from::put);
     in.upload((long) inValues * Float.BYTES, stream);
     Cuda.check(cudart.cudaEventRecord(begun, stream), "CUDA event");
     forward(profile, new Size(count, h, w));
     Cuda.check(cudart.cudaEventRecord(ended, stream), "CUDA event");
-    out.download((long) count * each * Float.BYTES, stream);
+    out.download((long) outValues * Float.BYTES, stream);
     Cuda.synchronize(stream, "run of " + count + " of " + w + "x" + h);
     float[] millis = new float[1];
     if (cudart.cudaEventElapsedTime(millis, begun, ended) == cudart.cudaSuccess) {
       deviceMillis = millis[0];
     }
-    FloatBuffer to = out.host(count * each * Float.BYTES).asFloatBuffer();
-    List<float[]> results = new ArrayList<>();
-    for (int i = 0; i < count; i++) {
-      float[] result = new float[each];
-      to.get(result);
-      results.add(result);
+    return out.host(outValues * Float.BYTES).asFloatBuffer();
+  }
+
+  /** The largest input of the profile that holds least. */
+  LatentSize smallest() {
+    Profile profile = profiles.get(0);
+    return new LatentSize(profile.h, profile.w);
+  }
+
+  /**
+   * Runs and records inputs of sizes, one by one, whatever memory holds, so that the next run of
+   * such a size is as fast as any. The memory of all their profiles is taken first, after a line in
+   * the log that says how much; graphs take some more, which is logged afterwards.
+   *
+   * @throws EngineException as {@link #run}
+   */
+  void warmUp(List<LatentSize> sizes) throws EngineException {
+    requireOpen();
+    Map<LatentSize, Profile> ready = new LinkedHashMap<>();
+    for (LatentSize size : sizes) {
+      ready.put(size, profile(size.h(), size.w()));
     }
-    return results;
+    mostGraphs = Math.max(mostGraphs, ready.size());
+    recordings.again();
+    try {
+      Cuda.check(cudart.cudaSetDevice(device), "device " + device);
+      // Of all before any is recorded, most first: taking more gives up what there is.
+      for (int i = profiles.size() - 1; i >= 0; i--) {
+        if (ready.containsValue(profiles.get(i))) {
+          take(profiles.get(i));
+        }
+      }
+      long free = Cuda.freeBytes();
+      for (Map.Entry<LatentSize, Profile> one : ready.entrySet()) {
+        Size size = new Size(1, one.getKey().h(), one.getKey().w());
+        Cuda.check(cudart.cudaMemsetAsync(in.device(), 0, inBytes, stream), "clearing of inputs");
+        for (int i = 0; i < 3; i++) { // the second records, the third replays
+          forward(one.getValue(), size);
+        }
+        Cuda.synchronize(stream, "run of " + size.w + "x" + size.h);
+      }
+      LOG.info(
+          "{}: {} sizes are ready, {} of them recorded, which took {} MiB of device memory",
+          plan.file().getFileName(),
+          ready.size(),
+          graphs.size(),
+          Math.max(0, free - Cuda.freeBytes()) >> 20);
+    } catch (TensorRtException e) {
+      throw new EngineException(
+          plan.file().getFileName() + " could not be warmed up: " + e.getMessage(), e);
+    }
+  }
+
+  private void requireOpen() {
+    if (!open) {
+      throw new IllegalStateException("TensorRtPlanes: used after close");
+    }
   }
 
   /** Takes what memory a profile needs beyond what is there. */
@@ -286,6 +361,7 @@ final class TensorRtPlanes implements AutoCloseable {
   }
 
   private void forward(Profile profile, Size size) throws TensorRtException {
+    recordings.called();
     CapturedForward recorded = graphs.get(size);
     if (recorded != null) {
       recorded.launch(stream);
@@ -303,7 +379,7 @@ final class TensorRtPlanes implements AutoCloseable {
       shaped.put(profile, size);
     }
     require(context.enqueueV3(stream), RUN);
-    if (again && graphsWork) {
+    if (again && recordings.on()) {
       record(profile, size);
     }
   }
@@ -323,14 +399,14 @@ final class TensorRtPlanes implements AutoCloseable {
       // TensorRT's work of the first run of a shape cannot be recorded.
       require(context.enqueueV3(stream), RUN);
       graphs.put(size, CapturedForward.of(stream, context, RUN));
-      if (graphs.size() > MOST_GRAPHS) {
+      recordings.recorded();
+      if (graphs.size() > mostGraphs) {
         graphs.remove(graphs.keySet().iterator().next()).close();
       }
     } catch (TensorRtException e) {
       cudart.cudaStreamSynchronize(stream); // the context's first run may be under way
       TensorRtPlan.close(context);
-      graphsWork = false;
-      LOG.warn("{}: CUDA graphs are off from here on: {}", plan.file(), e.getMessage());
+      recordings.failed(e.getMessage());
     }
   }
 

@@ -6,10 +6,14 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.nit.core.image.RgbImage;
+import java.nio.FloatBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 
 class DecodingTest {
@@ -96,6 +100,79 @@ class DecodingTest {
     assertEquals(
         List.of("single 1 of 2x2"), runs.stream().filter(run -> run.startsWith("single")).toList());
     assertEquals(50, picture.rgb()[99]);
+  }
+
+  /** As the network of the name makes them; what is above the limit is left out. */
+  private Decoding.ImageNetwork images(String name, float limit) {
+    return (latents, h, w) ->
+        network(name, limit).decode(latents, h, w).stream()
+            .map(rgb -> RgbImage.ofFinitePlanes(FloatBuffer.wrap(rgb), h * F, w * F))
+            .toList();
+  }
+
+  @Test
+  void imagesAreTheBytesOfThePlanesAndThoseNotFiniteAreDecodedAgain() {
+    Decoding decoding = decoding(2 * 4, Optional.of(network("single", 0.9f)));
+    List<float[]> latents =
+        List.of(filled(1, 0.1f), filled(1, -0.7f), filled(1, 0.6f), filled(1, 0.2f));
+    List<DecodedImage> found = decoding.images(latents, 1, 1, images("direct", 0.5f));
+    assertEquals(
+        List.of("direct 2 of 1x1", "direct 2 of 1x1", "single 1 of 1x1"),
+        List.of(runs.get(0), runs.get(1), runs.get(2)));
+    assertEquals(
+        List.of(false, false, true, false), found.stream().map(DecodedImage::retried).toList());
+    for (int i = 0; i < found.size(); i++) {
+      float[] planes = enlarge(latents.get(i), 1, 1, 10);
+      assertArrayEquals(RgbImage.ofPlanes(planes, F, F).rgb(), found.get(i).image().rgb());
+      assertEquals(1, found.get(i).tiles());
+    }
+    assertThrows(
+        NonFiniteDecodeException.class,
+        () -> decoding.images(List.of(filled(1, 2)), 1, 1, images("direct", 0.5f)));
+  }
+
+  @Test
+  void imagesInTilesAreTheBytesOfTheBlendedPlanes() {
+    Decoding decoding = decoding(1000, Optional.empty());
+    float[] latent = new float[5 * 4]; // 8x10 pixels
+    for (int i = 0; i < latent.length; i++) {
+      latent[i] = i / 10f - 1;
+    }
+    DecodedImage found =
+        decoding
+            .images(
+                List.of(latent),
+                5,
+                4,
+                (latents, h, w) -> {
+                  throw new AssertionError("tiles are blended before they are bytes");
+                })
+            .get(0);
+    Decoded expected = decoding.decode(List.of(latent), 5, 4).get(0);
+    assertTrue(found.tiles() > 1);
+    assertEquals(expected.tiles(), found.tiles());
+    assertArrayEquals(RgbImage.ofPlanes(expected.rgb(), 10, 8).rgb(), found.image().rgb());
+  }
+
+  @Test
+  void theSizesOfRunsAreThoseThatADecodeAsksFor() {
+    for (int margin : new int[] {0, 2, 3}) {
+      Tiling tiling = new Tiling(8, 6, margin, 8 * 8);
+      for (int h = 1; h < 14; h++) {
+        for (int w = 1; w < 14; w++) {
+          Set<LatentSize> asked = new HashSet<>();
+          Decoding.Network network =
+              (latents, high, wide) -> {
+                asked.add(new LatentSize(high, wide));
+                return List.of(enlarge(latents.get(0), high, wide, 10));
+              };
+          Decoding decoding =
+              new Decoding(F, tiling, new PixelBudget(0), network, Optional.empty(), 16);
+          decoding.decode(List.of(filled(h * w, 1)), h, w);
+          assertEquals(asked, decoding.runs(h, w), w + "x" + h + ", margin " + margin);
+        }
+      }
+    }
   }
 
   @Test

@@ -40,6 +40,22 @@ class PhiloxTest {
   }
 
   @Test
+  void manyNormalsOfSeveralThreadsAreThoseOfTheirBlocks() {
+    Philox philox = new Philox(-5, 1L << 33);
+    double[] many = philox.normals(20_001); // the last block gives one value only
+    int[] words = new int[4];
+    for (int i = 0; i < many.length; i++) {
+      philox.block(i >>> 1, words);
+      double u = ((((long) words[0] << 32 | words[1] & 0xffffffffL) >>> 11) + 1) * 0x1p-53;
+      double turn = (((long) words[2] << 32 | words[3] & 0xffffffffL) >>> 11) * 0x1p-53;
+      double angle = 2 * Math.PI * turn;
+      double direction = i % 2 == 0 ? StrictMath.cos(angle) : StrictMath.sin(angle);
+      assertEquals(StrictMath.sqrt(-2 * StrictMath.log(u)) * direction, many[i], "value " + i);
+    }
+    assertArrayEquals(Arrays.copyOf(many, 2000), philox.normals(2000));
+  }
+
+  @Test
   void normalsHaveTheMomentsOfAStandardNormal() {
     double[] x = new Philox(12345, 0).normals(1_000_000);
     double[] moment = new double[5];

@@ -8,6 +8,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.awt.image.BufferedImage;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -57,6 +60,65 @@ class ImageTest {
       int area = height * width;
       assertEquals((byte) level, rgb[i % area * 3 + i / area], "value " + i);
     }
+  }
+
+  /** As the sentence of {@link RgbImage#ofPlanes} says it, in double precision. */
+  private static byte level(float value) {
+    double level = (value + 1) * 127.5f;
+    return (byte) Math.max(0, Math.min(255, (int) (level + 0.5)));
+  }
+
+  @Test
+  void valuesBesideEveryHalfAreRoundedAsInDoublePrecision() {
+    int around = 512;
+    float[] planes = new float[3 * 256 * 2 * around]; // 256 x 1024 pixels, bands of several threads
+    for (int half = 0, at = 0; at < planes.length; half++) {
+      float middle = (half % 256 + 0.5f) / 127.5f - 1;
+      for (int i = -around; i < around; i++) {
+        planes[at++] = middle + i * 0x1p-26f; // every value that a sum with 1 tells apart
+      }
+    }
+    planes[5] = 0.49999997f / 127.5f - 1;
+    planes[6] = Float.MAX_VALUE;
+    planes[7] = -Float.MAX_VALUE;
+    planes[8] = -0.0f;
+    planes[9] = Float.MIN_VALUE;
+    byte[] rgb = RgbImage.ofPlanes(planes, 256, 2 * around).rgb();
+    int area = 256 * 2 * around;
+    for (int i = 0; i < planes.length; i++) {
+      assertEquals(level(planes[i]), rgb[i % area * 3 + i / area], "of " + planes[i]);
+    }
+  }
+
+  @Test
+  void planesElsewhereGiveTheSameBytesUnlessAValueIsNotFinite() {
+    int width = 300;
+    int height = 250; // two bands and a part of a block
+    int area = width * height;
+    FloatBuffer memory =
+        ByteBuffer.allocateDirect((3 * area + 5) * Float.BYTES)
+            .order(ByteOrder.nativeOrder())
+            .asFloatBuffer();
+    float[] planes = new float[3 * area];
+    for (int i = 0; i < planes.length; i++) {
+      planes[i] = (float) Math.cos(i * 0.11) * 1.1f;
+    }
+    memory.position(3).put(planes).position(3);
+    byte[] expected = RgbImage.ofPlanes(planes, height, width).rgb();
+    RgbImage found = RgbImage.ofFinitePlanes(memory, height, width).orElseThrow();
+    assertArrayEquals(expected, found.rgb());
+    assertEquals(width, found.width());
+    assertEquals(3, memory.position());
+    float[] bad = {Float.NaN, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY};
+    for (int i = 0; i < 60; i++) {
+      int at = i * 997 * 3 % planes.length;
+      float kept = planes[at];
+      memory.put(3 + at, bad[i % 3]);
+      assertTrue(RgbImage.ofFinitePlanes(memory, height, width).isEmpty(), bad[i % 3] + ", " + at);
+      memory.put(3 + at, kept);
+    }
+    memory.put(3, Float.MAX_VALUE).put(4, Float.MAX_VALUE); // their sum is infinite, they are not
+    assertTrue(RgbImage.ofFinitePlanes(memory, height, width).isPresent());
   }
 
   @Test

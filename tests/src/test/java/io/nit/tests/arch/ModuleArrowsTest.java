@@ -80,7 +80,7 @@ class ModuleArrowsTest {
           Arrow.of("io.nit.core.packing..", "io.nit.core.io.."),
           Arrow.of("io.nit.core.rope..", "io.nit.core.config..", "io.nit.core.packing.."),
           Arrow.of("io.nit.core.flow.."),
-          Arrow.of("io.nit.core.codec..", "io.nit.core.config.."),
+          Arrow.of("io.nit.core.codec..", "io.nit.core.config..", "io.nit.core.image.."),
           Arrow.of("io.nit.core.image..", "io.nit.core.io.."),
           Arrow.of("io.nit.core.ops.."),
           Arrow.of("io.nit.core.cuda..", "io.nit.core.io.."),

@@ -6,6 +6,7 @@ import io.nit.core.bundle.Bundle;
 import io.nit.core.bundle.EngineManifest;
 import io.nit.core.bundle.EnginePart;
 import io.nit.core.cli.Cli;
+import io.nit.core.codec.DecodedImage;
 import io.nit.core.codec.LatentCodec;
 import io.nit.core.config.DcAeConfig;
 import io.nit.core.config.NitConfig;
@@ -24,6 +25,8 @@ import io.nit.runtime.engine.Engines;
 import io.nit.runtime.trt.TensorRtAutoencoder;
 import io.nit.testing.GeneratedDcAe;
 import io.nit.tests.engines.LearnedBundles;
+import java.lang.management.GarbageCollectorMXBean;
+import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -42,8 +45,14 @@ import java.util.concurrent.CompletableFuture;
  * <p>On TensorRT once with latents that stay on the device and once with latents that go over the
  * host, which must give the same bytes.
  *
+ * <p>Beside the rows of a whole picture stand its parts, by the pipeline's own clock and by when
+ * the listener hears of steps, which is when the host has learnt that they are over: from the
+ * request to the first step, the first step, the others by whether they are guided, the first one
+ * after that changes, and from the last one to the bytes in the caller's thread.
+ *
  * <p>Then as many pictures again, asked for all at once while each is sampled alone: the time of
- * one, where decoding runs beside the next one's sampling.
+ * one, where decoding runs beside the next one's sampling. At the end the first pictures of a
+ * pipeline that was warmed up.
  *
  * <p>Arguments: folder (picture-bench), preset (xl), autoencoder (f32c32-sana-1.1), size (512),
  * steps (50), rounds (20), backend (tensorrt), optimization level (3).
@@ -101,25 +110,31 @@ public final class PictureBenchmark {
       long start = System.nanoTime();
       try (NitPipeline pipeline = (onHost ? builder.latentsOnHost() : builder).open()) {
         System.out.printf(Locale.ROOT, "pipeline opened in %.2f s%n", seconds(start));
-        ImageRequest request =
-            pipeline
-                .request()
-                .label(207)
-                .size(size, size)
-                .seed(1)
-                .steps(steps)
-                .guidanceScale(2.05)
-                .guidanceInterval(0, 0.7)
-                .build();
+        ImageRequest request = request(pipeline, size, steps, 207, 1);
         byte[] found = oneByOne(pipeline, request, rounds);
         if (rgb != null && !Arrays.equals(rgb, found)) {
           throw new IllegalStateException("another picture with latents that go over the host");
         }
         rgb = found;
+        others(pipeline, size, steps, rounds);
         together(pipeline, request, rounds);
       }
     }
     decodes(Bundle.open(folder), backend, cells, rounds);
+    warmedUp(folder, backend, size, steps, rgb);
+  }
+
+  private static ImageRequest request(
+      NitPipeline pipeline, int size, int steps, int label, int seed) {
+    return pipeline
+        .request()
+        .label(label)
+        .size(size, size)
+        .seed(seed)
+        .steps(steps)
+        .guidanceScale(2.05)
+        .guidanceInterval(0, 0.7)
+        .build();
   }
 
   private static double seconds(long since) {
@@ -157,14 +172,19 @@ public final class PictureBenchmark {
     double[] total = new double[rounds];
     double[] sampling = new double[rounds];
     double[] decoding = new double[rounds];
+    Parts parts = new Parts(request, rounds);
     byte[] expected = null;
     PipelineStats before = pipeline.stats();
+    long collected = collectorMillis();
     for (int i = -WARM_UP; i < rounds; i++) {
       if (i == 0) {
         before = pipeline.stats();
+        collected = collectorMillis();
       }
+      long[] told = new long[request.steps()];
       long start = System.nanoTime();
-      ImageResult result = pipeline.submit(request).get();
+      ImageResult result =
+          pipeline.submit(request, (r, step, of) -> told[step - 1] = System.nanoTime()).get();
       double time = seconds(start) * 1e3;
       byte[] rgb = result.image().orElseThrow().rgb();
       if (expected != null && !Arrays.equals(expected, rgb)) {
@@ -175,6 +195,7 @@ public final class PictureBenchmark {
         total[i] = time;
         sampling[i] = result.samplingSeconds() * 1e3;
         decoding[i] = result.decodingSeconds() * 1e3;
+        parts.add(i, start, told, time, result);
       }
     }
     PipelineStats after = pipeline.stats();
@@ -183,13 +204,93 @@ public final class PictureBenchmark {
         "one picture " + request.width() + "x" + request.height(), "median ms", "best ms");
     row("total", total);
     row("sampling, " + request.steps() + " steps", sampling);
-    row("decode", decoding);
+    row("decode, to bytes", decoding);
     System.out.printf(
         Locale.ROOT,
         "of sampling: %.2f ms the model, %.2f ms our own Java, a picture%n",
         (after.modelSeconds() - before.modelSeconds()) / rounds * 1e3,
         (after.javaSeconds() - before.javaSeconds()) / rounds * 1e3);
+    parts.print();
+    System.out.printf("collections of garbage meanwhile: %d ms%n", collectorMillis() - collected);
     return expected;
+  }
+
+  private static long collectorMillis() {
+    return ManagementFactory.getGarbageCollectorMXBeans().stream()
+        .mapToLong(GarbageCollectorMXBean::getCollectionTime)
+        .sum();
+  }
+
+  /** Where the time of a picture goes, in ms. */
+  private static final class Parts {
+    private final boolean[] guided;
+    private final double[] taken;
+    private final double[] begun;
+    private final double[] first;
+    private final double[] change;
+    private final double[] handed;
+    private final double[] back;
+    private final List<Double> one = new ArrayList<>();
+    private final List<Double> two = new ArrayList<>();
+
+    Parts(ImageRequest request, int rounds) {
+      double[] times = request.sampler().times(request.steps());
+      guided = new boolean[request.steps()];
+      for (int i = 0; i < guided.length; i++) {
+        guided[i] = request.guidance().at(times[i]);
+      }
+      taken = new double[rounds];
+      begun = new double[rounds];
+      first = new double[rounds];
+      change = new double[rounds];
+      handed = new double[rounds];
+      back = new double[rounds];
+    }
+
+    void add(int round, long start, long[] told, double total, ImageResult result) {
+      double waiting = result.waitingSeconds() * 1e3;
+      double beginning = result.beginningSeconds() * 1e3;
+      double untilDecode = waiting + (result.samplingSeconds() + result.handingSeconds()) * 1e3;
+      taken[round] = waiting;
+      begun[round] = beginning;
+      first[round] = (told[0] - start) / 1e6 - waiting - beginning;
+      for (int i = 1; i < told.length; i++) {
+        double step = (told[i] - told[i - 1]) / 1e6;
+        if (guided[i] != guided[i - 1]) {
+          change[round] = step;
+        } else {
+          (guided[i] ? two : one).add(step);
+        }
+      }
+      handed[round] = untilDecode - (told[told.length - 1] - start) / 1e6;
+      back[round] = total - untilDecode - result.decodingSeconds() * 1e3;
+    }
+
+    void print() {
+      row("  request taken up", taken);
+      row("  then the first step begun", begun);
+      row("  then the first step over", first);
+      steps("  a further step, not guided", one);
+      row("  the step where that changes", change);
+      steps("  a further step, guided", two);
+      row("  last step over to decode begun", handed);
+      row("  bytes to the caller's thread", back);
+    }
+
+    private void steps(String name, List<Double> millis) {
+      if (!millis.isEmpty()) {
+        double[] sorted = millis.stream().mapToDouble(Double::doubleValue).sorted().toArray();
+        System.out.printf(
+            Locale.ROOT,
+            "%-34s %10.3f %10.3f, 95 of 100 within %.3f, worst %.3f, %d a picture%n",
+            name,
+            sorted[sorted.length / 2],
+            sorted[0],
+            sorted[sorted.length * 95 / 100],
+            sorted[sorted.length - 1],
+            sorted.length / taken.length);
+      }
+    }
   }
 
   private static void row(String name, double[] millis) {
@@ -197,6 +298,23 @@ public final class PictureBenchmark {
     Arrays.sort(sorted);
     System.out.printf(
         Locale.ROOT, "%-34s %10.2f %10.2f%n", name, sorted[sorted.length / 2], sorted[0]);
+  }
+
+  /** Labels that come for the first time: what depends on a label and times is computed anew. */
+  private static void others(NitPipeline pipeline, int size, int steps, int rounds)
+      throws Exception {
+    double[] total = new double[rounds];
+    double[] begun = new double[rounds];
+    for (int i = 0; i < rounds; i++) {
+      int label = (i * 37 + 1) % pipeline.config().numClasses();
+      ImageRequest request = request(pipeline, size, steps, label, i);
+      long start = System.nanoTime();
+      ImageResult result = pipeline.submit(request).get();
+      total[i] = seconds(start) * 1e3;
+      begun[i] = result.beginningSeconds() * 1e3;
+    }
+    row("total, another label each time", total);
+    row("  of which until a step was begun", begun);
   }
 
   private static void together(NitPipeline pipeline, ImageRequest request, int rounds)
@@ -230,6 +348,7 @@ public final class PictureBenchmark {
     double[] device = new double[rounds];
     double[] whole = new double[rounds];
     double[] bytes = new double[rounds];
+    double[] toBytes = new double[rounds];
     try (LatentCodec codec =
         Engines.openCodec(bundle, backend, EngineOptions.DEFAULT).orElseThrow()) {
       float[] latent = GeneratedDcAe.latent(codec.channels(), cells, cells);
@@ -237,17 +356,50 @@ public final class PictureBenchmark {
         long start = System.nanoTime();
         float[] rgb = codec.decode(latent, cells, cells);
         long decoded = System.nanoTime();
-        RgbImage.ofPlanes(rgb, cells * codec.factor(), cells * codec.factor());
+        RgbImage image = RgbImage.ofPlanes(rgb, cells * codec.factor(), cells * codec.factor());
+        long converted = System.nanoTime();
+        DecodedImage direct = codec.decodeImages(List.of(latent), cells, cells).get(0);
+        double directly = seconds(converted) * 1e3;
+        if (!Arrays.equals(image.rgb(), direct.image().rgb())) {
+          throw new IllegalStateException("other bytes where they are made at once");
+        }
         if (i >= 0) {
           device[i] =
               codec instanceof TensorRtAutoencoder engine ? engine.decodeMillis() : Double.NaN;
           whole[i] = (decoded - start) / 1e6;
-          bytes[i] = seconds(decoded) * 1e3;
+          bytes[i] = (converted - decoded) / 1e6;
+          toBytes[i] = directly;
         }
       }
     }
     row("decode alone, on the device", device);
     row("decode alone, with copies", whole);
     row("planes to bytes", bytes);
+    row("decode alone, bytes at once", toBytes);
+  }
+
+  /** The first pictures after {@link NitPipeline.Builder#warmUp}. */
+  private static void warmedUp(Path folder, String backend, int size, int steps, byte[] expected)
+      throws Exception {
+    long start = System.nanoTime();
+    try (NitPipeline pipeline =
+        NitPipeline.builder(folder).backend(backend).warmUp(size, size).open()) {
+      System.out.printf(Locale.ROOT, "pipeline opened and warmed up in %.2f s%n", seconds(start));
+      ImageRequest request = request(pipeline, size, steps, 207, 1);
+      for (int i = 1; i <= WARM_UP; i++) {
+        long submitted = System.nanoTime();
+        ImageResult result = pipeline.submit(request).get();
+        System.out.printf(
+            Locale.ROOT,
+            "picture %d: %.2f ms, sampling %.2f, decode %.2f%n",
+            i,
+            seconds(submitted) * 1e3,
+            result.samplingSeconds() * 1e3,
+            result.decodingSeconds() * 1e3);
+        if (!Arrays.equals(expected, result.image().orElseThrow().rgb())) {
+          throw new IllegalStateException("another picture after the warm-up");
+        }
+      }
+    }
   }
 }

@@ -12,7 +12,9 @@ import io.nit.core.bundle.DcAeFolder;
 import io.nit.core.bundle.EngineManifest;
 import io.nit.core.codec.CodecException;
 import io.nit.core.codec.Decoded;
+import io.nit.core.codec.DecodedImage;
 import io.nit.core.codec.LatentCodec;
+import io.nit.core.codec.LatentSize;
 import io.nit.core.codec.Tiling;
 import io.nit.core.config.DcAeConfig;
 import io.nit.core.config.NitConfig;
@@ -202,6 +204,10 @@ class DcAeTensorRtGpuTest {
             first.get(i),
             engine.decode(latent, SIZES[i][0], SIZES[i][1]),
             Arrays.toString(SIZES[i]) + " in round " + round);
+        assertArrayEquals(
+            RgbImage.ofPlanes(first.get(i), SIZES[i][0] * f, SIZES[i][1] * f).rgb(),
+            engine.decodeImages(List.of(latent), SIZES[i][0], SIZES[i][1]).get(0).image().rgb(),
+            Arrays.toString(SIZES[i]) + " as bytes in round " + round);
       }
       if (precision.equals("bf16")) {
         compareWithTorch(config, reference, engine);
@@ -249,10 +255,15 @@ class DcAeTensorRtGpuTest {
         latents.add(latent);
       }
       List<Decoded> pictures = engine.decodeBatch(latents, 4, 5);
+      List<DecodedImage> images = engine.decodeImages(latents, 4, 5);
       for (int i = 0; i < latents.size(); i++) {
         double error =
             Errors.relative(pictures.get(i).rgb(), reference.decode(latents.get(i), 4, 5));
         assertTrue(error < 1e-4, "picture " + i + ": " + error);
+        assertArrayEquals(
+            RgbImage.ofPlanes(pictures.get(i).rgb(), 4 * 8, 5 * 8).rgb(),
+            images.get(i).image().rgb(),
+            "picture " + i);
       }
     }
   }
@@ -350,6 +361,103 @@ class DcAeTensorRtGpuTest {
       long taken = free - Cuda.freeBytes();
       System.out.printf("  300 more decodes took %d KiB of device memory%n", taken >> 10);
       assertTrue(taken <= 4 << 20, taken + " bytes");
+    }
+  }
+
+  @Test
+  void sizesThatWereMadeReadyHaveTheSameBitsAtOnceAndTakeNoMoreMemory() throws Exception {
+    DcAeConfig config = config("wide");
+    Bundle bundle = bundle(config);
+    build(bundle, "--parts", "decoder", "--autoencoder-sizes", sides(config), "--no-verify");
+    List<LatentSize> sizes =
+        List.of(new LatentSize(8, 8), new LatentSize(5, 7), new LatentSize(20, 20));
+    List<float[]> expected = new ArrayList<>();
+    try (LatentCodec plain = open(bundle, "tensorrt", WHOLE)) {
+      for (LatentSize size : sizes) {
+        expected.add(timed("as it is", plain, config, size));
+        timed("as it is", plain, config, size);
+        timed("as it is", plain, config, size);
+      }
+    }
+    try (LatentCodec ready = open(bundle, "tensorrt", WHOLE)) {
+      try (Hoard hoard = new Hoard(0)) {
+        String message = assertThrows(CodecException.class, () -> ready.warmUp(sizes)).getMessage();
+        System.out.println("  " + message);
+        assertTrue(message.contains("8x8, 7x5, 20x20"), message);
+        assertTrue(message.contains(" MiB of device memory"), message);
+      }
+      long start = System.nanoTime();
+      assertEquals(sizes.size(), ready.warmUp(sizes));
+      System.out.printf("  made ready in %d ms%n", (System.nanoTime() - start) / 1_000_000);
+      assertEquals(sizes.size(), ready.warmUp(sizes), "again");
+      long free = Cuda.freeBytes();
+      for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < sizes.size(); i++) {
+          assertArrayEquals(
+              expected.get(i), timed("made ready", ready, config, sizes.get(i)), "" + sizes.get(i));
+        }
+      }
+      long taken = free - Cuda.freeBytes();
+      System.out.printf("  the decodes took %d KiB of device memory%n", taken >> 10);
+      assertTrue(taken <= 4 << 20, taken + " bytes");
+    }
+    try (LatentCodec standard = open(bundle, "tensorrt", WHOLE)) {
+      assertEquals(1, standard.warmUp(List.of()), "the largest of the smallest profile");
+      assertArrayEquals(
+          expected.get(0), timed("made ready unasked", standard, config, sizes.get(0)));
+    }
+  }
+
+  private static float[] timed(String how, LatentCodec codec, DcAeConfig config, LatentSize size) {
+    float[] latent = GeneratedDcAe.latent(config.latentChannels(), size.h(), size.w());
+    long start = System.nanoTime();
+    float[] rgb = codec.decode(latent, size.h(), size.w());
+    System.out.printf(
+        Locale.ROOT,
+        "  %s: %dx%d in %.2f ms%n",
+        how,
+        size.w(),
+        size.h(),
+        (System.nanoTime() - start) / 1e6);
+    return rgb;
+  }
+
+  @Test
+  void aPipelineThatWasWarmedUpMakesItsFirstPictureOfASizeAsItMakesTheNext() throws Exception {
+    String missing = PluginEngines.libraryMissing();
+    assumeTrue(missing.isEmpty(), missing);
+    DcAeConfig config = config("wide");
+    Bundle bundle = bundle(config);
+    build(
+        bundle,
+        "--parts",
+        "model,decoder",
+        "--buckets",
+        "1024",
+        "--autoencoder-sizes",
+        sides(config),
+        "--no-verify");
+    int side = 8 * config.factor();
+    byte[] first = null;
+    for (boolean warm : new boolean[] {false, true}) {
+      NitPipeline.Builder builder = NitPipeline.builder(bundle.folder()).backend("tensorrt");
+      try (NitPipeline pipeline = (warm ? builder.warmUp(side, side) : builder).open()) {
+        ImageRequest request =
+            pipeline.request().label(0).size(side, side).seed(3).steps(4).build();
+        for (int i = 0; i < 4; i++) {
+          ImageResult result = pipeline.submit(request).get();
+          System.out.printf(
+              Locale.ROOT,
+              "  %s, picture %d: sampling %.2f ms, decode %.2f ms%n",
+              warm ? "warmed up" : "as it is",
+              i + 1,
+              result.samplingSeconds() * 1e3,
+              result.decodingSeconds() * 1e3);
+          byte[] rgb = result.image().orElseThrow().rgb();
+          first = first == null ? rgb : first;
+          assertArrayEquals(first, rgb, "picture " + i);
+        }
+      }
     }
   }
 

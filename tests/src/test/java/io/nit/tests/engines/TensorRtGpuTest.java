@@ -398,6 +398,40 @@ class TensorRtGpuTest {
   }
 
   @Test
+  void sizesThatCouldNotBeRecordedForWantOfMemoryAreRecordedOnceThereIsSome() throws Exception {
+    EngineBuilder.Built built = build(TINY, DType.BF16, twoBuckets());
+    try (TensorRtEngine engine = open(built, TINY)) {
+      float[][] expected = new float[PACKS.size()][];
+      for (int i = 0; i < expected.length; i++) {
+        expected[i] = forward(engine, PACKS.get(i)); // its kernels are loaded
+      }
+      int rounds = 0;
+      int without;
+      try (Hoard hoard = new Hoard(0)) {
+        long end = System.nanoTime() + 3_000_000_000L;
+        while (System.nanoTime() < end) {
+          int i = rounds++ % expected.length;
+          assertArrayEquals(expected[i], forward(engine, PACKS.get(i)), PACKS.get(i) + ", without");
+        }
+        without = engine.capturedShapes();
+      }
+      System.out.println("  without memory " + without + " sizes recorded in " + rounds + " calls");
+      long end = System.nanoTime() + 90_000_000_000L;
+      rounds = 0;
+      while (without + engine.capturedShapes() == 0 && System.nanoTime() < end) {
+        int i = rounds++ % expected.length;
+        assertArrayEquals(expected[i], forward(engine, PACKS.get(i)), PACKS.get(i) + ", again");
+      }
+      System.out.println(
+          "  with memory " + engine.capturedShapes() + " sizes after " + rounds + " more calls");
+      assertTrue(engine.capturedShapes() > 0);
+      for (int i = 0; i < expected.length; i++) {
+        assertArrayEquals(expected[i], forward(engine, PACKS.get(i)), PACKS.get(i) + ", replayed");
+      }
+    }
+  }
+
+  @Test
   void modulationsThatWereComputedAheadAndThoseOfAFullTableAreTheSame() throws Exception {
     EngineBuilder.Built built = build(TINY, DType.BF16, twoBuckets());
     PackLayout layout = PACKS.get(2);
