@@ -37,11 +37,6 @@ NIT_DEVICE unsigned blockIndexY()
     return blockIdx.y;
 }
 
-NIT_DEVICE unsigned blockIndexZ()
-{
-    return blockIdx.z;
-}
-
 NIT_DEVICE unsigned gridSize()
 {
     return gridDim.x;

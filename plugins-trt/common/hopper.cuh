@@ -125,6 +125,22 @@ NIT_DEVICE void prefetchBox(TensorMap const* map, int c0, int c1)
                  : "memory");
 }
 
+//! This block's number in its cluster.
+NIT_DEVICE unsigned clusterRank()
+{
+    unsigned rank;
+    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    return rank;
+}
+
+//! The cluster's number in the grid's first direction.
+NIT_DEVICE unsigned clusterIndex()
+{
+    unsigned index;
+    asm("mov.u32 %0, %%clusterid.x;" : "=r"(index));
+    return index;
+}
+
 //! Waits for all threads of the cluster; what they wrote to shared memory before is there for all after it.
 NIT_DEVICE void syncCluster()
 {

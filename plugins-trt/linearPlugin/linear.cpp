@@ -7,7 +7,7 @@ namespace nit
 namespace
 {
 
-constexpr int64_t kMost = int64_t{1} << 21; //!< tokens, and out features
+constexpr int kMostColumns = 1 << 22; //!< a grid has 65535 tiles in its second direction at most
 
 //! Of a layer that makes q, k and v.
 int checkHeads(NitLinearParams const& p)
@@ -44,16 +44,15 @@ int checkHeads(NitLinearParams const& p)
 //! Sizes, types and what is forced of the cut; not the pointers.
 int checkLinear(NitLinearParams const& p)
 {
-    // A grid has 65535 tiles in a direction at most.
-    if (p.tokens < 0 || p.tokens >= kMost)
+    if (p.tokens < 0 || p.tokens >= int64_t{1} << 30)
     {
-        return invalid("nitLinear: expected 0 <= tokens < 2^21, found %lld", static_cast<long long>(p.tokens));
+        return invalid("nitLinear: expected 0 <= tokens < 2^30, found %lld", static_cast<long long>(p.tokens));
     }
     if (p.inFeatures < 8 || p.inFeatures % 8 != 0 || p.outFeatures < 8 || p.outFeatures % 8 != 0 ||
-        p.outFeatures >= kMost)
+        p.outFeatures >= kMostColumns)
     {
         return invalid(
-            "nitLinear: expected inFeatures and outFeatures multiples of 8, outFeatures < 2^21, found %d and %d",
+            "nitLinear: expected inFeatures and outFeatures multiples of 8, outFeatures < 2^22, found %d and %d",
             p.inFeatures, p.outFeatures);
     }
     if (p.activation != NIT_ACTIVATION_NONE && p.activation != NIT_ACTIVATION_GELU_TANH)

@@ -47,23 +47,22 @@ struct LinearPlace
     int steps;
 };
 
-//! The grid has the parts of K, the tiles of tokens and those of columns as its directions, in whole clusters; clusters
-//! of the same weights follow each other. Nothing is divided: a block finds its place while nobody works.
+//! The grid has the clusters of tokens in its first direction and those of columns in its second: clusters of the same
+//! weights follow each other. Nothing is divided: a block finds its place before it orders the first copy.
 NIT_DEVICE LinearPlace linearPlace(LinearLaunch const& launch, int tileTokens, int tileColumns)
 {
     static_assert(kLinearMaxShare == 2, "one bit says which block of those that share");
     NitLinearParams const& p = launch.p;
     LinearCut const& cut = launch.cut;
-    int const rowTile = static_cast<int>(blockIndexY());
-    int const columnTile = static_cast<int>(blockIndexZ());
     LinearPlace place;
-    place.part = static_cast<int>(blockIndex());
-    place.row = rowTile & (p.shareWeight - 1);
-    place.column = columnTile & (p.shareTokens - 1);
-    place.rank = place.part + p.split * (place.row + p.shareWeight * place.column);
-    place.rowCluster = rowTile >> (p.shareWeight - 1);
-    place.firstToken = rowTile * tileTokens;
-    place.firstColumn = columnTile * tileColumns;
+    place.rank = static_cast<int>(clusterRank());
+    int const tile = place.rank * cut.splitReciprocal >> 16; // of the cluster's
+    place.part = place.rank - tile * p.split;
+    place.row = tile & (p.shareWeight - 1);
+    place.column = tile >> (p.shareWeight - 1);
+    place.rowCluster = static_cast<int>(clusterIndex());
+    place.firstToken = (place.rowCluster * p.shareWeight + place.row) * tileTokens;
+    place.firstColumn = (static_cast<int>(blockIndexY()) * p.shareTokens + place.column) * tileColumns;
     bool const longer = place.part < cut.longerParts;
     place.firstStep = place.part * cut.partSteps + (longer ? place.part : cut.longerParts);
     place.steps = cut.partSteps + (longer ? 1 : 0);

@@ -57,13 +57,13 @@ int launch(NitLinearParams const& p, cudaStream_t stream)
     attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attributes[0].val.programmaticStreamSerializationAllowed = 1;
     attributes[1].id = cudaLaunchAttributeClusterDimension;
-    attributes[1].val.clusterDim.x = static_cast<unsigned>(p.split);
-    attributes[1].val.clusterDim.y = static_cast<unsigned>(p.shareWeight);
-    attributes[1].val.clusterDim.z = static_cast<unsigned>(p.shareTokens);
+    attributes[1].val.clusterDim.x = static_cast<unsigned>(params.cut.clusterBlocks);
+    attributes[1].val.clusterDim.y = 1;
+    attributes[1].val.clusterDim.z = 1;
     cudaLaunchConfig_t config{};
     config.gridDim = dim3(
-        static_cast<unsigned>(p.split), static_cast<unsigned>(params.cut.rowClusters * p.shareWeight),
-        static_cast<unsigned>(params.cut.columnClusters * p.shareTokens));
+        static_cast<unsigned>(params.cut.rowClusters * params.cut.clusterBlocks),
+        static_cast<unsigned>(params.cut.columnClusters));
     config.blockDim = dim3(LinearLayout<kConsumers, kColumns>::kThreads);
     config.dynamicSmemBytes = static_cast<size_t>(linearSharedBytes(p));
     config.stream = stream;

@@ -89,12 +89,13 @@ inline int linearSharedBytes(NitLinearParams const& p)
 //! What a block needs to know of the cut; filled from parameters without a 0.
 struct LinearCut
 {
-    int depthSteps;     //!< of K, all parts
-    int partSteps;      //!< of a part of K; the first longerParts have one more
-    int longerParts;    //!< fewer than there are parts
-    int clusterBlocks;  //!< split shareWeight shareTokens
-    int rowClusters;    //!< clusters along M
-    int columnClusters; //!< clusters along N
+    int depthSteps;      //!< of K, all parts
+    int splitReciprocal; //!< of 2^16, rounded up: times a rank, shifted back, it divides by the number of parts
+    int partSteps;       //!< of a part of K; the first longerParts have one more
+    int longerParts;     //!< fewer than there are parts
+    int clusterBlocks;   //!< split shareWeight shareTokens
+    int rowClusters;     //!< clusters along M
+    int columnClusters;  //!< clusters along N
     int clusters;
 
     int blocks() const
@@ -112,6 +113,7 @@ inline LinearCut linearCut(NitLinearParams const& p)
 {
     LinearCut cut;
     cut.depthSteps = static_cast<int>(ceilDivide(p.inFeatures, kLinearDepth));
+    cut.splitReciprocal = (65536 + p.split - 1) / p.split;
     cut.partSteps = cut.depthSteps / p.split;
     cut.longerParts = cut.depthSteps % p.split;
     cut.clusterBlocks = p.split * p.shareWeight * p.shareTokens;

@@ -34,11 +34,11 @@ void runKernel(NitLinearParams const& p, emulator::Options const& options)
     launch.x = emulatedMap(p.x, p.tokens, p.inFeatures, p.tileTokens / p.shareTokens);
     launch.weight = emulatedMap(p.weight, p.outFeatures, p.inFeatures, p.tileColumns / p.shareWeight);
     emulator::launch(
-        {static_cast<unsigned>(p.split), static_cast<unsigned>(launch.cut.rowClusters * p.shareWeight),
-         static_cast<unsigned>(launch.cut.columnClusters * p.shareTokens)},
+        {static_cast<unsigned>(launch.cut.rowClusters * launch.cut.clusterBlocks),
+         static_cast<unsigned>(launch.cut.columnClusters)},
         LinearLayout<kConsumers, kColumns>::kThreads, static_cast<size_t>(linearSharedBytes(p)), options,
         [&] { linearKernel<T, kConsumers, kColumns, kHeadDim>(launch); },
-        {static_cast<unsigned>(p.split), static_cast<unsigned>(p.shareWeight), static_cast<unsigned>(p.shareTokens)});
+        static_cast<unsigned>(launch.cut.clusterBlocks));
 }
 
 template <typename T, int kConsumers>

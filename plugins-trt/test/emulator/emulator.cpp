@@ -109,8 +109,8 @@ struct Block
     std::deque<BoxCopy> boxes;
     unsigned char* shared = nullptr;
     size_t sharedBytes = 0;
-    Extent at{0, 0, 0};
-    Extent grid{0};
+    Grid at{0, 0};
+    Grid grid{0};
     uint64_t progress = 0;
     Options options;
 
@@ -157,7 +157,7 @@ void yield()
 
 std::string where(Block const& block)
 {
-    return std::to_string(block.at.x) + ", " + std::to_string(block.at.y) + ", " + std::to_string(block.at.z);
+    return std::to_string(block.at.x) + ", " + std::to_string(block.at.y);
 }
 
 //! Ends the launch with a message. Exceptions cannot cross fibers.
@@ -620,15 +620,15 @@ auto inMember(uint32_t address, Body const& body)
 } // namespace
 
 void launch(
-    Extent grid, unsigned threads, size_t sharedBytes, Options const& options, std::function<void()> const& body,
-    Extent extent)
+    Grid grid, unsigned threads, size_t sharedBytes, Options const& options, std::function<void()> const& body,
+    unsigned clusterBlocks)
 {
     std::mt19937 random(options.seed);
     size_t const arena = (kSharedStart + sharedBytes + 1023) / 1024 * 1024;
     using Arena = std::unique_ptr<unsigned char, void (*)(void*)>;
     std::vector<Arena> memory;
     Cluster cluster;
-    cluster.blocks = std::vector<Block>(extent.x * extent.y * extent.z);
+    cluster.blocks = std::vector<Block>(clusterBlocks);
     gBody = &body;
     for (Block& block : cluster.blocks)
     {
@@ -641,23 +641,18 @@ void launch(
             thread.stack.reset(new unsigned char[kStackBytes]); // not cleared: make_unique would
         }
     }
-    if (grid.x % extent.x != 0 || grid.y % extent.y != 0 || grid.z % extent.z != 0)
+    if (grid.x % clusterBlocks != 0)
     {
         throw std::runtime_error("the grid is not made of whole clusters");
     }
-    unsigned const clusters = grid.x / extent.x * (grid.y / extent.y) * (grid.z / extent.z);
-    for (unsigned index = 0; index < clusters; ++index)
+    for (unsigned first = 0; first < grid.x * grid.y; first += clusterBlocks)
     {
-        unsigned const rows = grid.x / extent.x;
-        unsigned const layers = grid.y / extent.y;
         cluster.barrier = NamedBarrier();
-        for (unsigned rank = 0; rank < cluster.blocks.size(); ++rank)
+        for (unsigned rank = 0; rank < clusterBlocks; ++rank)
         {
             Block& block = cluster.blocks[rank];
             std::memset(memory[rank].get(), 0xff, arena); // NaNs
-            block.at.x = index % rows * extent.x + rank % extent.x;
-            block.at.y = index / rows % layers * extent.y + rank / extent.x % extent.y;
-            block.at.z = index / rows / layers * extent.z + rank / extent.x / extent.y;
+            block.at = Grid((first + rank) % grid.x, first / grid.x);
             block.warps = std::vector<Warp>((threads + 31) / 32);
             block.named.clear();
             block.phases.clear();
@@ -694,9 +689,14 @@ unsigned blockIndexY()
     return gBlock->at.y;
 }
 
-unsigned blockIndexZ()
+unsigned clusterRank()
 {
-    return gBlock->at.z;
+    return gBlock->at.x % static_cast<unsigned>(gBlock->cluster->blocks.size());
+}
+
+unsigned clusterIndex()
+{
+    return gBlock->at.x / static_cast<unsigned>(gBlock->cluster->blocks.size());
 }
 
 unsigned gridSize()

@@ -43,30 +43,31 @@ struct Options
     bool lateCopies = true; //!< bulk tensor copies happen when all threads wait, else at once
 };
 
-//! Blocks of a grid or of a cluster, in each of its three directions.
-struct Extent
+//! Blocks of a grid in its two directions.
+struct Grid
 {
     unsigned x;
     unsigned y;
-    unsigned z;
 
-    Extent(unsigned x_, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_)
+    Grid(unsigned x_, unsigned y_ = 1) : x(x_), y(y_)
     {
     }
 };
 
-//! Runs a kernel's body for every thread of every block; the blocks of a cluster run beside each other. Throws
+//! Runs a kernel's body for every thread of every block; the blocks of a cluster,
+//! neighbours in the grid's first direction, run beside each other. Throws
 //! std::runtime_error on deadlock, on warp-wide operations that not all lanes reach, on malformed barriers, tensor maps
 //! and descriptors, and when a block reaches for the shared memory of one that has left.
 void launch(
-    Extent grid, unsigned threads, size_t sharedBytes, Options const& options, std::function<void()> const& body,
-    Extent cluster = 1);
+    Grid grid, unsigned threads, size_t sharedBytes, Options const& options, std::function<void()> const& body,
+    unsigned clusterBlocks = 1);
 
 unsigned char* sharedMemory();
 unsigned threadIndex();
 unsigned blockIndex();
 unsigned blockIndexY();
-unsigned blockIndexZ();
+unsigned clusterRank();
+unsigned clusterIndex();
 unsigned gridSize();
 void barrier(int id, int threads, bool wait);
 void blockBarrier();
@@ -101,9 +102,14 @@ inline unsigned blockIndexY()
     return emulator::blockIndexY();
 }
 
-inline unsigned blockIndexZ()
+inline unsigned clusterRank()
 {
-    return emulator::blockIndexZ();
+    return emulator::clusterRank();
+}
+
+inline unsigned clusterIndex()
+{
+    return emulator::clusterIndex();
 }
 
 inline unsigned gridSize()
