@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.nit.testing.Signals;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -129,6 +130,7 @@ class StopSignalTest {
   @CsvSource({"INT, 130", "TERM, 143", "HUP, 129"})
   void aCommandThatWasStoppedEndsAsShellsCountItsFirstSignal(String signal, int code)
       throws Exception {
+    Signals.requireHeard(signal);
     assertEquals(code, ended("command --asked", List.of(signal), List.of("ready")));
     assertEquals(code, ended("command", List.of(signal), List.of("ready")), "at once");
     assertTrue(StopSignal.isExitCode(code));

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.nit.core.cli.Cli;
+import io.nit.testing.Signals;
 import io.nit.trainer.data.Pictures;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -146,6 +147,7 @@ class KilledRunTest {
   @CsvSource({"TERM, 143", "INT, 130", "HUP, 129"})
   void aSignalEndsWithACheckpointThatTheSameCommandGoesOnFrom(String signal, int code)
       throws IOException, InterruptedException {
+    Signals.requireHeard(signal);
     Process process = start("stopped");
     letRun(process, "stopped", new Random(1));
     send(signal, process.toHandle());
@@ -240,6 +242,7 @@ class KilledRunTest {
   @CsvSource({"TERM, 143", "INT, 130", "HUP, 129"})
   void aSignalWhilePicturesAreReadEndsAtOnceAndLeavesNothing(String signal, int code)
       throws IOException, InterruptedException {
+    Signals.requireHeard(signal);
     makeMany();
     Process process = start("early", STEPS, "--data", "many");
     letRead(process.toHandle());
