@@ -13,6 +13,9 @@
 // Weights do not depend on the kernel before this one: those of the first stages are under way before the wait for it,
 // and the rest is on its way to the second-level cache. Where two blocks fit on a multiprocessor this also holds when
 // that kernel is such a layer itself.
+//
+// A layer that makes q, k and v has tiles of whole heads and K in one part. LayerNorm and rotation of q's and k's heads
+// work on the sums (rotateHeads); what they need comes by bulk copies while products are made.
 #pragma once
 
 #include "api/nitKernels.h"
