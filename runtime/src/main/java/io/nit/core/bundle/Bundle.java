@@ -15,6 +15,7 @@ import io.nit.core.flow.SamplerKind;
 import io.nit.core.io.AtomicFile;
 import io.nit.core.io.JsonReason;
 import io.nit.core.io.Sha256;
+import io.nit.core.io.TextFile;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -190,6 +191,7 @@ public record Bundle(
     if (!Files.exists(file)) {
       throw new NoSuchFileException(file.toString(), null, "expected a bundle made by nit-export");
     }
+    TextFile.requireSmall(file);
     JsonNode node;
     try {
       node = JSON.readTree(file.toFile());

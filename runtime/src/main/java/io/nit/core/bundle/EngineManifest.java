@@ -13,6 +13,7 @@ import io.nit.core.io.AtomicFile;
 import io.nit.core.io.JsonReason;
 import io.nit.core.io.Sha256;
 import io.nit.core.io.ShellWord;
+import io.nit.core.io.TextFile;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -623,6 +624,7 @@ public record EngineManifest(
           ? new NoSuchFileException(file.toString(), null, "expected the manifest of an engine")
           : new NoSuchFileException(plan.toString(), null, "expected an engine");
     }
+    TextFile.requireSmall(file);
     JsonNode root;
     try {
       root = JSON.readTree(file.toFile());

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.nit.core.io.Closing;
 import io.nit.core.io.JsonReason;
+import io.nit.core.io.TextFile;
 import io.nit.core.tensor.HostTensor;
 import io.nit.core.tensor.TensorSpec;
 import java.io.IOException;
@@ -40,6 +41,7 @@ public final class ShardedSafetensors implements TensorSource {
   }
 
   private void read() throws IOException {
+    TextFile.requireSmall(index);
     JsonNode map;
     try {
       map = JSON.readTree(index.toFile()).path("weight_map");

@@ -8,6 +8,7 @@ import io.nit.core.codec.CodecSpec;
 import io.nit.core.codec.Codecs;
 import io.nit.core.io.AtomicFile;
 import io.nit.core.io.JsonReason;
+import io.nit.core.io.TextFile;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -48,6 +49,7 @@ record DatasetManifest(
     if (!Files.exists(file)) {
       return new DatasetManifest(Optional.empty(), List.of(), 1, Map.of(), Optional.empty());
     }
+    TextFile.requireSmall(file);
     JsonNode node;
     try {
       node = JSON.readTree(file.toFile());

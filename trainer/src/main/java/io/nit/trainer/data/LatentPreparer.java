@@ -9,6 +9,7 @@ import io.nit.core.cli.StopSignal;
 import io.nit.core.codec.LatentCodec;
 import io.nit.core.io.AtomicFile;
 import io.nit.core.io.FileTree;
+import io.nit.core.io.TextFile;
 import io.nit.core.packing.Lpfhp;
 import io.nit.core.packing.SamplerMeta;
 import java.io.IOException;
@@ -165,6 +166,7 @@ public final class LatentPreparer {
     Path file = options.output().resolve(SETTINGS);
     ObjectNode settings = options.settings(codec);
     if (Files.exists(file)) {
+      TextFile.requireSmall(file);
       JsonNode before;
       try {
         before = JSON.readTree(file.toFile());
