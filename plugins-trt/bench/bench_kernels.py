@@ -1,7 +1,8 @@
 """Times the kernels beside PyTorch's: python3 bench/bench_kernels.py LIBRARY [--only attention|elementwise|linear|block].
 
 Prints the tables of RESULTS.md. With --cuts FILE (and linear) the plausible cuts of the linear layers (of one, with
---layer NAME) are timed too, in about a minute; FILE gets all of them, as tab-separated values, of which linear_table.py makes the library's table.
+--layer NAME) are timed too, in about a minute; FILE gets all of them, as tab-separated values, of which
+linear_table.py makes the library's table.
 
 Attention: FlashAttention-2 varlen (PyTorch's) and cuDNN (padded batch) in the same run; TFLOP/s counts the useful
 operations, 4 T S H d. Element-wise kernels: GB/s of the bytes that must move, against a copy of the same card. Answers

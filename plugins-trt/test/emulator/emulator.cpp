@@ -309,8 +309,7 @@ void execute(BoxCopy const& copy)
     TensorMap const& map = copy.map;
     if (copy.bytes != 0)
     {
-        std::memcpy(sharedPointer(copy.shared, 16), map.base, copy.bytes);
-        sharedPointer(copy.shared + copy.bytes - 16, 16); // fails where the end lies outside
+        std::memcpy(sharedPointer(copy.shared, copy.bytes), map.base, copy.bytes);
         return arrive(copy.barrier, copy.bytes);
     }
     uint32_t const innerBytes = map.box[0] * 2;

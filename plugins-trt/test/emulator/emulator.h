@@ -54,10 +54,10 @@ struct Grid
     }
 };
 
-//! Runs a kernel's body for every thread of every block; the blocks of a cluster,
-//! neighbours in the grid's first direction, run beside each other. Throws
-//! std::runtime_error on deadlock, on warp-wide operations that not all lanes reach, on malformed barriers, tensor maps
-//! and descriptors, and when a block reaches for the shared memory of one that has left.
+//! Runs a kernel's body for every thread of every block; the blocks of a cluster, neighbours in the grid's first
+//! direction, run beside each other. Throws std::runtime_error on deadlock, on warp-wide operations that not all lanes
+//! reach, on malformed barriers, tensor maps and descriptors, and when a block reaches for the shared memory of one
+//! that has left.
 void launch(
     Grid grid, unsigned threads, size_t sharedBytes, Options const& options, std::function<void()> const& body,
     unsigned clusterBlocks = 1);

@@ -14,7 +14,8 @@ import java.util.Optional;
  * @param forwards forwards of the model it took part in
  * @param waitingSeconds from the submit until it joined a pack
  * @param beginningSeconds of {@code samplingSeconds}, until its first step was begun: starting
- *     noise, rotary tables, what the model computes ahead
+ *     noise, rotary tables, what the model computes ahead; where latents go over the host a step is
+ *     over once it is begun, and that one is in it
  * @param samplingSeconds from when it joined a pack until its latent was done; others shared that
  *     time
  * @param handingSeconds from then until its decode began, behind others'

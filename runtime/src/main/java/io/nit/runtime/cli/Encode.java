@@ -154,8 +154,10 @@ final class Encode implements Callable<Integer> {
         }
         throw new IOException("expected at most " + MOST_PIXELS + " pixels, found " + pixels);
       } catch (IOException | RuntimeException e) {
-        // The decoders meet broken files with unchecked exceptions too, and name none.
-        throw new IOException(file + ": cannot be read as a picture: " + e.getMessage(), e);
+        // The decoders meet broken files with unchecked exceptions too, and name none; the end of
+        // a file has no message at all.
+        String reason = e.getMessage() == null ? e.toString() : e.getMessage();
+        throw new IOException(file + ": cannot be read as a picture: " + reason, e);
       } finally {
         reader.dispose();
       }

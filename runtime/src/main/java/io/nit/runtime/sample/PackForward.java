@@ -41,8 +41,6 @@ final class PackForward {
   private FloatBuffer v = FloatBuffer.allocate(0);
   private float[] velocity = new float[0];
   private final Deque<Pack> packs = new ArrayDeque<>(); // the last one first
-  private PackLayout layout;
-  private RopeTables tables;
   private final long paddedBefore;
   private long nanos;
 
@@ -60,8 +58,8 @@ final class PackForward {
    * @return [tokens, C, p, p] and more behind it; valid until the next call
    */
   float[] run(List<SampledImage> images, long[] labels) throws EngineException {
-    bind(images);
-    int values = Math.multiplyExact(layout.tokens(), engine.config().tokenSize());
+    Pack pack = pack(images);
+    int values = Math.multiplyExact(pack.layout.tokens(), engine.config().tokenSize());
     if (x.capacity() < values) {
       x = direct(values);
       v = direct(values);
@@ -76,7 +74,7 @@ final class PackForward {
     x.flip();
     v.clear();
     long start = System.nanoTime();
-    engine.forward(new ForwardInputs(layout, x, times(images), labels, tables), v);
+    engine.forward(new ForwardInputs(pack.layout, x, times(images), labels, pack.tables), v);
     nanos += System.nanoTime() - start;
     v.flip().get(velocity, 0, values);
     return velocity;
@@ -91,9 +89,9 @@ final class PackForward {
   ResidentSampling.Step begin(
       ResidentSampling resident, List<SampledImage> images, int count, long[] labels)
       throws EngineException {
-    bind(images);
+    Pack pack = pack(images);
     List<Trajectory> moved = images.stream().limit(count).map(SampledImage::trajectory).toList();
-    StepInputs in = new StepInputs(layout, times(images), labels, tables, moved);
+    StepInputs in = new StepInputs(pack.layout, times(images), labels, pack.tables, moved);
     long start = System.nanoTime();
     try {
       return resident.begin(in);
@@ -129,12 +127,12 @@ final class PackForward {
 
   /** Where image {@code index} of the last pack begins in the velocities. */
   int offset(int index) {
-    return layout.start(index) * engine.config().tokenSize();
+    return packs.getFirst().layout.start(index) * engine.config().tokenSize();
   }
 
   /** Tokens of the last pack. */
   int tokens() {
-    return layout.tokens();
+    return packs.getFirst().layout.tokens();
   }
 
   /** Tokens of no image that the model has computed beside those of packs. */
@@ -147,7 +145,8 @@ final class PackForward {
     return nanos;
   }
 
-  private void bind(List<SampledImage> images) {
+  /** The pack of some images, the first of those kept from here on. */
+  private Pack pack(List<SampledImage> images) {
     int[] h = new int[images.size()];
     int[] w = new int[h.length];
     List<RopeSpec> wanted = new ArrayList<>(h.length);
@@ -156,12 +155,12 @@ final class PackForward {
       w[i] = images.get(i).w();
       wanted.add(images.get(i).rope().over(modelRope));
     }
-    PackLayout pack = PackLayout.of(h, w);
+    PackLayout layout = PackLayout.of(h, w);
     Pack found =
         packs.stream()
-            .filter(one -> one.is(pack, wanted))
+            .filter(one -> one.is(layout, wanted))
             .findFirst()
-            .orElseGet(() -> new Pack(pack, wanted, rope2d.tables(wanted, pack)));
+            .orElseGet(() -> new Pack(layout, wanted, rope2d.tables(wanted, layout)));
     if (found != packs.peek()) {
       packs.remove(found);
       packs.push(found);
@@ -169,8 +168,7 @@ final class PackForward {
         packs.removeLast();
       }
     }
-    layout = found.layout;
-    tables = found.tables;
+    return found;
   }
 
   private static FloatBuffer direct(int values) {

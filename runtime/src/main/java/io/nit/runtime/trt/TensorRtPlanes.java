@@ -288,7 +288,7 @@ final class TensorRtPlanes implements AutoCloseable {
       }
       long free = Cuda.freeBytes();
       for (Map.Entry<LatentSize, Profile> one : ready.entrySet()) {
-        Size size = new Size(1, one.getKey().h(), one.getKey().w());
+        Size size = alone(one.getKey());
         Cuda.check(cudart.cudaMemsetAsync(in.device(), 0, inBytes, stream), "clearing of inputs");
         for (int i = 0; i < 3; i++) { // the second records, the third replays
           forward(one.getValue(), size);
@@ -299,12 +299,16 @@ final class TensorRtPlanes implements AutoCloseable {
           "{}: {} sizes are ready, {} of them recorded, which took {} MiB of device memory",
           plan.file().getFileName(),
           ready.size(),
-          graphs.size(),
+          ready.keySet().stream().filter(size -> graphs.containsKey(alone(size))).count(),
           Math.max(0, free - Cuda.freeBytes()) >> 20);
     } catch (TensorRtException e) {
       throw new EngineException(
           plan.file().getFileName() + " could not be warmed up: " + e.getMessage(), e);
     }
+  }
+
+  private static Size alone(LatentSize size) {
+    return new Size(1, size.h(), size.w());
   }
 
   private void requireOpen() {

@@ -305,6 +305,12 @@ class DecodeCommandTest {
     run = run(command);
     assertEquals(1, run.code());
     assertTrue(run.err().contains("empty.png: cannot be read as a picture: "), run.err());
+    ImageIO.write(new BufferedImage(8, 8, BufferedImage.TYPE_INT_RGB), "bmp", empty.toFile());
+    Files.write(empty, Arrays.copyOf(Files.readAllBytes(empty), 100));
+    run = run(command);
+    assertEquals(1, run.code());
+    String ended = "empty.png: cannot be read as a picture: java.io.EOFException";
+    assertTrue(run.err().contains(ended), run.err());
     Files.write(empty, whole);
     command[command.length - 1] = empty;
     run = run(command);

@@ -3,10 +3,11 @@ package io.nit.tests.endtoend;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import io.nit.exporter.cli.Export;
 import io.nit.runtime.cli.Run;
+import io.nit.testing.OpenFiles;
+import io.nit.testing.Signals;
 import io.nit.trainer.cli.Train;
 import java.awt.image.BufferedImage;
 import java.io.IOException;
@@ -56,33 +57,11 @@ class StoppedCommandsTest {
   }
 
   private static void send(String signal, Process to) throws Exception {
-    assumeFalse(ignores(to, signal), "skipped: SIG" + signal + " is ignored here");
     new ProcessBuilder("kill", "-" + signal, Long.toString(to.pid())).start().waitFor();
   }
 
-  /** A parent may keep Ctrl-C from its children, as shells do in the background. */
-  private static boolean ignores(Process process, String signal) throws IOException {
-    String mask =
-        Files.readAllLines(Path.of("/proc", String.valueOf(process.pid()), "status")).stream()
-            .filter(line -> line.startsWith("SigIgn:"))
-            .findFirst()
-            .orElseThrow();
-    long bits = Long.parseUnsignedLong(mask.substring("SigIgn:".length()).strip(), 16);
-    return (bits >> (signal.equals("INT") ? 1 : 14) & 1) != 0;
-  }
-
-  /** Whether it has the file open, or one in the folder. */
   private static boolean reads(Process process, Path file) throws IOException {
-    try (Stream<Path> open = Files.list(Path.of("/proc", String.valueOf(process.pid()), "fd"))) {
-      return open.anyMatch(
-          link -> {
-            try {
-              return Files.readSymbolicLink(link).startsWith(file);
-            } catch (IOException e) {
-              return false; // closed meanwhile
-            }
-          });
-    }
+    return OpenFiles.has(process.toHandle(), file);
   }
 
   /** A file that whoever reads it waits in, until it is written to and closed. */
@@ -101,6 +80,7 @@ class StoppedCommandsTest {
   @CsvSource({"info, INT, 130", "info, TERM, 143", "compare, TERM, 143"})
   void aCommandThatNeverLooksForSignalsEndsAtOnce(String command, String signal, int code)
       throws Exception {
+    Signals.requireHeard(signal);
     Path manifest = folder.toRealPath().resolve("bundle.json");
     try (RandomAccessFile held = pipe(manifest)) {
       Processes.Running running = Processes.start(Run.class, folder, command, "--bundle", folder);
@@ -112,6 +92,7 @@ class StoppedCommandsTest {
   @ParameterizedTest
   @CsvSource({"INT, 130", "TERM, 143"})
   void prepareKeepsWhatIsDoneAndTheSameCommandGoesOn(String signal, int code) throws Exception {
+    Signals.requireHeard(signal);
     Path pictures = Files.createDirectories(folder.resolve("pictures/one"));
     Path picture;
     try (Stream<Path> all = Files.walk(SAMPLES.resolve("data/fashion10"))) {
@@ -145,6 +126,7 @@ class StoppedCommandsTest {
 
   @Test
   void anAutoencodersTrainingIsSavedAndNotDone() throws Exception {
+    Signals.requireHeard("TERM");
     Path output = folder.resolve("ae");
     Processes.Running running =
         Processes.start(
@@ -176,6 +158,7 @@ class StoppedCommandsTest {
 
   @Test
   void anAutoencodersTrainingEndsAtOnceWhilePicturesAreRead() throws Exception {
+    Signals.requireHeard("TERM");
     Path pictures = Files.createDirectories(folder.toRealPath().resolve("pictures"));
     BufferedImage large = new BufferedImage(3000, 3000, BufferedImage.TYPE_INT_RGB);
     Path original = pictures.resolve("0.png");
@@ -205,6 +188,7 @@ class StoppedCommandsTest {
 
   @Test
   void anExportLeavesNothing() throws Exception {
+    Signals.requireHeard("TERM");
     Path labels = folder.toRealPath().resolve("labels.txt");
     Path output = folder.resolve("bundle");
     Processes.Running running;

@@ -5,11 +5,11 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.nit.core.cli.Cli;
+import io.nit.testing.OpenFiles;
 import io.nit.testing.Signals;
 import io.nit.trainer.data.Pictures;
 import java.io.IOException;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -195,6 +195,7 @@ class KilledRunTest {
   @CsvSource({"TERM, 143, false", "INT, 130, false", "TERM, 143, true"})
   void aSignalToTheLauncherOrToOneRankReachesEveryRank(String signal, int code, boolean toARank)
       throws IOException, InterruptedException {
+    Signals.requireHeard(signal);
     Process launcher = start("ended", STEPS, "--nproc=2");
     letRun(launcher, "ended", new Random(3));
     List<ProcessHandle> ranks = launcher.children().toList();
@@ -219,23 +220,9 @@ class KilledRunTest {
   /** Waits until a process has a picture of {@link #makeMany} open. */
   private void letRead(ProcessHandle process) throws IOException, InterruptedException {
     Path pictures = folder.toRealPath().resolve("many/ant");
-    while (process.isAlive() && !opened(process).anyMatch(file -> file.startsWith(pictures))) {
+    while (process.isAlive() && !OpenFiles.has(process, pictures)) {
       Thread.sleep(1);
     }
-  }
-
-  private static Stream<Path> opened(ProcessHandle process) throws IOException {
-    List<Path> files = new ArrayList<>();
-    try (Stream<Path> links = Files.list(Path.of("/proc", "" + process.pid(), "fd"))) {
-      for (Path link : links.toList()) {
-        try {
-          files.add(Files.readSymbolicLink(link));
-        } catch (NoSuchFileException e) {
-          // It was closed since it was listed.
-        }
-      }
-    }
-    return files.stream();
   }
 
   @ParameterizedTest
@@ -254,12 +241,14 @@ class KilledRunTest {
 
   @Test
   void aSignalWhilePicturesAreReadEndsAllRanksAtOnce() throws IOException, InterruptedException {
+    Signals.requireHeard("INT");
     makeMany();
     Process launcher = start("early", STEPS, "--data", "many", "--nproc", "2");
-    while (launcher.children().count() < 2) {
+    while (launcher.isAlive() && launcher.children().count() < 2) {
       Thread.sleep(5);
     }
     List<ProcessHandle> ranks = launcher.children().toList();
+    assertEquals(2, ranks.size(), () -> read("early"));
     for (ProcessHandle rank : ranks) {
       letRead(rank);
     }

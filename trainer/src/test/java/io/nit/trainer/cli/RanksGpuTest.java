@@ -10,6 +10,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import io.nit.core.cli.Cli;
 import io.nit.core.safetensors.SafetensorsFile;
 import io.nit.core.safetensors.TensorSource;
+import io.nit.testing.Signals;
 import io.nit.trainer.data.Pictures;
 import io.nit.trainer.dist.LocalRanks;
 import io.nit.trainer.dist.NcclWork;
@@ -415,6 +416,7 @@ class RanksGpuTest {
   void aSignalToTheLauncherOrToOneRankSavesOnceAndTheSameCommandGoesOn(
       String signal, int code, boolean toARank) throws IOException, InterruptedException {
     needsTwo("aSignalToTheLauncherOrToOneRankSavesOnceAndTheSameCommandGoesOn");
+    Signals.requireHeard(signal);
     String output = "signal-" + signal;
     String[] more = {"--nproc", "2", "--checkpoint-every", "20"};
     Process launcher = train(output, LONG_STEPS, more).start();
