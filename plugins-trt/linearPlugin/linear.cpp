@@ -9,6 +9,13 @@ namespace
 
 constexpr int kMostColumns = 1 << 22; //!< a grid has 65535 tiles in its second direction at most
 
+//! Whether there is a kernel for a layer of these sizes.
+bool hasSizes(int inFeatures, int outFeatures)
+{
+    bool const in = inFeatures >= 8 && inFeatures % 8 == 0;
+    return in && outFeatures >= 8 && outFeatures % 8 == 0 && outFeatures < kMostColumns;
+}
+
 //! Of a layer that makes q, k and v.
 int checkHeads(NitLinearParams const& p)
 {
@@ -48,8 +55,7 @@ int checkLinear(NitLinearParams const& p)
     {
         return invalid("nitLinear: expected 0 <= tokens < 2^30, found %lld", static_cast<long long>(p.tokens));
     }
-    if (p.inFeatures < 8 || p.inFeatures % 8 != 0 || p.outFeatures < 8 || p.outFeatures % 8 != 0 ||
-        p.outFeatures >= kMostColumns)
+    if (!hasSizes(p.inFeatures, p.outFeatures))
     {
         return invalid(
             "nitLinear: expected inFeatures and outFeatures multiples of 8, outFeatures < 2^22, found %d and %d",
@@ -112,8 +118,7 @@ int planChecked(NitLinearParams& p)
 
 int nitLinearSupports(int32_t inFeatures, int32_t outFeatures)
 {
-    bool const sizes = inFeatures >= 8 && inFeatures % 8 == 0 && outFeatures >= 8 && outFeatures % 8 == 0;
-    return sizes && nit::computeCapability() == 90 ? 1 : 0;
+    return nit::hasSizes(inFeatures, outFeatures) && nit::computeCapability() == 90 ? 1 : 0;
 }
 
 int nitLinearSupportsHeads(int32_t heads, int32_t headDim)
