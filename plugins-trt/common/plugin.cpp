@@ -332,6 +332,11 @@ int32_t Plugin::inputCount() const noexcept
     return static_cast<int32_t>(mTable.inputs.size());
 }
 
+char const* Plugin::inputName(int32_t input) const
+{
+    return mTable.inputs[static_cast<size_t>(input)].name;
+}
+
 Attributes const& Plugin::attributes() const noexcept
 {
     return mAttributes;

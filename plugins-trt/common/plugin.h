@@ -146,6 +146,9 @@ protected:
 
     Attributes const& attributes() const noexcept;
 
+    //! The table's name of an input.
+    char const* inputName(int32_t input) const;
+
     //! NIT_BF16 or NIT_FP16.
     static int32_t kernelType(nvinfer1::DataType type) noexcept;
 

@@ -16,12 +16,16 @@ bool hasSizes(int inFeatures, int outFeatures)
     return in && outFeatures >= 8 && outFeatures % 8 == 0 && outFeatures < kMostColumns;
 }
 
+//! Whether there is a kernel for a layer that makes such heads.
+bool hasHeads(int heads, int headDim)
+{
+    return heads > 0 && linearHasHeadTile(64, linearHeadTileColumns(headDim), heads, headDim);
+}
+
 //! Of a layer that makes q, k and v.
 int checkHeads(NitLinearParams const& p)
 {
-    int const least = linearHeadTileColumns(p.headDim);
-    if (p.heads < 1 || least == 0 || !linearHasHeadTile(64, least, p.heads, p.headDim) ||
-        p.outFeatures != int64_t{3} * p.heads * p.headDim)
+    if (!hasHeads(p.heads, p.headDim) || p.outFeatures != int64_t{3} * p.heads * p.headDim)
     {
         return invalid(
             "nitLinear: expected headDim 72, or 64 and an even number of heads, and outFeatures = 3 heads headDim, "
@@ -35,7 +39,7 @@ int checkHeads(NitLinearParams const& p)
             p.split);
     }
     int const tileTokens = p.tileTokens == 0 ? 64 : p.tileTokens;
-    int const tileColumns = p.tileColumns == 0 ? least : p.tileColumns;
+    int const tileColumns = p.tileColumns == 0 ? linearHeadTileColumns(p.headDim) : p.tileColumns;
     if (!linearHasHeadTile(tileTokens, tileColumns, p.heads, p.headDim))
     {
         return invalid(
@@ -123,9 +127,7 @@ int nitLinearSupports(int32_t inFeatures, int32_t outFeatures)
 
 int nitLinearSupportsHeads(int32_t heads, int32_t headDim)
 {
-    int const least = nit::linearHeadTileColumns(headDim);
-    bool const sizes = heads > 0 && least != 0 && nit::linearHasHeadTile(64, least, heads, headDim);
-    return sizes && nit::computeCapability() == 90 ? 1 : 0;
+    return nit::hasHeads(heads, headDim) && nit::computeCapability() == 90 ? 1 : 0;
 }
 
 int nitLinearPlan(NitLinearParams* params)

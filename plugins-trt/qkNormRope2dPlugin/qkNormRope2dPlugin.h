@@ -1,12 +1,12 @@
 #pragma once
 
-#include "common/plugin.h"
+#include "common/ropePlugin.h"
 
 namespace nit
 {
 
 //! The node NitQkNormRope2d; README.md and qkNormRope2d_PluginConfig.yaml beside this file are its contract.
-class QkNormRope2dPlugin : public Plugin
+class QkNormRope2dPlugin : public RopePlugin
 {
 public:
     static PluginTable const& table();
@@ -17,7 +17,6 @@ public:
     nvinfer1::IPluginV3* clone() noexcept override;
 
 protected:
-    int32_t inputCount() const noexcept override;
     void checkShapes(nvinfer1::PluginTensorDesc const* in) const override;
     int launch(
         nvinfer1::PluginTensorDesc const* in, void const* const* inputs, void* const* outputs,

@@ -32,16 +32,8 @@ PluginTable const& QkvLinearPlugin::table()
     return table;
 }
 
-QkvLinearPlugin::QkvLinearPlugin(Attributes const& attributes) : Plugin(table(), attributes)
+QkvLinearPlugin::QkvLinearPlugin(Attributes const& attributes) : RopePlugin(table(), attributes, 3)
 {
-    attributes.requireHeads();
-    attributes.requireFlag("qk_norm");
-    attributes.requireEpsilon();
-}
-
-int32_t QkvLinearPlugin::inputCount() const noexcept
-{
-    return attributes().integer("qk_norm") == 1 ? 9 : 5;
 }
 
 int32_t QkvLinearPlugin::configurePlugin(
@@ -75,19 +67,10 @@ void QkvLinearPlugin::outputShape(DimsExprs const* inputs, DimsExprs* output, IE
 
 void QkvLinearPlugin::checkShapes(PluginTensorDesc const* in) const
 {
-    int64_t const headDim = attributes().integer("head_dim");
-    int64_t const outFeatures = 3 * attributes().integer("num_heads") * headDim;
     expect("weight's columns (in features)", in[0].dims.d[1], in[1].dims.d[1]);
-    expect("weight's rows (3 num_heads head_dim)", outFeatures, in[1].dims.d[0]);
-    expect("bias's length (3 num_heads head_dim)", outFeatures, in[2].dims.d[0]);
-    expect("rope_cos's rows (tokens)", in[0].dims.d[0], in[3].dims.d[0]);
-    expect("rope_cos's columns (head_dim)", headDim, in[3].dims.d[1]);
-    expect("rope_sin's rows (tokens)", in[0].dims.d[0], in[4].dims.d[0]);
-    expect("rope_sin's columns (head_dim)", headDim, in[4].dims.d[1]);
-    for (int32_t i = 5; i < inputCount(); ++i)
-    {
-        expect(table().inputs[static_cast<size_t>(i)].name, headDim, in[i].dims.d[0]);
-    }
+    expect("weight's rows (3 num_heads head_dim)", qkvColumns(), in[1].dims.d[0]);
+    expect("bias's length (3 num_heads head_dim)", qkvColumns(), in[2].dims.d[0]);
+    checkRope(in);
 }
 
 int QkvLinearPlugin::launch(
@@ -97,22 +80,11 @@ int QkvLinearPlugin::launch(
     p.x = inputs[0];
     p.weight = inputs[1];
     p.bias = inputs[2];
-    p.cosine = static_cast<float const*>(inputs[3]);
-    p.sine = static_cast<float const*>(inputs[4]);
-    if (inputCount() == 9)
-    {
-        p.qWeight = inputs[5];
-        p.qBias = inputs[6];
-        p.kWeight = inputs[7];
-        p.kBias = inputs[8];
-    }
+    setRope(p, inputs);
     p.out = outputs[0];
     p.tokens = in[0].dims.d[0];
     p.inFeatures = static_cast<int32_t>(in[1].dims.d[1]);
     p.outFeatures = static_cast<int32_t>(in[1].dims.d[0]);
-    p.heads = attributes().integer("num_heads");
-    p.headDim = attributes().integer("head_dim");
-    p.epsilon = attributes().real("epsilon");
     p.type = kernelType(in[0].type);
     return nitLinear(&p, stream);
 }

@@ -1,12 +1,12 @@
 #pragma once
 
-#include "common/plugin.h"
+#include "common/ropePlugin.h"
 
 namespace nit
 {
 
 //! The node NitQkvLinear; README.md and qkvLinear_PluginConfig.yaml beside this file are its contract.
-class QkvLinearPlugin : public Plugin
+class QkvLinearPlugin : public RopePlugin
 {
 public:
     static PluginTable const& table();
@@ -22,7 +22,6 @@ public:
         int32_t nbOutputs) noexcept override;
 
 protected:
-    int32_t inputCount() const noexcept override;
     void outputShape(
         nvinfer1::DimsExprs const* inputs, nvinfer1::DimsExprs* output, nvinfer1::IExprBuilder& builder) const override;
     void checkShapes(nvinfer1::PluginTensorDesc const* in) const override;
