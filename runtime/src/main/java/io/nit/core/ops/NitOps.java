@@ -3,6 +3,7 @@ package io.nit.core.ops;
 import io.nit.core.ops.PluginSpec.Attribute;
 import io.nit.core.ops.PluginSpec.Tensor;
 import java.util.List;
+import java.util.stream.Stream;
 
 /**
  * The project's own graph nodes. The exporter writes them, ONNX Runtime runs the local function of
@@ -28,24 +29,21 @@ public final class NitOps {
           List.of(new Tensor("out", "T", "[N, H·d]")),
           List.of(new Attribute("num_heads", "int"), new Attribute("head_dim", "int")));
 
+  /** Attributes of nodes that norm and rotate heads. */
+  private static final List<Attribute> ROPE_ATTRIBUTES =
+      List.of(
+          new Attribute("num_heads", "int"),
+          new Attribute("head_dim", "int"),
+          new Attribute("qk_norm", "int"),
+          new Attribute("epsilon", "float"));
+
   /** LayerNorm over headDim on q and k (where qk_norm is 1), then 2-D RoPE on both; v passes. */
   public static final PluginSpec QK_NORM_ROPE_2D =
       new PluginSpec(
           "NitQkNormRope2d",
-          List.of(
-              new Tensor("qkv", "T", "[N, 3·H·d]"),
-              new Tensor("rope_cos", "float32", "[N, d]"),
-              new Tensor("rope_sin", "float32", "[N, d]"),
-              new Tensor("q_norm_weight", "T", "[d], if qk_norm"),
-              new Tensor("q_norm_bias", "T", "[d], if qk_norm"),
-              new Tensor("k_norm_weight", "T", "[d], if qk_norm"),
-              new Tensor("k_norm_bias", "T", "[d], if qk_norm")),
+          andRope(new Tensor("qkv", "T", "[N, 3·H·d]")),
           List.of(new Tensor("out", "T", "[N, 3·H·d]")),
-          List.of(
-              new Attribute("num_heads", "int"),
-              new Attribute("head_dim", "int"),
-              new Attribute("qk_norm", "int"),
-              new Attribute("epsilon", "float")));
+          ROPE_ATTRIBUTES);
 
   /** LayerNorm without affine, then {@code ·(1 + scale[image]) + shift[image]}. */
   public static final PluginSpec PACKED_ADALN =
@@ -114,22 +112,12 @@ public final class NitOps {
   public static final PluginSpec QKV_LINEAR =
       new PluginSpec(
           "NitQkvLinear",
-          List.of(
+          andRope(
               new Tensor("x", "T", "[N, I]"),
               new Tensor("weight", "T", "[3·H·d, I]"),
-              new Tensor("bias", "T", "[3·H·d]"),
-              new Tensor("rope_cos", "float32", "[N, d]"),
-              new Tensor("rope_sin", "float32", "[N, d]"),
-              new Tensor("q_norm_weight", "T", "[d], if qk_norm"),
-              new Tensor("q_norm_bias", "T", "[d], if qk_norm"),
-              new Tensor("k_norm_weight", "T", "[d], if qk_norm"),
-              new Tensor("k_norm_bias", "T", "[d], if qk_norm")),
+              new Tensor("bias", "T", "[3·H·d]")),
           List.of(new Tensor("out", "T", "[N, 3·H·d]")),
-          List.of(
-              new Attribute("num_heads", "int"),
-              new Attribute("head_dim", "int"),
-              new Attribute("qk_norm", "int"),
-              new Attribute("epsilon", "float")));
+          ROPE_ATTRIBUTES);
 
   /** The nodes of an exported model. */
   public static final List<PluginSpec> ALL =
@@ -157,6 +145,19 @@ public final class NitOps {
    */
   public static boolean joinsHeads(int heads, int headDim) {
     return headDim == 72 || headDim == 64 && heads % 2 == 0;
+  }
+
+  /** A node's own inputs, and then what norms and rotates heads. */
+  private static List<Tensor> andRope(Tensor... own) {
+    Stream<Tensor> rope =
+        Stream.of(
+            new Tensor("rope_cos", "float32", "[N, d]"),
+            new Tensor("rope_sin", "float32", "[N, d]"),
+            new Tensor("q_norm_weight", "T", "[d], if qk_norm"),
+            new Tensor("q_norm_bias", "T", "[d], if qk_norm"),
+            new Tensor("k_norm_weight", "T", "[d], if qk_norm"),
+            new Tensor("k_norm_bias", "T", "[d], if qk_norm"));
+    return Stream.concat(Stream.of(own), rope).toList();
   }
 
   private NitOps() {}
