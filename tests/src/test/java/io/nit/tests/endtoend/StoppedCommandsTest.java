@@ -15,6 +15,7 @@ import java.io.RandomAccessFile;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.stream.Stream;
@@ -124,20 +125,21 @@ class StoppedCommandsTest {
     assertFalse(second.out().contains(" 0 there already"), second.out());
   }
 
+  private Processes.Running autoencoder(Path data, Path output, String... more) throws Exception {
+    List<Object> words = new ArrayList<>(List.of("autoencoder", "--device", "cpu"));
+    words.addAll(List.of("--config", SAMPLES.resolve("autoencoder/dc-ae-f8.json")));
+    words.addAll(List.of("--data", data, "--output", output));
+    words.addAll(List.of(more));
+    return Processes.start(Train.class, folder, words.toArray());
+  }
+
   @Test
   void anAutoencodersTrainingIsSavedAndNotDone() throws Exception {
     Signals.requireHeard("TERM");
     Path output = folder.resolve("ae");
     Processes.Running running =
-        Processes.start(
-            Train.class,
-            folder,
-            "autoencoder",
-            "--config",
-            SAMPLES.resolve("autoencoder/dc-ae-f8.json"),
-            "--data",
+        autoencoder(
             SAMPLES.resolve("data/fashion10"),
-            "--output",
             output,
             "--crop",
             "16",
@@ -146,9 +148,7 @@ class StoppedCommandsTest {
             "--checkpoint-every",
             "1",
             "--sample-every",
-            "0",
-            "--device",
-            "cpu");
+            "0");
     await(running, () -> Files.exists(output.resolve("checkpoints/step-0000001")));
     Processes.Finished finished = stopped("TERM", 143, running);
     assertTrue(finished.err().contains("with --resume auto (the default)"), finished.err());
@@ -167,20 +167,7 @@ class StoppedCommandsTest {
       Files.createLink(pictures.resolve(i + ".png"), original);
     }
     Path output = folder.resolve("ae");
-    Processes.Running running =
-        Processes.start(
-            Train.class,
-            folder,
-            "autoencoder",
-            "--config",
-            SAMPLES.resolve("autoencoder/dc-ae-f8.json"),
-            "--data",
-            pictures,
-            "--output",
-            output,
-            "--device",
-            "cpu",
-            "--quiet");
+    Processes.Running running = autoencoder(pictures, output, "--quiet");
     await(running, () -> reads(running.process(), pictures));
     assertEquals("stopped\n", stopped("TERM", 143, running).err());
     assertFalse(Files.exists(output));

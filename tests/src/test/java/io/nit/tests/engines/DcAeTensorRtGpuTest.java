@@ -422,11 +422,10 @@ class DcAeTensorRtGpuTest {
     return rgb;
   }
 
-  @Test
-  void aPipelineThatWasWarmedUpMakesItsFirstPictureOfASizeAsItMakesTheNext() throws Exception {
+  /** A bundle with engines for pictures; skips the test where there is no library for the model. */
+  private Bundle withModelAndDecoder(DcAeConfig config) throws Exception {
     String missing = PluginEngines.libraryMissing();
     assumeTrue(missing.isEmpty(), missing);
-    DcAeConfig config = config("wide");
     Bundle bundle = bundle(config);
     build(
         bundle,
@@ -437,6 +436,13 @@ class DcAeTensorRtGpuTest {
         "--autoencoder-sizes",
         sides(config),
         "--no-verify");
+    return bundle;
+  }
+
+  @Test
+  void aPipelineThatWasWarmedUpMakesItsFirstPictureOfASizeAsItMakesTheNext() throws Exception {
+    DcAeConfig config = config("wide");
+    Bundle bundle = withModelAndDecoder(config);
     int side = 8 * config.factor();
     byte[] first = null;
     for (boolean warm : new boolean[] {false, true}) {
@@ -489,19 +495,8 @@ class DcAeTensorRtGpuTest {
 
   @Test
   void withoutMemoryAPipelinesRequestFailsInItsDecodeAndTheNextOnesWork() throws Exception {
-    String missing = PluginEngines.libraryMissing();
-    assumeTrue(missing.isEmpty(), missing);
     DcAeConfig config = config("wide");
-    Bundle bundle = bundle(config);
-    build(
-        bundle,
-        "--parts",
-        "model,decoder",
-        "--buckets",
-        "1024",
-        "--autoencoder-sizes",
-        sides(config),
-        "--no-verify");
+    Bundle bundle = withModelAndDecoder(config);
     try (NitPipeline pipeline = NitPipeline.builder(bundle.folder()).backend("tensorrt").open()) {
       int factor = config.factor();
       ImageRequest small =

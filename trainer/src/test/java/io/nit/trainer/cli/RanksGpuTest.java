@@ -386,11 +386,7 @@ class RanksGpuTest {
     String output = "killed" + victim;
     String[] more = {"--nproc", "2", "--checkpoint-every", "20"};
     Process launcher = train(output, LONG_STEPS, more).start();
-    while (launcher.isAlive() && checkpoints(output) == 0) {
-      Thread.sleep(20);
-    }
-    List<ProcessHandle> ranks = launcher.children().toList();
-    assertEquals(2, ranks.size(), () -> read(output));
+    List<ProcessHandle> ranks = ranksWithACheckpoint(launcher, output);
     long start = System.nanoTime();
     ranks.get(victim).destroyForcibly();
     boolean ended = launcher.waitFor(1, TimeUnit.MINUTES);
@@ -420,11 +416,7 @@ class RanksGpuTest {
     String output = "signal-" + signal;
     String[] more = {"--nproc", "2", "--checkpoint-every", "20"};
     Process launcher = train(output, LONG_STEPS, more).start();
-    while (launcher.isAlive() && checkpoints(output) == 0) {
-      Thread.sleep(20);
-    }
-    List<ProcessHandle> ranks = launcher.children().toList();
-    assertEquals(2, ranks.size(), () -> read(output));
+    List<ProcessHandle> ranks = ranksWithACheckpoint(launcher, output);
     ProcessHandle to = toARank ? ranks.get(1) : launcher.toHandle();
     long start = System.nanoTime();
     assertEquals(0, new ProcessBuilder("kill", "-" + signal, "" + to.pid()).start().waitFor());
@@ -444,6 +436,17 @@ class RanksGpuTest {
     int rows = rows(output).size();
     run(output, rows + 60, more);
     assertEquals(rows + 60, rows(output).size());
+  }
+
+  /** A job's two ranks, once it has left a checkpoint. */
+  private static List<ProcessHandle> ranksWithACheckpoint(Process launcher, String output)
+      throws IOException, InterruptedException {
+    while (launcher.isAlive() && checkpoints(output) == 0) {
+      Thread.sleep(20);
+    }
+    List<ProcessHandle> ranks = launcher.children().toList();
+    assertEquals(2, ranks.size(), () -> read(output));
+    return ranks;
   }
 
   private static long checkpoints(String output) throws IOException {
